@@ -1,0 +1,453 @@
+//! The one schema: what a run was, what its trials were, and what each load saw.
+//!
+//! `loadgen run --format json` prints one [`Load`]. A run of the harness writes
+//! `results.jsonl`: one [`Record`] on each line, a [`Run`] first, then a [`Trial`] as
+//! each one ends. The same types as a JSON Schema stand in
+//! `loadgen/schema/record.schema.json`; a test keeps that file current.
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::{Encoded, Quantiles};
+
+/// The version of the schema that this code writes, and the newest that it reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A line longer than this is not a record of ours: the largest are some 100 KB.
+const LONGEST_LINE: usize = 8 << 20;
+
+/// One line of `results.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a run is seldom, a trial is what there are many of"
+)]
+pub enum Record {
+    /// What is common to all trials of a run: the first line.
+    Run(Run),
+    /// One trial: every other line.
+    Trial(Trial),
+}
+
+/// What is common to all trials of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Version of echobench.
+    pub version: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// The command line, to run it again.
+    pub command: Vec<String>,
+    /// Name of the suite, such as `quick`.
+    pub suite: String,
+    /// What the scenarios were, in the order in which they are shown.
+    pub scenarios: Vec<Scenario>,
+    /// The servers that were to be compared, in the order of the registry.
+    pub servers: Vec<Server>,
+    /// How often every server was to be measured in every scenario.
+    pub blocks: u32,
+    /// Seed of the order within the blocks.
+    pub seed: u64,
+    /// Which processors did what.
+    pub placement: Placement,
+    /// The machine.
+    pub host: Host,
+}
+
+/// A load that every server was put under.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scenario {
+    /// Short name, unique in the run: `100-connections`.
+    pub name: String,
+    /// The question that it answers, for a person.
+    pub title: String,
+    /// The plan that the load generator was given.
+    pub plan: PlanRecord,
+}
+
+/// A server, as the registry or the command line named it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Server {
+    /// What is typed: `epoll`.
+    pub name: String,
+    /// Its family: `readiness`.
+    pub family: String,
+    /// One line that says what it is.
+    pub summary: String,
+}
+
+/// Which processors did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Placement {
+    /// Processors that the server was pinned to.
+    pub server_cpus: Vec<usize>,
+    /// Processors that the generator was pinned to.
+    pub generator_cpus: Vec<usize>,
+}
+
+impl Placement {
+    /// Whether server and generator took time from each other.
+    pub fn shared(&self) -> bool {
+        self.server_cpus
+            .iter()
+            .any(|cpu| self.generator_cpus.contains(cpu))
+    }
+}
+
+/// The machine's fingerprint. What could not be read is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Kernel release, such as `6.12.0`.
+    pub kernel: String,
+    /// Architecture, such as `x86_64`.
+    pub architecture: String,
+    /// Processor model.
+    pub cpu_model: Option<String>,
+    /// Processors online.
+    pub cpus_online: usize,
+    /// Processors that the harness may use.
+    pub cpus_allowed: Vec<usize>,
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Frequency governor of the first processor; absent on most virtual machines.
+    pub governor: Option<String>,
+    /// Name of the hypervisor, if the kernel knows that it has one.
+    pub hypervisor: Option<String>,
+    /// Mitigations of processor vulnerabilities that are active, by name.
+    pub mitigations: BTreeMap<String, String>,
+    /// Kernel settings that matter here, by their `sysctl` name.
+    pub sysctls: BTreeMap<String, String>,
+    /// Most descriptors that one process may open.
+    pub descriptor_limit: u64,
+    /// Compiler of this program.
+    pub compiler: String,
+    /// Commit of the source, `-dirty` added when it had changes.
+    pub commit: Option<String>,
+}
+
+/// One server under one load, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Name of the server.
+    pub server: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// The block it belongs to, from 0: comparisons are made within a block.
+    pub block: u32,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a trial. No server is silently absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "nearly every trial is measured")]
+pub enum Outcome {
+    /// The load ran to its end.
+    Measured {
+        /// What the generator saw.
+        load: Load,
+        /// What the server cost meanwhile.
+        cost: Cost,
+    },
+    /// The host cannot run this server.
+    Skipped {
+        /// Why, as the server's probe found.
+        reason: String,
+    },
+    /// The server or the load failed.
+    Failed {
+        /// What went wrong.
+        error: String,
+        /// The end of the server's standard error.
+        stderr: String,
+    },
+}
+
+/// What the server's process tree cost within the measured window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// CPU time in seconds, children that ended included.
+    pub cpu_s: f64,
+    /// CPU time divided by echoes, in microseconds; absent when nothing was echoed.
+    pub cpu_us_per_echo: Option<f64>,
+    /// Context switches the threads alive at both ends asked for by blocking.
+    pub voluntary_switches: u64,
+    /// Context switches that the scheduler forced on them.
+    pub involuntary_switches: u64,
+    /// Processes at the end of the window.
+    pub processes: u32,
+    /// Threads at the end of the window, over all processes.
+    pub threads: u32,
+    /// Proportional set size at the end of the window, over all processes: memory
+    /// that forked children share is counted once. Absent where it may not be read.
+    pub pss_bytes: Option<u64>,
+}
+
+/// What the load generator was asked for, in plain numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanRecord {
+    /// When the next message is due.
+    pub discipline: Discipline,
+    /// Connections asked for.
+    pub connections: usize,
+    /// Worker threads of the generator.
+    pub threads: usize,
+    /// Bytes in a message.
+    pub message_bytes: u64,
+    /// Seconds that were run and not counted.
+    pub warmup_s: f64,
+    /// Seconds that were to be counted.
+    pub duration_s: f64,
+}
+
+/// When the next message of a connection is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Discipline {
+    /// When the answer to the one before it is complete: measures capacity.
+    Closed,
+}
+
+/// What the load generator saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// The address that was loaded.
+    pub target: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// What was asked for.
+    pub plan: PlanRecord,
+    /// The generator itself.
+    pub generator: Generator,
+    /// Seconds that were counted.
+    pub window_s: f64,
+    /// The numbers that scripts and people read.
+    pub summary: Summary,
+    /// One example of each kind of error, as the system worded it.
+    pub error_examples: BTreeMap<ErrorKind, String>,
+    /// Latencies in nanoseconds.
+    pub histograms: Histograms,
+}
+
+/// The generator that made a load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Generator {
+    /// Its version.
+    pub version: String,
+    /// How it talks to the kernel: `epoll`.
+    pub engine: String,
+    /// What it does when nothing is ready: `sleep`. Its wake-up is in every latency.
+    pub wait: String,
+    /// Processors that it was pinned to; empty when it was not.
+    pub cpus: Vec<usize>,
+    /// CPU time of its workers in the window, divided by the window and their number:
+    /// near 1 the generator was the bottleneck.
+    pub utilisation: f64,
+}
+
+/// The numbers of a load under the names that scripts may rely on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Messages that came back whole and right, per second of the window.
+    pub echoes_per_s: f64,
+    /// Messages that were due per second; `null` in a closed loop.
+    pub offered_per_s: Option<f64>,
+    /// Messages that came back whole and right within the window.
+    pub echoes: u64,
+    /// From the actual send to the end of the answer, in microseconds.
+    pub service_us: Quantiles,
+    /// From the intended send to the end of the answer; `null` in a closed loop.
+    pub response_us: Option<Quantiles>,
+    /// From the intended to the actual send; `null` in a closed loop.
+    pub send_lag_us: Option<Quantiles>,
+    /// What happened to the connections.
+    pub connections: Connections,
+    /// Errors over the whole run, warm-up included, by kind; a kind that did not
+    /// occur is absent.
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// CPU time of the generator per echo, in microseconds.
+    pub cpu_us_per_echo: Option<f64>,
+    /// Whether the numbers may be believed.
+    pub valid: bool,
+    /// Why they may not.
+    pub reasons: Vec<String>,
+}
+
+/// What happened to the connections of a load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Connections {
+    /// How many were asked for.
+    pub asked: u64,
+    /// How many were established.
+    pub open: u64,
+    /// How many got at least one answer within the window.
+    pub answered: u64,
+}
+
+/// What can go wrong with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Nobody listens there.
+    Refused,
+    /// The peer reset the connection.
+    Reset,
+    /// The connection was not established in time.
+    TimedOut,
+    /// A byte came back that is not the one that was due.
+    WrongBytes,
+    /// The peer ended the connection while an answer was due.
+    EarlyEnd,
+    /// No local port was left: a limit of this side, not the server's.
+    NoLocalPort,
+    /// Too many open files: a limit of this side, not the server's.
+    TooManyOpenFiles,
+    /// Anything else; the example says what.
+    Other,
+}
+
+impl ErrorKind {
+    /// The name under which it is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Refused => "refused",
+            ErrorKind::Reset => "reset",
+            ErrorKind::TimedOut => "timed_out",
+            ErrorKind::WrongBytes => "wrong_bytes",
+            ErrorKind::EarlyEnd => "early_end",
+            ErrorKind::NoLocalPort => "no_local_port",
+            ErrorKind::TooManyOpenFiles => "too_many_open_files",
+            ErrorKind::Other => "other",
+        }
+    }
+
+    /// Whether this side caused it: such an error makes a load invalid.
+    pub fn is_ours(self) -> bool {
+        matches!(self, ErrorKind::NoLocalPort | ErrorKind::TooManyOpenFiles)
+    }
+}
+
+/// The latencies of a load, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Histograms {
+    /// From the actual send to the end of the answer.
+    pub service: Encoded,
+    /// From the intended send to the end of the answer; absent in a closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Encoded>,
+    /// From the intended to the actual send; absent in a closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_lag: Option<Encoded>,
+}
+
+/// Why a file of records cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Reading failed.
+    #[error("line {line}: {error}")]
+    Io {
+        /// Line number, from 1.
+        line: usize,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A line is not a record.
+    #[error("line {line} is not a record of echobench: {error}")]
+    Syntax {
+        /// Line number, from 1.
+        line: usize,
+        /// What the parser said.
+        error: serde_json::Error,
+    },
+    /// A line is too long to be a record.
+    #[error("line {line} is longer than {LONGEST_LINE} bytes, so it is not a record of echobench")]
+    TooLong {
+        /// Line number, from 1.
+        line: usize,
+    },
+    /// The file was written by a newer program.
+    #[error(
+        "the records have schema version {found}; this program reads up to {SCHEMA_VERSION}: use a newer echobench"
+    )]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// The file does not begin with a [`Run`].
+    #[error("the first line does not describe a run, so this is not a results.jsonl of echobench")]
+    NoRun,
+}
+
+/// Reads a `results.jsonl`: the run and its trials.
+///
+/// A last line without its line feed is what an interrupted write leaves behind; it
+/// is passed over when it does not parse.
+pub fn read(mut input: impl BufRead) -> Result<(Run, Vec<Trial>), ReadError> {
+    let mut run = None;
+    let mut trials = Vec::new();
+    for line in 1.. {
+        let mut text = Vec::new();
+        let limited = &mut std::io::Read::take(&mut input, LONGEST_LINE as u64 + 1);
+        let length = limited
+            .read_until(b'\n', &mut text)
+            .map_err(|error| ReadError::Io { line, error })?;
+        if length == 0 {
+            break;
+        }
+        if length > LONGEST_LINE {
+            return Err(ReadError::TooLong { line });
+        }
+        if line == 1 {
+            check_version(&text)?;
+        }
+        match serde_json::from_slice(&text) {
+            Ok(Record::Run(found)) if run.is_none() => run = Some(found),
+            Ok(Record::Trial(trial)) if run.is_some() => trials.push(trial),
+            Ok(_) => return Err(ReadError::NoRun),
+            Err(_) if line > 1 && !text.ends_with(b"\n") => break,
+            Err(error) => return Err(ReadError::Syntax { line, error }),
+        }
+    }
+    Ok((run.ok_or(ReadError::NoRun)?, trials))
+}
+
+/// Refuses a newer schema by its number, before anything else in the line is looked at.
+fn check_version(line: &[u8]) -> Result<(), ReadError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Version {
+            schema_version: found,
+        }) if found > SCHEMA_VERSION => Err(ReadError::Version { found }),
+        _ => Ok(()),
+    }
+}
+
+/// The JSON Schema of what is written: a line of `results.jsonl`, or a [`Load`].
+pub fn json_schema() -> serde_json::Value {
+    #[derive(JsonSchema)]
+    #[schemars(
+        untagged,
+        title = "echobench record",
+        description = "A line of results.jsonl, or what `loadgen run --format json` prints."
+    )]
+    #[allow(dead_code, reason = "only its schema is used")]
+    enum Written {
+        Line(Record),
+        Load(Load),
+    }
+    schemars::schema_for!(Written).to_value()
+}

@@ -1,0 +1,1 @@
+//! Reads records and draws the report; it measures nothing.
