@@ -1,0 +1,197 @@
+//! The command line of `echo-server`: options, and the listener that every model gets.
+
+use std::io::IsTerminal;
+use std::num::NonZero;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Parser, ValueEnum};
+
+use crate::config::{Config, Workers};
+use crate::listener::{self, Listener, Options};
+use crate::models::{self, MODELS, Model};
+use crate::stop;
+use crate::sys::{process, terminal};
+use crate::work::Work;
+
+/// The largest buffer that is sensible: each connection may hold one.
+const LARGEST_BUFFER: u64 = 64 << 20;
+
+/// Run an echo server built on one concurrency model.
+///
+/// Prints one line on standard output, `ready ADDRESS`, once connections are answered.
+/// SIGTERM, SIGINT or, on a terminal, `q` and Enter stop it: no new connections, those
+/// open get the drain time to end, exit status 0. A second signal ends it at once.
+#[derive(Debug, Parser)]
+#[command(name = "echo-server", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// The model to run; `--list` shows them.
+    #[arg(value_parser = model_names(), hide_possible_values = true, required_unless_present = "list")]
+    model: Option<String>,
+
+    /// List the models and whether this host can run them.
+    #[arg(long)]
+    list: bool,
+
+    /// Format of the list.
+    #[arg(long, value_enum, default_value_t = Format::Text, requires = "list")]
+    format: Format,
+
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7007")]
+    listen: String,
+
+    /// How many workers; only for models that have them [default: 64 where a worker
+    /// serves one connection at a time, the processors allowed where it is a loop].
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZero<usize>>,
+
+    /// Connections that the kernel may hold until they are accepted; it caps this at
+    /// net.core.somaxconn.
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(i32).range(1..))]
+    backlog: i32,
+
+    /// Bytes read at once, and the most held for a client that does not read.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = buffer_size)]
+    buffer: usize,
+
+    /// Most connections at once; more are closed as soon as they are accepted [default:
+    /// no limit].
+    #[arg(long, value_name = "N")]
+    max_connections: Option<NonZero<usize>>,
+
+    /// Time for open connections to end after a stop; what is left is cut off.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    drain: Duration,
+
+    /// Probe idle connections after this time (SO_KEEPALIVE, TCP_KEEPIDLE) [default: no
+    /// probes].
+    #[arg(long, value_name = "TIME", value_parser = keepalive_time)]
+    keepalive: Option<Duration>,
+
+    /// Send at once instead of gathering small writes (TCP_NODELAY).
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    nodelay: bool,
+
+    /// Work done for each piece of input before it is echoed: `cpu:50us` burns a
+    /// processor, `sleep:5ms` waits as for a backend [default: none].
+    #[arg(long, value_name = "KIND:TIME")]
+    work: Option<Work>,
+}
+
+const EXAMPLES: &str = "Examples:
+  echo-server epoll
+  echo-server pool --workers 16 --listen 127.0.0.1:0
+  echo-server thread --work sleep:5ms
+  echo-server --list --format json";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs `echo-server` with the arguments of this process.
+pub fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    if cli.list {
+        return list(cli.format);
+    }
+    let name = cli.model.as_deref().unwrap_or_default();
+    let model = models::find(name).with_context(|| format!("there is no model `{name}`"))?;
+    if cli.workers.is_some() && model.workers() == Workers::Fixed {
+        bail!("the number of workers of `{name}` follows from the model: leave --workers out");
+    }
+    model
+        .probe()
+        .with_context(|| format!("this host cannot run `{name}`"))?;
+    process::raise_descriptor_limit();
+    let listener = Listener::bind(&Options {
+        address: listener::resolve(&cli.listen)?,
+        backlog: cli.backlog,
+        keepalive: cli.keepalive,
+        nodelay: cli.nodelay,
+        max_connections: cli.max_connections.map(NonZero::get),
+    })?;
+    let config = Config {
+        workers: cli.workers,
+        buffer: cli.buffer,
+        work: cli.work.unwrap_or_default(),
+    };
+    stop::on_signals(listener.as_fd(), cli.drain)?;
+    terminal::stop_on_q()?;
+    if std::io::stdin().is_terminal() {
+        eprintln!("echo-server: type q and Enter to stop");
+    }
+    Ok(model.serve(listener, &config)?)
+}
+
+fn list(format: Format) -> anyhow::Result<()> {
+    if let Format::Json = format {
+        let models: Vec<_> = MODELS.iter().map(|model| as_json(*model)).collect();
+        println!("{}", serde_json::to_string_pretty(&models)?);
+        return Ok(());
+    }
+    for model in MODELS {
+        println!(
+            "{:15} {:10} {}",
+            model.name(),
+            model.family().to_string(),
+            model.summary()
+        );
+        if let Err(reason) = model.probe() {
+            println!("{:15} cannot run here: {reason}", "");
+        }
+    }
+    Ok(())
+}
+
+fn as_json(model: &dyn Model) -> serde_json::Value {
+    serde_json::json!({
+        "name": model.name(),
+        "family": model.family().to_string(),
+        "summary": model.summary(),
+        "unavailable": model.probe().err().map(|reason| reason.to_string()),
+    })
+}
+
+/// The names of the registry, so that a wrong one is answered with the nearest.
+fn model_names() -> PossibleValuesParser {
+    MODELS
+        .iter()
+        .map(|model| PossibleValue::new(model.name()).help(model.summary()))
+        .into()
+}
+
+fn buffer_size(text: &str) -> Result<usize, String> {
+    let form = "give a size with its unit, from 1B to 64MiB, such as 16KiB";
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(form.into());
+    }
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(bytes @ 1..=LARGEST_BUFFER)) => Ok(bytes as usize),
+        _ => Err(form.into()),
+    }
+}
+
+/// The kernel counts keepalive in whole seconds.
+fn keepalive_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
+        Ok(_) => Err("at least 1s: the kernel counts it in seconds".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}

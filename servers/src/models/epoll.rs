@@ -1,0 +1,165 @@
+//! # `epoll`: one thread, told what is ready
+//!
+//! What it is: an event loop. No call blocks but the one that waits for all sockets at
+//! once; the kernel keeps the list of what is ready, so a thousand idle connections
+//! cost nothing per turn. Level-triggered: what is not finished is reported again.
+//!
+//! The loop:
+//! 1. wait until the listener or any connection is ready;
+//! 2. the listener: accept all that wait;
+//! 3. a connection: read once and echo, or send the rest of what did not fit;
+//! 4. watch it for what it waits for next.
+//!
+//! What it costs: two system calls per echo, and one wait for all that became ready in
+//! the meantime: the busier, the cheaper. Work in a handler makes everybody wait.
+//!
+//! When it wins: many connections, most of them idle, and short handlers.
+//!
+//! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), socket(7).
+//!
+//! Read next: `tokio`.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+use super::{Family, Model};
+use crate::config::Config;
+use crate::conn::{Echo, Wants};
+use crate::listener::{Accepted, BACK_OFF, Listener};
+use crate::stop;
+use crate::sys::epoll::{self, Event, Flags};
+
+pub struct Epoll;
+
+/// Events taken from the kernel at once: a wait is shared by up to this many echoes.
+const EVENTS: usize = 1024;
+
+impl Model for Epoll {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn family(&self) -> Family {
+        Family::Readiness
+    }
+
+    fn summary(&self) -> &'static str {
+        "one thread on level-triggered epoll"
+    }
+
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
+        listener.set_nonblocking()?;
+        let mut server = Loop {
+            epoll: epoll::Epoll::new()?,
+            connections: Vec::new(),
+            open: 0,
+        };
+        server.epoll.add(&listener, Flags::EPOLLIN, token(&listener))?;
+        listener.announce()?;
+        server.run(&listener, config)
+    }
+}
+
+struct Loop {
+    epoll: epoll::Epoll,
+    /// By descriptor: the kernel hands out the lowest that is free, so the table stays
+    /// as small as the number of connections.
+    connections: Vec<Option<Connection>>,
+    open: usize,
+}
+
+struct Connection {
+    echo: Echo,
+    watched: Wants,
+}
+
+/// What the listener is good for at the moment.
+enum Listening {
+    Yes,
+    /// Not watched until then: it would be reported as ready all the time.
+    After(Instant),
+    Stopped,
+}
+
+impl Loop {
+    fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
+        let mut events = vec![Event::empty(); EVENTS];
+        let mut scratch = vec![0; config.buffer];
+        let mut listening = Listening::Yes;
+        loop {
+            let timeout = match listening {
+                Listening::Yes => None,
+                Listening::After(time) => Some(time.saturating_duration_since(Instant::now())),
+                Listening::Stopped if self.open == 0 || stop::left().is_zero() => return Ok(()),
+                Listening::Stopped => Some(stop::left()),
+            };
+            let count = self.epoll.wait(&mut events, timeout)?;
+            if matches!(listening, Listening::After(time) if time <= Instant::now()) {
+                self.epoll.add(listener, Flags::EPOLLIN, token(listener))?;
+                listening = Listening::Yes;
+            }
+            for event in &events[..count] {
+                if event.data() == token(listener) {
+                    listening = self.accept(listener)?;
+                } else {
+                    self.advance(event.data() as usize, &mut scratch, config)?;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
+        let listening = loop {
+            match listener.try_accept()? {
+                Accepted::Stream(stream) if listener.admits(self.open) => self.insert(stream)?,
+                Accepted::Stream(_) => {}
+                Accepted::Nobody => return Ok(Listening::Yes),
+                Accepted::Exhausted => break Listening::After(Instant::now() + BACK_OFF),
+                Accepted::Stopped => break Listening::Stopped,
+            }
+        };
+        self.epoll.delete(listener)?;
+        Ok(listening)
+    }
+
+    fn insert(&mut self, stream: TcpStream) -> io::Result<()> {
+        let at = token(&stream) as usize;
+        self.epoll.add(&stream, Flags::EPOLLIN, at as u64)?;
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        self.connections[at] = Some(Connection {
+            echo: Echo::new(stream),
+            watched: Wants::Read,
+        });
+        self.open += 1;
+        Ok(())
+    }
+
+    fn advance(&mut self, at: usize, scratch: &mut [u8], config: &Config) -> io::Result<()> {
+        let slot = &mut self.connections[at];
+        let Some(connection) = slot else { return Ok(()) };
+        let wants = connection.echo.advance(scratch, config.work);
+        if wants == connection.watched {
+            return Ok(());
+        }
+        connection.watched = wants;
+        let flags = match wants {
+            Wants::Read => Flags::EPOLLIN,
+            Wants::Write => Flags::EPOLLOUT,
+            Wants::Close => {
+                // Closing also ends the watching.
+                *slot = None;
+                self.open -= 1;
+                return Ok(());
+            }
+        };
+        self.epoll.modify(connection.echo.stream(), flags, at as u64)
+    }
+}
+
+fn token(socket: &impl AsFd) -> u64 {
+    socket.as_fd().as_raw_fd() as u64
+}

@@ -1,0 +1,53 @@
+//! # `iterative`: one client at a time
+//!
+//! What it is: no concurrency at all. A second client is connected by the kernel and
+//! waits in the backlog until the first one has ended (UNP design 0).
+//!
+//! The loop:
+//! 1. accept a connection;
+//! 2. read, and write what was read;
+//! 3. at the end of input, close;
+//! 4. start again.
+//!
+//! What it costs: two system calls per echo and nothing else. Every other model pays
+//! for its concurrency on top of this, so it is the baseline.
+//!
+//! When it wins: one client, or requests so short that waiting for one's turn is
+//! cheaper than being scheduled.
+//!
+//! Manual pages: accept(2), listen(2) for the backlog, read(2), write(2).
+//!
+//! Read next: `fork`.
+
+use std::io;
+
+use super::{Family, Model};
+use crate::config::Config;
+use crate::listener::Listener;
+use crate::{conn, stop};
+
+pub struct Iterative;
+
+impl Model for Iterative {
+    fn name(&self) -> &'static str {
+        "iterative"
+    }
+
+    fn family(&self) -> Family {
+        Family::Process
+    }
+
+    fn summary(&self) -> &'static str {
+        "one client at a time; the others wait in the backlog"
+    }
+
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
+        let mut buffer = vec![0; config.buffer];
+        listener.announce()?;
+        while let Some(stream) = listener.accept()? {
+            let _held = stop::hold(&stream);
+            conn::echo(&stream, &mut buffer, config.work);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! The models: one file each, and their registry.
+//!
+//! Read in this order they are a course: each file ends by naming the next.
+
+mod epoll;
+mod fork;
+mod iterative;
+mod pool;
+mod thread;
+mod tokio;
+
+use std::fmt;
+use std::io;
+
+use crate::config::{Config, Workers};
+use crate::listener::Listener;
+
+/// Every model, in reading order.
+pub static MODELS: &[&dyn Model] = &[
+    &iterative::Iterative,
+    &fork::Fork,
+    &thread::Thread,
+    &pool::Pool,
+    &epoll::Epoll,
+    &tokio::Tokio,
+];
+
+/// A design of an echo server.
+pub trait Model: Sync {
+    /// What is typed: `epoll`.
+    fn name(&self) -> &'static str;
+
+    /// The kind of concurrency it is built on.
+    fn family(&self) -> Family;
+
+    /// One line that says what it is.
+    fn summary(&self) -> &'static str;
+
+    /// What its workers are.
+    fn workers(&self) -> Workers {
+        Workers::Fixed
+    }
+
+    /// Finds out whether this host can run it; the error says why not.
+    fn probe(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Serves until the listener is shut down, then drains and returns.
+    ///
+    /// Calls [`Listener::announce`] once connections will be answered. An error is
+    /// the server's own; whatever a client does is none.
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()>;
+}
+
+/// The kind of concurrency that a model is built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Processes.
+    Process,
+    /// Threads.
+    Thread,
+    /// One loop that is told what is ready.
+    Readiness,
+    /// Tasks on a runtime.
+    Async,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Family::Process => "process",
+            Family::Thread => "thread",
+            Family::Readiness => "readiness",
+            Family::Async => "async",
+        })
+    }
+}
+
+/// The model of that name.
+pub fn find(name: &str) -> Option<&'static dyn Model> {
+    MODELS.iter().copied().find(|model| model.name() == name)
+}

@@ -1,0 +1,109 @@
+//! # `pool`: threads that wait for clients
+//!
+//! What it is: the threads exist before the clients; the main thread accepts and hands
+//! each connection to one of them through a queue (UNP design 8). A thread serves one
+//! client until it ends, so at most as many clients are served as there are threads.
+//!
+//! The loop:
+//! 1. the main thread accepts a connection and puts it into the queue;
+//! 2. a free worker takes it out, echoes until the end of input and closes;
+//! 3. connection N+1 is open and unanswered in the queue until a worker is free;
+//! 4. at a stop the queue closes, and a worker that finds it empty ends.
+//!
+//! What it costs: no start of a thread per connection but a hand-over between threads;
+//! then the same as `thread`.
+//!
+//! When it wins: short connections, and where the number of threads must be bounded:
+//! the queue is the price, and under long connections it is where clients starve.
+//!
+//! Manual pages: pthreads(7), pthread_mutex_lock(3), pthread_cond_wait(3), futex(7).
+//!
+//! Read next: `epoll`.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread::{self, Builder};
+
+use super::{Family, Model};
+use crate::clients::{Client, Clients};
+use crate::config::{Config, Workers};
+use crate::conn;
+use crate::listener::Listener;
+
+pub struct Pool;
+
+impl Model for Pool {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
+    fn family(&self) -> Family {
+        Family::Thread
+    }
+
+    fn summary(&self) -> &'static str {
+        "a fixed number of threads that take clients from a queue"
+    }
+
+    fn workers(&self) -> Workers {
+        Workers::PerConnection
+    }
+
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
+        let workers = self.workers().count(config);
+        let clients = Clients::default();
+        let (queue, waiting) = channel();
+        let waiting = Mutex::new(waiting);
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                Builder::new().spawn_scoped(scope, || work(&waiting, config))?;
+            }
+            listener.announce()?;
+            let result = accept(&listener, &clients, queue, workers);
+            clients.drain();
+            result
+        })
+    }
+}
+
+/// Consumes the queue, so that it closes when accepting has ended for any reason.
+fn accept<'a>(
+    listener: &Listener,
+    clients: &'a Clients,
+    queue: Sender<Client<'a>>,
+    workers: usize,
+) -> io::Result<()> {
+    while let Some(stream) = listener.accept()? {
+        if !listener.admits(clients.count()) {
+            continue;
+        }
+        if queue.send(clients.enter(stream)).is_err() {
+            return Err(io::Error::other("all workers of the pool have ended"));
+        }
+        say_who_waits(clients.count(), workers);
+    }
+    Ok(())
+}
+
+fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
+    let mut buffer = vec![0; config.buffer];
+    loop {
+        // The lock is held while waiting: the others wait for the lock instead.
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(client) = next else { return };
+        conn::echo(&client, &mut buffer, config.work);
+    }
+}
+
+fn say_who_waits(clients: usize, workers: usize) {
+    static SAID: Once = Once::new();
+    if clients > workers {
+        SAID.call_once(|| {
+            eprintln!(
+                "echo-server: all {workers} workers are busy: connection {clients} is open but waits \
+                 until one of the others ends (--workers sets their number)"
+            );
+        });
+    }
+}

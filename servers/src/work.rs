@@ -1,0 +1,83 @@
+//! `--work`: what a server does with each piece of input before it echoes it.
+//!
+//! Pure echo hides what separates the models once requests take time.
+
+use std::str::FromStr;
+use std::thread;
+use std::time::Duration;
+
+use crate::sys::clock;
+
+/// Work per read that returned data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Work {
+    /// None: pure echo.
+    #[default]
+    None,
+    /// Burn this much processor time, as computing an answer does.
+    Cpu(Duration),
+    /// Wait this long, as asking a backend does.
+    Sleep(Duration),
+}
+
+impl Work {
+    /// Does the work on the calling thread.
+    ///
+    /// An async model calls this for [`Work::Cpu`] and leaves [`Work::Sleep`] to the
+    /// timer of its runtime.
+    pub fn perform(self) {
+        match self {
+            Work::None => {}
+            Work::Cpu(duration) => burn(duration),
+            Work::Sleep(duration) => thread::sleep(duration),
+        }
+    }
+}
+
+/// Processor time, not wall time: two threads that share a core take twice as long.
+fn burn(duration: Duration) {
+    let end = clock::thread_cpu_time() + duration;
+    while clock::thread_cpu_time() < end {
+        std::hint::spin_loop();
+    }
+}
+
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("`{text}` is not `cpu:TIME` or `sleep:TIME`, such as cpu:50us or sleep:5ms");
+        let (kind, time) = text.split_once(':').ok_or_else(form)?;
+        let duration = humantime::parse_duration(time).map_err(|error| format!("`{time}`: {error}"))?;
+        match kind {
+            "cpu" => Ok(Work::Cpu(duration)),
+            "sleep" => Ok(Work::Sleep(duration)),
+            _ => Err(form()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_are_read_with_their_unit() {
+        assert_eq!("cpu:50us".parse(), Ok(Work::Cpu(Duration::from_micros(50))));
+        assert_eq!("sleep:5ms".parse(), Ok(Work::Sleep(Duration::from_millis(5))));
+    }
+
+    #[test]
+    fn a_bare_number_and_an_unknown_kind_are_refused() {
+        for wrong in ["cpu:50", "sleep", "nap:5ms", "cpu:", ""] {
+            assert!(wrong.parse::<Work>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn burning_takes_processor_time() {
+        let before = clock::thread_cpu_time();
+        Work::Cpu(Duration::from_millis(2)).perform();
+        assert!(clock::thread_cpu_time() - before >= Duration::from_millis(2));
+    }
+}
