@@ -1,10 +1,20 @@
 //! A load generator for echo servers.
 //!
 //! It checks every byte that comes back, keeps whole histograms instead of averages,
-//! and shares no socket code with the servers that it measures.
+//! and shares no socket code with the servers that it measures. Three steps: make a
+//! [`plan::Plan`], give it to [`run`], read the [`record::Load`] that comes back.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
+pub mod cli;
+mod engine;
 pub mod histogram;
+mod pattern;
+pub mod plan;
 pub mod record;
+pub mod target;
+pub mod text;
+pub mod units;
+
+pub use engine::{Observer, RunError, run};

@@ -1,0 +1,180 @@
+//! The command line of `loadgen`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::plan::{Plan, PlanError, Request};
+use crate::record::Load;
+use crate::target::{self, TargetError};
+use crate::{RunError, text, units};
+
+/// The measurement was made and may not be believed.
+const INVALID: u8 = 3;
+/// As shells report a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// The arguments make no sense.
+const USAGE: u8 = 2;
+
+/// Put a load on an echo server, check every byte, and say what was seen.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
+why; 130 interrupted: what was measured is printed.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one load and print what was seen.
+    Run(RunOptions),
+}
+
+/// Load a server with a closed loop: each connection sends its next message when the
+/// answer to the one before is complete. That measures capacity; the latencies are
+/// service times, not what independent users would see.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct RunOptions {
+    /// The server, as HOST:PORT.
+    target: String,
+
+    /// Connections, held open over the whole run.
+    #[arg(short, long, value_name = "N", default_value_t = 64)]
+    connections: usize,
+
+    /// Time that is counted.
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
+    duration: Duration,
+
+    /// Time that is run before and not counted.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::time)]
+    warmup: Duration,
+
+    /// Bytes in a message.
+    #[arg(long, value_name = "SIZE", default_value = "64B", value_parser = units::size)]
+    size: u64,
+
+    /// Worker threads; they share the connections.
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+
+    /// Processors to pin the workers to, in turn, such as 2,3 [default: not pinned].
+    #[arg(long, value_name = "CPU,...", value_delimiter = ',')]
+    cpus: Vec<usize>,
+
+    /// How long a connection may take to be established.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
+    connect_timeout: Duration,
+
+    /// Permit a target that is not this host. Load only what you may load.
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "Examples:
+  loadgen run 127.0.0.1:7007
+  loadgen run 127.0.0.1:7007 -c 1000 -d 30s --size 4KiB --threads 2
+  loadgen run 127.0.0.1:7007 --format json
+  loadgen run --allow-remote 192.0.2.7:7007 -c 50";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A few lines for a person.
+    Text,
+    /// One `Load` of the schema.
+    Json,
+}
+
+/// What went wrong, as far as the exit code depends on it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot print the result: {0}")]
+    Print(#[from] std::io::Error),
+}
+
+/// Runs `loadgen` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let Command::Run(options) = Cli::parse().command;
+    match run(&options) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("loadgen: {error}");
+            match error {
+                Error::Target(_) | Error::Plan(_) => ExitCode::from(USAGE),
+                Error::Run(_) | Error::Print(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(options: &RunOptions) -> Result<ExitCode, Error> {
+    let plan = plan(options)?;
+    let stop = stop_on_signals()?;
+    let result = crate::run(&plan, &mut (), &stop);
+    if stop.load(Relaxed) && result.is_err() {
+        eprintln!("loadgen: interrupted before a connection was open");
+        return Ok(INTERRUPTED.into());
+    }
+    let load = result?;
+    print(&load, options.format)?;
+    Ok(match () {
+        () if stop.load(Relaxed) => INTERRUPTED.into(),
+        () if !load.summary.valid => INVALID.into(),
+        () => ExitCode::SUCCESS,
+    })
+}
+
+fn plan(options: &RunOptions) -> Result<Plan, Error> {
+    let request = Request {
+        target: target::resolve(&options.target, options.allow_remote)?,
+        connections: options.connections,
+        threads: options.threads,
+        message_bytes: options.size,
+        warmup: options.warmup,
+        duration: options.duration,
+        connect_timeout: options.connect_timeout,
+        cpus: options.cpus.clone(),
+    };
+    Ok(request.validate()?)
+}
+
+/// The first signal asks for an early end that keeps what was measured, the second
+/// ends the process at once.
+fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+fn print(load: &Load, format: Format) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Text => write!(out, "{}", text::describe(load)),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, load)?;
+            writeln!(out)
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The epoll engine: one readiness loop per worker, many connections in each.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::Pid;
+
+use super::conversation::{Conversation, Received};
+use super::tally::Tally;
+use super::{Run, dial};
+use crate::pattern::LONGEST_PIECE;
+use crate::record::ErrorKind;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// The longest sleep: an early end is noticed within this.
+const GLANCE_MS: u64 = 20;
+
+/// Runs worker number `index`: connects its share, talks until the window closes,
+/// and keeps the connections open until everybody has counted.
+pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
+    let mut tally = Tally::new();
+    // Whatever fails, the gate is passed three times, or the others would wait for ever.
+    let prepared = prepare(run, index, stop, &mut tally);
+    run.gate.wait();
+    run.gate.wait();
+    let result = match prepared {
+        Ok(mut worker) => worker.talk(run, &mut tally).map(|()| worker),
+        Err(error) => Err(error),
+    };
+    run.gate.wait();
+    let worker = result?;
+    tally.answered = worker
+        .connections
+        .iter()
+        .filter(|c| c.conversation.answered)
+        .count() as u64;
+    Ok(tally)
+}
+
+fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io::Result<Worker> {
+    let request = run.plan.request();
+    if !request.cpus.is_empty() {
+        pin(request.cpus[index % request.cpus.len()])?;
+    }
+    // Worker i has the connections i, i + threads, i + 2 threads, ...
+    let share = (index..request.connections).step_by(request.threads);
+    let streams = dial::dial(request.target, share.len(), request.connect_timeout, stop, tally)?;
+    tally.open = streams.len() as u64;
+    run.live.fetch_add(streams.len(), Relaxed);
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let connections: Vec<_> = streams
+        .into_iter()
+        .zip(share)
+        .map(|(stream, number)| Connection {
+            stream: Some(stream),
+            conversation: Conversation::new(number, request.message_bytes),
+            watches_output: false,
+        })
+        .collect();
+    for (at, connection) in connections.iter().enumerate() {
+        if let Some(stream) = &connection.stream {
+            epoll.add(stream, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
+        }
+    }
+    let buffer = vec![0; request.message_bytes.clamp(64 * 1024, LONGEST_PIECE as u64) as usize];
+    Ok(Worker {
+        epoll,
+        connections,
+        buffer,
+    })
+}
+
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+struct Worker {
+    epoll: Epoll,
+    connections: Vec<Connection>,
+    buffer: Vec<u8>,
+}
+
+struct Connection {
+    /// Gone once the connection has failed.
+    stream: Option<TcpStream>,
+    conversation: Conversation,
+    watches_output: bool,
+}
+
+/// Why a connection cannot go on.
+enum Failure {
+    System(io::Error),
+    Kind(ErrorKind, &'static str),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::System(error)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(error: Errno) -> Self {
+        Failure::System(error.into())
+    }
+}
+
+impl Worker {
+    /// Sends the first message on every connection, then answers readiness until the
+    /// window closes.
+    fn talk(&mut self, run: &Run, tally: &mut Tally) -> io::Result<()> {
+        let start_ns = run.window.get().map_or(0, |window| window.start_ns);
+        for at in 0..self.connections.len() {
+            self.handle(at, run, tally, |worker, _| worker.begin(at, run));
+        }
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        let mut cpu_before = None;
+        loop {
+            let now_ns = run.clock.now_ns();
+            if now_ns >= start_ns && cpu_before.is_none() {
+                cpu_before = Some(cpu_time());
+            }
+            let end_ns = run.end_ns.load(Relaxed);
+            if now_ns >= end_ns {
+                break;
+            }
+            let ready = match self.epoll.wait(&mut events, timeout(end_ns - now_ns)) {
+                Ok(ready) => ready,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            for event in &events[..ready] {
+                let at = event.data() as usize;
+                let flags = event.events();
+                self.handle(at, run, tally, |worker, tally| {
+                    worker.ready(at, flags, run, tally)
+                });
+            }
+        }
+        tally.cpu = cpu_before.map_or(Duration::ZERO, |before| cpu_time().saturating_sub(before));
+        Ok(())
+    }
+
+    /// Does a step with a connection, and on failure counts it and closes.
+    fn handle(
+        &mut self,
+        at: usize,
+        run: &Run,
+        tally: &mut Tally,
+        step: impl FnOnce(&mut Self, &mut Tally) -> Result<(), Failure>,
+    ) {
+        if let Err(failure) = step(self, tally) {
+            match failure {
+                Failure::System(error) => tally.io_error(&error),
+                Failure::Kind(kind, example) => tally.error(kind, example),
+            }
+            self.connections[at].stream = None;
+            run.live.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn ready(&mut self, at: usize, flags: EpollFlags, run: &Run, tally: &mut Tally) -> Result<(), Failure> {
+        if flags.contains(EpollFlags::EPOLLOUT) {
+            self.send(at, run)?;
+        }
+        // Errors and hang-ups show in the read.
+        if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
+            self.receive(at, run, tally)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the next message; its clock runs from here.
+    fn begin(&mut self, at: usize, run: &Run) -> Result<(), Failure> {
+        self.connections[at].conversation.start(run.clock.now_ns());
+        self.send(at, run)
+    }
+
+    /// Sends as much of the message as fits, and watches for room if that is not all.
+    fn send(&mut self, at: usize, run: &Run) -> Result<(), Failure> {
+        let connection = &mut self.connections[at];
+        let Some(stream) = &mut connection.stream else {
+            return Ok(());
+        };
+        let mut blocked = false;
+        loop {
+            let unsent = connection.conversation.unsent(&run.pattern);
+            if unsent.is_empty() || blocked {
+                break;
+            }
+            match stream.write(unsent) {
+                Ok(length) => connection.conversation.sent(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if blocked != connection.watches_output {
+            connection.watches_output = blocked;
+            let output = if blocked {
+                EpollFlags::EPOLLOUT
+            } else {
+                EpollFlags::empty()
+            };
+            self.epoll.modify(
+                &*stream,
+                &mut EpollEvent::new(EpollFlags::EPOLLIN | output, at as u64),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Reads once, checks every byte, and when the answer is complete records its
+    /// latency and sends the next message.
+    fn receive(&mut self, at: usize, run: &Run, tally: &mut Tally) -> Result<(), Failure> {
+        let connection = &mut self.connections[at];
+        let Some(stream) = &mut connection.stream else {
+            return Ok(());
+        };
+        let length = match stream.read(&mut self.buffer) {
+            Ok(0) => {
+                return Err(Failure::Kind(
+                    ErrorKind::EarlyEnd,
+                    "the server ended the connection",
+                ));
+            }
+            Ok(length) => length,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let now_ns = run.clock.now_ns();
+        match connection
+            .conversation
+            .receive(&self.buffer[..length], &run.pattern)
+        {
+            Received::Partial => Ok(()),
+            Received::Wrong => Err(Failure::Kind(
+                ErrorKind::WrongBytes,
+                "bytes came back that were not due",
+            )),
+            Received::Complete { started_ns } => {
+                let start_ns = run.window.get().map_or(0, |window| window.start_ns);
+                if now_ns >= start_ns && now_ns < run.end_ns.load(Relaxed) {
+                    tally.service.saturating_record(now_ns - started_ns);
+                    connection.conversation.answered = true;
+                }
+                self.begin(at, run)
+            }
+        }
+    }
+}
+
+/// Rounds up, so that the last wait does not poll until the window closes.
+fn timeout(left_ns: u64) -> EpollTimeout {
+    EpollTimeout::from(left_ns.div_ceil(1_000_000).min(GLANCE_MS) as u16)
+}
+
+/// CPU time that this thread has used.
+fn cpu_time() -> Duration {
+    let micros = |time: nix::sys::time::TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()) as u64;
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(Duration::ZERO, |usage| {
+        Duration::from_micros(micros(usage.user_time()) + micros(usage.system_time()))
+    })
+}

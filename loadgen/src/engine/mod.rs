@@ -1,0 +1,167 @@
+//! Who sends: the run as a whole. Workers send, this thread watches the clock.
+
+mod conversation;
+mod dial;
+mod epoll;
+mod tally;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Barrier, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::pattern::Pattern;
+use crate::plan::Plan;
+use crate::record::{ErrorKind, Load};
+use tally::Tally;
+
+/// How often the watching thread looks whether it should end early.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Is told when the measured window opens and closes; both times all connections are
+/// open, and the caller can read off what the server has used.
+pub trait Observer {
+    /// The warm-up is over.
+    fn window_opened(&mut self) {}
+    /// The last message has been counted.
+    fn window_closed(&mut self) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// Why there is no load to report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Not one connection was established.
+    #[error("cannot connect to {target}: {example}; {}", advice(*kind))]
+    NoConnection {
+        /// Where to.
+        target: std::net::SocketAddr,
+        /// What happened most.
+        kind: ErrorKind,
+        /// How the system worded it.
+        example: String,
+    },
+    /// The generator itself failed.
+    #[error("the load generator failed: {0}")]
+    Own(#[from] io::Error),
+}
+
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Refused => "is the server running, and on this port?",
+        ErrorKind::TimedOut => "is the address right, and does a firewall let it through?",
+        ErrorKind::NoLocalPort => "wait a minute until old connections have left TIME_WAIT, or use fewer",
+        ErrorKind::TooManyOpenFiles => {
+            "raise the limit of open files (`ulimit -n`), or use fewer connections"
+        }
+        _ => "look at the server's log",
+    }
+}
+
+/// What the workers and the watching thread share.
+struct Run<'a> {
+    plan: &'a Plan,
+    pattern: Pattern,
+    clock: Clock,
+    /// Passed by all once the workers have connected, again when the window is set,
+    /// and at last when the connections may be closed.
+    gate: Barrier,
+    window: OnceLock<Window>,
+    /// End of the window; moved forward when the run ends early.
+    end_ns: AtomicU64,
+    /// Connections that still talk.
+    live: AtomicUsize,
+}
+
+/// Nanoseconds since the run began.
+#[derive(Debug, Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn now_ns(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// When samples count.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    start_ns: u64,
+}
+
+/// Carries out a plan and returns what was seen.
+///
+/// Ends early, with what was measured, when `stop` becomes true or when no connection
+/// is left.
+pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
+    let request = plan.request();
+    let started_at = SystemTime::now();
+    let run = Run {
+        plan,
+        pattern: Pattern::new(),
+        clock: Clock(Instant::now()),
+        gate: Barrier::new(request.threads + 1),
+        window: OnceLock::new(),
+        end_ns: AtomicU64::new(u64::MAX),
+        live: AtomicUsize::new(0),
+    };
+    let (tally, window_ns) = thread::scope(|scope| -> io::Result<_> {
+        let workers: Vec<_> = (0..request.threads)
+            .map(|index| {
+                let run = &run;
+                scope.spawn(move || epoll::work(run, index, stop))
+            })
+            .collect();
+        let window_ns = watch(&run, observer, stop);
+        let mut total = Tally::new();
+        for worker in workers {
+            total.merge(
+                worker
+                    .join()
+                    .map_err(|_| io::Error::other("a worker panicked"))??,
+            );
+        }
+        Ok((total, window_ns))
+    })?;
+    if tally.open == 0 {
+        let (kind, example) = tally.worst_error();
+        return Err(RunError::NoConnection {
+            target: request.target,
+            kind,
+            example,
+        });
+    }
+    Ok(tally.into_load(plan, started_at, window_ns))
+}
+
+/// Opens and closes the window; returns how long it was in nanoseconds.
+fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
+    let request = run.plan.request();
+    run.gate.wait();
+    let start_ns = run.clock.now_ns() + request.warmup.as_nanos() as u64;
+    run.end_ns
+        .store(start_ns + request.duration.as_nanos() as u64, Relaxed);
+    run.window.get_or_init(|| Window { start_ns });
+    run.gate.wait();
+    let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
+    sleep_until(run, start_ns, ended_early);
+    observer.window_opened();
+    sleep_until(run, run.end_ns.load(Relaxed), ended_early);
+    run.end_ns.fetch_min(run.clock.now_ns(), Relaxed);
+    observer.window_closed();
+    run.gate.wait();
+    run.end_ns.load(Relaxed).saturating_sub(start_ns)
+}
+
+fn sleep_until(run: &Run, time_ns: u64, ended_early: impl Fn() -> bool) {
+    while !ended_early() {
+        let left = time_ns.saturating_sub(run.clock.now_ns());
+        if left == 0 {
+            return;
+        }
+        thread::sleep(Duration::from_nanos(left).min(GLANCE));
+    }
+}

@@ -1,0 +1,90 @@
+//! What is sent: byte k of a connection is a function of the connection and of k.
+//!
+//! So a single byte that is lost, repeated, reordered or swapped between connections
+//! shows, whatever the size of the messages; and checking costs one comparison of
+//! memory, since what is due next always lies ready in one piece.
+
+/// Bytes after which the pattern repeats. A prime, so that no size of message or of
+/// buffer falls into step with it and hides a message that was lost whole.
+const PERIOD: u64 = 65_521;
+
+/// The longest piece that is handed out: writing more at once gains nothing.
+pub const LONGEST_PIECE: usize = 256 * 1024;
+
+/// Steps between the starting points of connections. Every number that the prime does
+/// not divide spreads [`PERIOD`] connections over as many points; this one puts
+/// neighbours far apart.
+const STRIDE: u64 = 40_503;
+
+/// The bytes of all connections.
+#[derive(Debug)]
+pub struct Pattern(Box<[u8]>);
+
+impl Pattern {
+    /// Lays the bytes out: one period of noise, repeated until a piece fits anywhere.
+    pub fn new() -> Self {
+        let period: Vec<u8> = (0..PERIOD).map(noise).collect();
+        Pattern(
+            period
+                .iter()
+                .copied()
+                .cycle()
+                .take(PERIOD as usize + LONGEST_PIECE)
+                .collect(),
+        )
+    }
+
+    /// Where the stream of a connection starts.
+    pub fn start(connection: usize) -> u64 {
+        connection as u64 % PERIOD * STRIDE % PERIOD
+    }
+
+    /// The bytes from `position` on, at most [`LONGEST_PIECE`] of them.
+    pub fn piece(&self, position: u64, length: u64) -> &[u8] {
+        let start = (position % PERIOD) as usize;
+        &self.0[start..start + length.min(LONGEST_PIECE as u64) as usize]
+    }
+}
+
+/// The top byte of splitmix64 (Steele, Lea, Flood, 2014): passes for random.
+fn noise(k: u64) -> u8 {
+    let mut z = (k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 56) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_byte_depends_on_its_position_alone_and_not_on_the_piece() {
+        let pattern = Pattern::new();
+        let whole = pattern.piece(PERIOD - 10, 1000);
+        for k in [0, 9, 10, 11, 999] {
+            assert_eq!(pattern.piece(PERIOD - 10 + k, 1), &whole[k as usize..=k as usize]);
+        }
+    }
+
+    #[test]
+    fn connections_start_apart() {
+        let starts: HashSet<u64> = (0..60_000).map(Pattern::start).collect();
+        assert_eq!(starts.len(), 60_000);
+    }
+
+    #[test]
+    fn streams_that_are_shifted_or_swapped_differ_in_nearly_every_byte() {
+        let pattern = Pattern::new();
+        let stream = |connection, shift| pattern.piece(Pattern::start(connection) + shift, 4096);
+        for (left, right) in [
+            (stream(0, 0), stream(1, 0)),
+            (stream(7, 0), stream(7, 1)),
+            (stream(7, 0), stream(7, 64)),
+        ] {
+            let same = left.iter().zip(right).filter(|(a, b)| a == b).count();
+            assert!(same < 64, "{same} of 4096 bytes are the same");
+        }
+    }
+}

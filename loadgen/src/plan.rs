@@ -1,0 +1,216 @@
+//! What to send: a validated value, nothing else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::record::{Discipline, PlanRecord};
+
+/// Above this the buffers alone would fill a machine.
+const LARGEST_MESSAGE: u64 = 64 << 20;
+
+/// A forgotten zero should not load a host for days.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Descriptors that the program needs beside its connections, with room to spare.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// What to ask of the load generator; [`Request::validate`] makes a [`Plan`] of it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The server.
+    pub target: SocketAddr,
+    /// Connections, held open over the whole run.
+    pub connections: usize,
+    /// Worker threads; each serves its share of the connections.
+    pub threads: usize,
+    /// Bytes in a message.
+    pub message_bytes: u64,
+    /// Time that is run and not counted.
+    pub warmup: Duration,
+    /// Time that is counted.
+    pub duration: Duration,
+    /// How long a connection may take to be established.
+    pub connect_timeout: Duration,
+    /// Processors that the workers are pinned to, in turn; none leaves them free.
+    pub cpus: Vec<usize>,
+}
+
+/// Why a request cannot be carried out; says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing to do.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// More than one process can open.
+    #[error(
+        "{asked} connections need more descriptors than the {limit} that this process may open: \
+         ask for {possible} or fewer, or raise the limit (`ulimit -n`, or LimitNOFILE= of a service)"
+    )]
+    Descriptors {
+        /// Connections asked for.
+        asked: usize,
+        /// The hard limit of the process.
+        limit: u64,
+        /// Connections that it allows.
+        possible: u64,
+    },
+    /// Workers without a connection.
+    #[error("{threads} threads have only {connections} connections to share: use at most as many threads")]
+    IdleThreads {
+        /// Threads asked for.
+        threads: usize,
+        /// Connections asked for.
+        connections: usize,
+    },
+    /// A message of no bytes cannot come back, and a huge one cannot be held.
+    #[error("a message of {0} bytes cannot be sent: from 1B to 64MiB")]
+    MessageSize(u64),
+    /// No window, or one of days.
+    #[error("a duration of {0:?} cannot be measured: more than 0s, and at most 24h with the warm-up")]
+    Duration(Duration),
+}
+
+/// A request that can be carried out.
+#[derive(Debug, Clone)]
+pub struct Plan(Request);
+
+impl Request {
+    /// Checks the request, and raises the limit of descriptors as far as it needs.
+    pub fn validate(self) -> Result<Plan, PlanError> {
+        for (name, value) in [
+            ("the number of connections", self.connections),
+            ("the number of threads", self.threads),
+        ] {
+            if value == 0 {
+                return Err(PlanError::Zero(name));
+            }
+        }
+        if self.threads > self.connections {
+            return Err(PlanError::IdleThreads {
+                threads: self.threads,
+                connections: self.connections,
+            });
+        }
+        if self.message_bytes == 0 || self.message_bytes > LARGEST_MESSAGE {
+            return Err(PlanError::MessageSize(self.message_bytes));
+        }
+        if self.duration.is_zero() || self.duration.saturating_add(self.warmup) > LONGEST {
+            return Err(PlanError::Duration(self.duration));
+        }
+        let limit = raise_descriptor_limit();
+        let possible = limit.saturating_sub(OWN_DESCRIPTORS);
+        if self.connections as u64 > possible {
+            return Err(PlanError::Descriptors {
+                asked: self.connections,
+                limit,
+                possible,
+            });
+        }
+        Ok(Plan(self))
+    }
+}
+
+impl Plan {
+    /// What was asked for.
+    pub fn request(&self) -> &Request {
+        &self.0
+    }
+
+    /// The plan in the plain numbers of the schema.
+    pub fn record(&self) -> PlanRecord {
+        PlanRecord {
+            discipline: Discipline::Closed,
+            connections: self.0.connections,
+            threads: self.0.threads,
+            message_bytes: self.0.message_bytes,
+            warmup_s: self.0.warmup.as_secs_f64(),
+            duration_s: self.0.duration.as_secs_f64(),
+        }
+    }
+}
+
+/// The descriptors that this process may open, after raising the soft limit to the hard.
+fn raise_descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 1024;
+    };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request {
+            target: "127.0.0.1:7007".parse().unwrap(),
+            connections: 4,
+            threads: 2,
+            message_bytes: 64,
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            cpus: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_sensible_request_is_a_plan() {
+        assert!(request().validate().is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused() {
+        let refused = |change: fn(&mut Request)| {
+            let mut request = request();
+            change(&mut request);
+            request.validate().unwrap_err()
+        };
+        assert!(matches!(refused(|r| r.connections = 0), PlanError::Zero(_)));
+        assert!(matches!(refused(|r| r.threads = 0), PlanError::Zero(_)));
+        assert!(matches!(
+            refused(|r| r.threads = 5),
+            PlanError::IdleThreads {
+                threads: 5,
+                connections: 4
+            }
+        ));
+        assert_eq!(refused(|r| r.message_bytes = 0), PlanError::MessageSize(0));
+        assert!(matches!(
+            refused(|r| r.message_bytes = 1 << 40),
+            PlanError::MessageSize(_)
+        ));
+        assert!(matches!(
+            refused(|r| r.duration = Duration::ZERO),
+            PlanError::Duration(_)
+        ));
+        assert!(matches!(
+            refused(|r| r.warmup = Duration::MAX),
+            PlanError::Duration(_)
+        ));
+    }
+
+    #[test]
+    fn too_many_connections_are_refused_with_the_limit_and_the_way_to_raise_it() {
+        let error = Request {
+            connections: usize::MAX,
+            ..request()
+        }
+        .validate()
+        .unwrap_err();
+        let PlanError::Descriptors { limit, possible, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(possible < limit);
+        let text = error.to_string();
+        assert!(
+            text.contains(&limit.to_string()) && text.contains("ulimit -n"),
+            "{text}"
+        );
+    }
+}
