@@ -1,1 +1,10 @@
-//! x
+//! The harness: starts servers, loads them, meters them, and holds them to one contract.
+//!
+//! One side of the wire is always another process: a server of a trial is a fresh child,
+//! pinned to its own processors and metered from outside. Programs that use this crate
+//! call [`role::play`] first in `main`, since they start themselves as servers.
+
+pub mod affinity;
+pub mod guard;
+pub mod role;
+pub mod server;

@@ -1,0 +1,252 @@
+//! A server under test: a child process with an end that nothing can prevent.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::affinity;
+use crate::guard::Guard;
+use crate::role::Role;
+
+/// Time for a server to print its ready line: ours take milliseconds, an interpreter
+/// on a loaded machine takes seconds.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the end of a process is looked for.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// How much of a server's standard error is kept for a report.
+const STDERR_KEPT: u64 = 4096;
+
+/// How to start a server.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// A model of the registry, or the program of another server.
+    pub program: Program,
+    /// Arguments after the ones that the harness gives.
+    pub arguments: Vec<String>,
+    /// Processors it is born on; none leaves it where the harness is.
+    pub cpus: Vec<usize>,
+    /// Where its standard error goes.
+    pub log: PathBuf,
+}
+
+/// What is started.
+#[derive(Debug, Clone)]
+pub enum Program {
+    /// A model of the registry, served by this executable.
+    Model(&'static str),
+    /// Another command that prints the ready line: a server that tests bring along.
+    Command {
+        /// The executable.
+        path: PathBuf,
+        /// Environment variables that it needs.
+        environment: Vec<(String, String)>,
+    },
+}
+
+/// Why a server could not be started or stopped; what it said is added by the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A process could not be made.
+    #[error("cannot start a process: {0}")]
+    Spawn(#[from] io::Error),
+    /// It ended before it was ready.
+    #[error("the server ended before it was ready: {0}")]
+    EndedEarly(ExitStatus),
+    /// It did not say that it is ready.
+    #[error("the server was not ready within {READY_WITHIN:?}")]
+    NotReady,
+    /// It printed something else than the ready line.
+    #[error("the server printed `{0}` where the line `ready ADDRESS` was due")]
+    WrongLine(String),
+    /// It went on after SIGTERM and was killed.
+    #[error("the server did not stop within {0:?} of SIGTERM, and was killed")]
+    NotStopped(Duration),
+}
+
+/// A server that runs; dropping it ends its whole process group.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    output: Receiver<String>,
+    log: PathBuf,
+    /// Last, so that what has not ended by itself is killed last.
+    _guard: Guard,
+}
+
+impl Server {
+    /// Starts a server on a port of its own and waits until it is ready.
+    pub fn start(launch: &Launch) -> Result<Self, ServerError> {
+        let guard = Guard::start()?;
+        let mut command = launch.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&launch.log)?);
+        guard.adopt(&mut command);
+        let mut child = match launch.cpus.as_slice() {
+            [] => command.spawn()?,
+            cpus => affinity::with(cpus, || command.spawn())??,
+        };
+        let output = read_lines(child.stdout.take());
+        let address = match output.recv_timeout(READY_WITHIN) {
+            Ok(line) => ready_address(&line).ok_or(ServerError::WrongLine(line)),
+            Err(RecvTimeoutError::Timeout) => Err(ServerError::NotReady),
+            Err(RecvTimeoutError::Disconnected) => Err(ServerError::EndedEarly(child.wait()?)),
+        };
+        let address = match address {
+            Ok(address) => address,
+            Err(error) => {
+                let _ = child.kill();
+                child.wait()?;
+                return Err(error);
+            }
+        };
+        Ok(Server {
+            child,
+            address,
+            output,
+            log: launch.log.clone(),
+            _guard: guard,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
+    /// Waits for its end, at most for `time`.
+    pub fn wait(&mut self, time: Duration) -> io::Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.ended()? {
+                None if Instant::now() < deadline => thread::sleep(GLANCE),
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    /// Asks it to stop as an operator would, and waits for that.
+    pub fn stop(mut self, within: Duration) -> Result<ExitStatus, ServerError> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait(within)?.ok_or(ServerError::NotStopped(within))
+    }
+
+    /// What it printed after the ready line, which should be nothing.
+    pub fn further_output(&self) -> Vec<String> {
+        self.output.try_iter().collect()
+    }
+
+    /// The end of what it wrote to standard error.
+    pub fn stderr(&self) -> String {
+        stderr_tail(&self.log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The guard kills the group; this process alone can be waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Launch {
+    fn command(&self) -> Command {
+        let mut command = match &self.program {
+            Program::Model(name) => {
+                let mut command = Role::Server.command();
+                command.args([name, "--listen", "127.0.0.1:0"]);
+                command
+            }
+            Program::Command { path, environment } => {
+                let mut command = Command::new(path);
+                command.envs(environment.iter().cloned());
+                command
+            }
+        };
+        command.args(&self.arguments);
+        command
+    }
+}
+
+/// The end of a server's standard error, as far as it is worth showing.
+pub fn stderr_tail(log: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(STDERR_KEPT)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// Reads on a thread of its own: a pipe has no time-out. Ends with the server.
+fn read_lines(output: Option<ChildStdout>) -> Receiver<String> {
+    let (lines, received) = channel();
+    if let Some(output) = output {
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    received
+}
+
+fn ready_address(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("ready ")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_the_address_and_nothing_else() {
+        assert_eq!(
+            ready_address("ready 127.0.0.1:7007"),
+            "127.0.0.1:7007".parse().ok()
+        );
+        for wrong in [
+            "",
+            "ready",
+            "ready ",
+            "ready 7007",
+            "Ready 127.0.0.1:1",
+            "ready 127.0.0.1:1 now",
+        ] {
+            assert_eq!(ready_address(wrong), None, "{wrong}");
+        }
+    }
+}
