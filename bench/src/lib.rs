@@ -5,6 +5,15 @@
 //! call [`role::play`] first in `main`, since they start themselves as servers.
 
 pub mod affinity;
+pub mod cli;
 pub mod guard;
+pub mod host;
+pub mod meter;
+pub mod process_tree;
+pub mod progress;
+pub mod results;
 pub mod role;
+pub mod run;
 pub mod server;
+pub mod suite;
+pub mod trial;

@@ -179,7 +179,8 @@ pub struct Cost {
     pub cpu_s: f64,
     /// CPU time divided by echoes, in microseconds; absent when nothing was echoed.
     pub cpu_us_per_echo: Option<f64>,
-    /// Context switches the threads alive at both ends asked for by blocking.
+    /// Context switches that its threads asked for by blocking; those of threads that
+    /// ended within the window are not known.
     pub voluntary_switches: u64,
     /// Context switches that the scheduler forced on them.
     pub involuntary_switches: u64,
@@ -450,4 +451,161 @@ pub fn json_schema() -> serde_json::Value {
         Load(Load),
     }
     schemars::schema_for!(Written).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram;
+    use proptest::prelude::*;
+
+    fn run() -> Run {
+        Run {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            command: vec!["echobench".into(), "run".into()],
+            suite: "quick".into(),
+            scenarios: Vec::new(),
+            servers: vec![Server {
+                name: "epoll".into(),
+                family: "readiness".into(),
+                summary: "one thread".into(),
+            }],
+            blocks: 5,
+            seed: 7,
+            placement: Placement {
+                server_cpus: vec![0],
+                generator_cpus: vec![1],
+            },
+            host: Host::default(),
+        }
+    }
+
+    fn trial(outcome: Outcome) -> Trial {
+        Trial {
+            server: "epoll".into(),
+            scenario: "1-connection".into(),
+            block: 0,
+            started_at: "2026-01-01T00:00:01Z".into(),
+            outcome,
+        }
+    }
+
+    fn load(rate: f64, samples: &[u64], errors: BTreeMap<ErrorKind, u64>) -> Load {
+        let mut service = histogram::empty();
+        samples.iter().for_each(|&ns| service.saturating_record(ns));
+        Load {
+            schema_version: SCHEMA_VERSION,
+            target: "127.0.0.1:7007".into(),
+            started_at: "2026-01-01T00:00:01Z".into(),
+            plan: PlanRecord {
+                discipline: Discipline::Closed,
+                connections: 1,
+                threads: 1,
+                message_bytes: 64,
+                warmup_s: 0.2,
+                duration_s: 1.0,
+            },
+            generator: Generator {
+                version: "1.2.3".into(),
+                engine: "epoll".into(),
+                wait: "sleep".into(),
+                cpus: vec![1],
+                utilisation: 0.5,
+            },
+            window_s: 1.0,
+            summary: Summary {
+                echoes_per_s: rate,
+                offered_per_s: None,
+                echoes: service.len(),
+                service_us: Quantiles::of(&service),
+                response_us: None,
+                send_lag_us: None,
+                connections: Connections {
+                    asked: 1,
+                    open: 1,
+                    answered: 1,
+                },
+                errors,
+                cpu_us_per_echo: Some(rate),
+                valid: false,
+                reasons: vec!["because".into()],
+            },
+            error_examples: BTreeMap::from([(ErrorKind::Reset, "reset \"by\" peer".into())]),
+            histograms: Histograms {
+                service: Encoded::new(&service),
+                response: None,
+                send_lag: None,
+            },
+        }
+    }
+
+    fn lines(records: &[Record]) -> Vec<u8> {
+        records
+            .iter()
+            .flat_map(|record| [serde_json::to_vec(record).unwrap(), b"\n".to_vec()].concat())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            rate in 0.0..1e9f64,
+            samples in prop::collection::vec(1u64..10_000_000_000, 0..50),
+            resets in 0u64..5,
+            reason in "\\PC*",
+        ) {
+            let load = load(rate, &samples, BTreeMap::from([(ErrorKind::Reset, resets)]));
+            let trials = [
+                trial(Outcome::Measured { load, cost: Cost { cpu_s: rate, ..Cost::default() } }),
+                trial(Outcome::Skipped { reason: reason.clone() }),
+                trial(Outcome::Failed { error: reason, stderr: "line\nline".into() }),
+            ];
+            let mut records = vec![Record::Run(run())];
+            records.extend(trials.iter().cloned().map(Record::Trial));
+            let (found, read) = read(&lines(&records)[..]).unwrap();
+            prop_assert_eq!(found, run());
+            prop_assert_eq!(read, trials);
+        }
+    }
+
+    #[test]
+    fn a_last_line_that_was_cut_off_is_passed_over() {
+        let whole = lines(&[
+            Record::Run(run()),
+            Record::Trial(trial(Outcome::Skipped { reason: "x".into() })),
+        ]);
+        let (_, trials) = read(&whole[..whole.len() - 9]).unwrap();
+        assert!(trials.is_empty());
+        assert_eq!(read(&whole[..]).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        let trial = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        assert!(matches!(read(&b""[..]), Err(ReadError::NoRun)));
+        assert!(matches!(
+            read(&lines(std::slice::from_ref(&trial))[..]),
+            Err(ReadError::NoRun)
+        ));
+        assert!(matches!(
+            read(&b"<html>\n"[..]),
+            Err(ReadError::Syntax { line: 1, .. })
+        ));
+        let broken = [lines(&[Record::Run(run())]), b"{}\n".to_vec(), lines(&[trial])].concat();
+        assert!(matches!(
+            read(&broken[..]),
+            Err(ReadError::Syntax { line: 2, .. })
+        ));
+        let long = vec![b'x'; LONGEST_LINE + 2];
+        assert!(matches!(read(&long[..]), Err(ReadError::TooLong { line: 1 })));
+    }
+
+    #[test]
+    fn a_newer_schema_is_named_whatever_else_it_holds() {
+        let text = br#"{"kind":"run","schema_version":99,"something":"new"}"#;
+        let error = read(&text[..]).unwrap_err();
+        assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
+    }
 }

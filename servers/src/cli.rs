@@ -27,7 +27,7 @@ const LARGEST_BUFFER: u64 = 64 << 20;
 /// SIGTERM, SIGINT or, on a terminal, `q` and Enter stop it: no new connections, those
 /// open get the drain time to end, exit status 0. A second signal ends it at once.
 #[derive(Debug, Parser)]
-#[command(name = "echo-server", version, after_help = EXAMPLES)]
+#[command(name = "echo-server", version, after_help = EXAMPLES, args_override_self = true)]
 pub struct Cli {
     /// The model to run; `--list` shows them.
     #[arg(value_parser = model_names(), hide_possible_values = true, required_unless_present = "list")]
@@ -89,9 +89,12 @@ const EXAMPLES: &str = "Examples:
   echo-server thread --work sleep:5ms
   echo-server --list --format json";
 
+/// How the list is printed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+pub enum Format {
+    /// A line for each model.
     Text,
+    /// An array of objects.
     Json,
 }
 
@@ -139,7 +142,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(model.serve(listener, &config)?)
 }
 
-fn list(format: Format) -> anyhow::Result<()> {
+/// Prints the registry, and why a model cannot run here.
+pub fn list(format: Format) -> anyhow::Result<()> {
     if let Format::Json = format {
         let models: Vec<_> = MODELS.iter().map(|model| as_json(*model)).collect();
         println!("{}", serde_json::to_string_pretty(&models)?);
@@ -193,5 +197,19 @@ fn keepalive_time(text: &str) -> Result<Duration, String> {
         Ok(time) if time >= Duration::from_secs(1) => Ok(time),
         Ok(_) => Err("at least 1s: the kernel counts it in seconds".into()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_are_accepted() {
+        let examples = EXAMPLES.lines().skip(1).map(str::trim);
+        for example in examples {
+            let parsed = Cli::try_parse_from(example.split(' '));
+            assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+        }
     }
 }

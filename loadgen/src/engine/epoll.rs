@@ -27,9 +27,8 @@ const GLANCE_MS: u64 = 20;
 /// and keeps the connections open until everybody has counted.
 pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
     let mut tally = Tally::new();
-    // Whatever fails, the gate is passed three times, or the others would wait for ever.
+    // Whatever fails, the gate is passed twice, or the others would wait for ever.
     let prepared = prepare(run, index, stop, &mut tally);
-    run.gate.wait();
     run.gate.wait();
     let result = match prepared {
         Ok(mut worker) => worker.talk(run, &mut tally).map(|()| worker),
@@ -119,7 +118,6 @@ impl Worker {
     /// Sends the first message on every connection, then answers readiness until the
     /// window closes.
     fn talk(&mut self, run: &Run, tally: &mut Tally) -> io::Result<()> {
-        let start_ns = run.window.get().map_or(0, |window| window.start_ns);
         for at in 0..self.connections.len() {
             self.handle(at, run, tally, |worker, _| worker.begin(at, run));
         }
@@ -127,7 +125,7 @@ impl Worker {
         let mut cpu_before = None;
         loop {
             let now_ns = run.clock.now_ns();
-            if now_ns >= start_ns && cpu_before.is_none() {
+            if now_ns >= run.start_ns.load(Relaxed) && cpu_before.is_none() {
                 cpu_before = Some(cpu_time());
             }
             let end_ns = run.end_ns.load(Relaxed);
@@ -256,8 +254,7 @@ impl Worker {
                 "bytes came back that were not due",
             )),
             Received::Complete { started_ns } => {
-                let start_ns = run.window.get().map_or(0, |window| window.start_ns);
-                if now_ns >= start_ns && now_ns < run.end_ns.load(Relaxed) {
+                if now_ns >= run.start_ns.load(Relaxed) && now_ns < run.end_ns.load(Relaxed) {
                     tally.service.saturating_record(now_ns - started_ns);
                     connection.conversation.answered = true;
                 }

@@ -6,8 +6,8 @@ mod epoll;
 mod tally;
 
 use std::io;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +22,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Is told when the measured window opens and closes; both times all connections are
 /// open, and the caller can read off what the server has used.
 pub trait Observer {
-    /// The warm-up is over.
+    /// The warm-up is over; the window opens when this returns.
     fn window_opened(&mut self) {}
     /// The last message has been counted.
     fn window_closed(&mut self) {}
@@ -66,10 +66,11 @@ struct Run<'a> {
     plan: &'a Plan,
     pattern: Pattern,
     clock: Clock,
-    /// Passed by all once the workers have connected, again when the window is set,
-    /// and at last when the connections may be closed.
+    /// Passed by all once the workers have connected, and again when the connections
+    /// may be closed.
     gate: Barrier,
-    window: OnceLock<Window>,
+    /// Start of the window; never, until the warm-up is over.
+    start_ns: AtomicU64,
     /// End of the window; moved forward when the run ends early.
     end_ns: AtomicU64,
     /// Connections that still talk.
@@ -86,12 +87,6 @@ impl Clock {
     }
 }
 
-/// When samples count.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    start_ns: u64,
-}
-
 /// Carries out a plan and returns what was seen.
 ///
 /// Ends early, with what was measured, when `stop` becomes true or when no connection
@@ -104,7 +99,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         pattern: Pattern::new(),
         clock: Clock(Instant::now()),
         gate: Barrier::new(request.threads + 1),
-        window: OnceLock::new(),
+        start_ns: AtomicU64::new(u64::MAX),
         end_ns: AtomicU64::new(u64::MAX),
         live: AtomicUsize::new(0),
     };
@@ -140,20 +135,27 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
 /// Opens and closes the window; returns how long it was in nanoseconds.
 fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
     let request = run.plan.request();
-    run.gate.wait();
-    let start_ns = run.clock.now_ns() + request.warmup.as_nanos() as u64;
-    run.end_ns
-        .store(start_ns + request.duration.as_nanos() as u64, Relaxed);
-    run.window.get_or_init(|| Window { start_ns });
-    run.gate.wait();
     let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
-    sleep_until(run, start_ns, ended_early);
+    run.gate.wait();
+    sleep_until(run, run.clock.now_ns() + nanos(request.warmup), ended_early);
+    // Before the window, not in it: looking at a thousand processes takes time from
+    // the generator.
     observer.window_opened();
-    sleep_until(run, run.end_ns.load(Relaxed), ended_early);
-    run.end_ns.fetch_min(run.clock.now_ns(), Relaxed);
+    let start_ns = run.clock.now_ns();
+    run.end_ns.store(start_ns + nanos(request.duration), Relaxed);
+    run.start_ns.store(start_ns, Relaxed);
+    sleep_until(run, start_ns + nanos(request.duration), ended_early);
+    let end_ns = run
+        .end_ns
+        .fetch_min(run.clock.now_ns(), Relaxed)
+        .min(run.clock.now_ns());
     observer.window_closed();
     run.gate.wait();
-    run.end_ns.load(Relaxed).saturating_sub(start_ns)
+    end_ns - start_ns
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
 }
 
 fn sleep_until(run: &Run, time_ns: u64, ended_early: impl Fn() -> bool) {

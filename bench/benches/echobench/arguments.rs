@@ -1,0 +1,103 @@
+//! What criterion's arguments mean for the part that is not criterion's.
+
+use regex::Regex;
+
+/// Options of criterion that are followed by a value, which is then not the filter.
+const WITH_VALUE: [&str; 19] = [
+    "-b",
+    "-c",
+    "-s",
+    "--baseline",
+    "--baseline-lenient",
+    "--color",
+    "--colour",
+    "--confidence-level",
+    "--format",
+    "--load-baseline",
+    "--measurement-time",
+    "--noise-threshold",
+    "--nresamples",
+    "--output-format",
+    "--plotting-backend",
+    "--profile-time",
+    "--sample-size",
+    "--save-baseline",
+    "--significance-level",
+];
+
+/// The arguments, as far as they matter here; criterion reads and checks them itself.
+#[derive(Debug)]
+pub struct Arguments {
+    options: Vec<String>,
+    filter: Option<Filter>,
+}
+
+#[derive(Debug)]
+enum Filter {
+    Exact(String),
+    Pattern(Regex),
+}
+
+impl Arguments {
+    /// Splits the options from the filter.
+    pub fn of(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let (mut options, mut filter) = (Vec::new(), None);
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            if !argument.starts_with('-') {
+                filter.get_or_insert(argument);
+                continue;
+            }
+            if WITH_VALUE.contains(&argument.as_str()) {
+                arguments.next();
+            }
+            let name = argument
+                .split_once('=')
+                .map_or(argument.as_str(), |(name, _)| name);
+            options.push(name.to_owned());
+        }
+        let exact = options.iter().any(|option| option == "--exact");
+        let filter = match filter {
+            Some(name) if exact => Some(Filter::Exact(name)),
+            Some(pattern) => Some(Filter::Pattern(Regex::new(&pattern)?)),
+            None => None,
+        };
+        Ok(Arguments { options, filter })
+    }
+
+    /// Whether a benchmark of that name is to run.
+    pub fn selects(&self, name: &str) -> bool {
+        match &self.filter {
+            _ if self.has("--ignored") => false,
+            None => true,
+            Some(Filter::Exact(exact)) => exact == name,
+            Some(Filter::Pattern(pattern)) => pattern.is_match(name),
+        }
+    }
+
+    /// Whether a filter was given.
+    pub fn filters(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether the benchmarks are to be listed only.
+    pub fn lists(&self) -> bool {
+        self.has("--list")
+    }
+
+    /// Whether anything new is to be measured: not when listing, testing or profiling,
+    /// nor when results that were saved are to be looked at.
+    pub fn measures(&self) -> bool {
+        let other = ["--list", "--load-baseline", "--profile-time", "--test"];
+        self.has("--bench") && !other.iter().any(|option| self.has(option))
+    }
+
+    /// Whether a rough answer is enough.
+    pub fn quick(&self) -> bool {
+        self.has("--quick")
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|found| found == option)
+    }
+}

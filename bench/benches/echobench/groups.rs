@@ -1,0 +1,160 @@
+//! The criterion groups: one connection at a time, a round trip and a whole life.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::Context;
+use bench::affinity;
+use bench::results;
+use bench::server::{Launch, Program, Server};
+use bench::suite::Suite;
+use criterion::{Criterion, PlottingBackend};
+use loadgen::record::Placement;
+use servers::models::{MODELS, Model};
+use socket2::{Domain, Socket, Type};
+
+use crate::arguments::Arguments;
+
+/// As the load of the quick suite.
+const MESSAGE: [u8; 64] = *b"echo: sixty-four bytes that should come back just as they left!\n";
+
+/// Loopback addresses to connect from: a port that was used stays taken for a minute,
+/// and one address has 28,000 of them.
+const SOURCES: u8 = 16;
+
+/// A server that hangs is an error, not a benchmark that never ends.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The models to run: those of the suite, or any that a filter may ask for.
+pub fn models(suite: &Suite, arguments: &Arguments) -> anyhow::Result<Vec<&'static dyn Model>> {
+    if arguments.filters() || arguments.lists() {
+        Ok(MODELS.to_vec())
+    } else {
+        suite.models()
+    }
+}
+
+/// Runs `roundtrip/MODEL` and `connect/MODEL`, as far as criterion's filter lets them.
+pub fn run(models: &[&'static dyn Model]) -> anyhow::Result<()> {
+    let placement = affinity::split(&affinity::allowed()?);
+    let runnable: Vec<_> = models
+        .iter()
+        .copied()
+        .filter(|model| is_runnable(*model))
+        .collect();
+    let measured = affinity::with(&placement.generator_cpus, || {
+        let mut criterion = Criterion::default()
+            .plotting_backend(PlottingBackend::Plotters)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_secs(1))
+            .sample_size(10)
+            .configure_from_args();
+        group(&mut criterion, "roundtrip", &runnable, &placement, RoundTrip::new);
+        group(&mut criterion, "connect", &runnable, &placement, Connect::new);
+        criterion.final_summary();
+    });
+    measured.context("cannot pin to the processors of the generator")
+}
+
+fn is_runnable(model: &dyn Model) -> bool {
+    let reason = model.probe().err();
+    if let Some(reason) = &reason {
+        eprintln!("{}: skipped: {reason}", model.name());
+    }
+    reason.is_none()
+}
+
+/// Something to do with a server over and over.
+trait Exercise {
+    fn once(&mut self) -> std::io::Result<()>;
+}
+
+fn group<E: Exercise>(
+    criterion: &mut Criterion,
+    name: &str,
+    models: &[&'static dyn Model],
+    placement: &Placement,
+    exercise: fn(SocketAddr) -> std::io::Result<E>,
+) {
+    let mut group = criterion.benchmark_group(name);
+    for model in models {
+        // Criterion calls the closure for each sample; the server is started by the first.
+        let mut running = None;
+        group.bench_function(model.name(), |bencher| {
+            let (_server, exercise) = running.get_or_insert_with(|| {
+                let server = start(*model, placement);
+                let exercise = exercise(server.address()).expect("the server just said that it is ready");
+                (server, exercise)
+            });
+            bencher.iter(|| exercise.once().expect("the server echoes"));
+        });
+    }
+    group.finish();
+}
+
+/// A panic here ends the benchmark, and the guard ends the server.
+fn start(model: &dyn Model, placement: &Placement) -> Server {
+    let log = results::home().join(format!("criterion-{}.log", model.name()));
+    std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
+    let launch = Launch {
+        program: Program::Model(model.name()),
+        arguments: Vec::new(),
+        cpus: placement.server_cpus.clone(),
+        log,
+    };
+    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", model.name()))
+}
+
+/// A message and its answer on a connection that stays open.
+struct RoundTrip(TcpStream);
+
+impl RoundTrip {
+    fn new(address: SocketAddr) -> std::io::Result<Self> {
+        connect(address, Ipv4Addr::LOCALHOST).map(RoundTrip)
+    }
+}
+
+impl Exercise for RoundTrip {
+    fn once(&mut self) -> std::io::Result<()> {
+        exchange(&mut self.0)
+    }
+}
+
+/// A connection, a message, its answer, and the end.
+struct Connect {
+    address: SocketAddr,
+    source: u8,
+}
+
+impl Connect {
+    fn new(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Connect { address, source: 0 })
+    }
+}
+
+impl Exercise for Connect {
+    fn once(&mut self) -> std::io::Result<()> {
+        self.source = self.source % SOURCES + 1;
+        exchange(&mut connect(self.address, Ipv4Addr::new(127, 0, 0, self.source))?)
+    }
+}
+
+fn connect(address: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // The port is chosen at connect, where only the pair of addresses has to be unique.
+    socket.set_bind_address_no_port(true)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut answer = [0; MESSAGE.len()];
+    stream.write_all(&MESSAGE)?;
+    stream.read_exact(&mut answer)?;
+    assert!(answer == MESSAGE, "the server echoes what it reads");
+    Ok(())
+}

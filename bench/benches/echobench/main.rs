@@ -1,0 +1,53 @@
+//! `cargo bench`: criterion on single connections, then the quick suite, then the report.
+
+mod arguments;
+mod groups;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bench::cli::RunOptions;
+use bench::suite::Suite;
+use clap::Parser;
+
+use arguments::Arguments;
+
+/// With `--quick`: enough for a look, and the whole stays below a minute and a half.
+const QUICK_WARMUP: Duration = Duration::from_millis(100);
+const QUICK_DURATION: Duration = Duration::from_millis(250);
+
+/// Nothing from the command line, which is criterion's: `ECHOBENCH_*` alone.
+#[derive(Parser)]
+struct Environment {
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+fn main() -> ExitCode {
+    bench::role::play().unwrap_or_else(|| {
+        run().unwrap_or_else(|error| {
+            eprintln!("echobench: {error:#}");
+            ExitCode::FAILURE
+        })
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::of(std::env::args().skip(1))?;
+    let options = Environment::parse_from(["echobench"]).options;
+    let mut suite = Suite::quick()?;
+    let name = format!("suite/{}", suite.name);
+    options.choose_models(&mut suite)?;
+    groups::run(&groups::models(&suite, &arguments)?)?;
+    if arguments.lists() && arguments.selects(&name) {
+        println!("{name}: benchmark");
+    }
+    if !arguments.measures() || !arguments.selects(&name) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.quick() {
+        suite.warmup = QUICK_WARMUP;
+        suite.duration = QUICK_DURATION;
+    }
+    options.carry_out(suite)
+}

@@ -1,0 +1,152 @@
+//! The command line of `echobench`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::{Args, Parser, Subcommand};
+use loadgen::units;
+
+use crate::results;
+use crate::run::{self, Finished, INTERRUPTED};
+use crate::suite::Suite;
+
+/// The measurement was made and may not be believed.
+const INVALID: u8 = 3;
+
+/// Compare echo servers, all models side by side on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "echobench", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 a trial failed or may not be believed, and the \
+report says why; 130 interrupted: what was measured is in the report.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the models and whether this host can run them.
+    List,
+    /// Measure the servers of a suite and write the report.
+    Run(RunOptions),
+}
+
+/// Measure every server of a suite under each of its loads, in blocks, and write the
+/// results and the report to `target/echobench/RUN/`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunOptions {
+    /// A suite file [default: the built-in suite `quick`].
+    suite: Option<PathBuf>,
+
+    /// Models to measure instead of the suite's, or `all`.
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        env = "ECHOBENCH_MODELS"
+    )]
+    models: Vec<String>,
+
+    /// How often each server is measured under each load; intervals need at least 2.
+    #[arg(long, value_name = "N", env = "ECHOBENCH_BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
+    blocks: Option<u32>,
+
+    /// Time of each load that is counted.
+    #[arg(long, value_name = "TIME", env = "ECHOBENCH_DURATION", value_parser = units::time)]
+    duration: Option<Duration>,
+
+    /// Time of each load that is run before and not counted.
+    #[arg(long, value_name = "TIME", env = "ECHOBENCH_WARMUP", value_parser = units::time)]
+    warmup: Option<Duration>,
+
+    /// Seed of the order within the blocks [default: another one each time].
+    #[arg(long, value_name = "N", env = "ECHOBENCH_SEED")]
+    seed: Option<u64>,
+
+    /// Folder for results and report; must be new or empty [default:
+    /// target/echobench/RUN].
+    #[arg(short, long, value_name = "FOLDER", env = "ECHOBENCH_OUTPUT")]
+    output: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "Examples:
+  echobench run
+  echobench run --models all
+  echobench run --models epoll,tokio --blocks 10 --duration 2s
+  echobench run my-suite.toml";
+
+/// Runs `echobench` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::List => servers::cli::list(servers::cli::Format::Text).map(|()| ExitCode::SUCCESS),
+        Command::Run(options) => options.run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("echobench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+impl RunOptions {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let suite = match &self.suite {
+            Some(path) => Suite::read(path)?,
+            None => Suite::quick()?,
+        };
+        self.carry_out(suite)
+    }
+
+    /// Puts the models that were asked for in the place of the suite's.
+    pub fn choose_models(&self, suite: &mut Suite) -> anyhow::Result<()> {
+        if self.models.is_empty() {
+            Ok(())
+        } else {
+            suite.select(&self.models)
+        }
+    }
+
+    /// Runs a suite with these options over its own values, and prints what came of it.
+    pub fn carry_out(self, mut suite: Suite) -> anyhow::Result<ExitCode> {
+        self.choose_models(&mut suite)?;
+        suite.blocks = self.blocks.unwrap_or(suite.blocks);
+        suite.duration = self.duration.unwrap_or(suite.duration);
+        suite.warmup = self.warmup.unwrap_or(suite.warmup);
+        ensure!(
+            suite.blocks > 0,
+            "a suite of no blocks measures nothing: ask for at least 1, better 5"
+        );
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        let folder = self.output.unwrap_or_else(results::new_folder);
+        let stop = run::stop_on_signals()?;
+        let finished = run::run(&suite, seed, folder, &stop)?;
+        print(&finished).context("cannot print the result")?;
+        Ok(match finished {
+            Finished {
+                interrupted: true, ..
+            } => INTERRUPTED.into(),
+            Finished { bad: 1.., .. } => INVALID.into(),
+            Finished { .. } => ExitCode::SUCCESS,
+        })
+    }
+}
+
+fn print(finished: &Finished) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", finished.text.trim_end())?;
+    if finished.interrupted {
+        writeln!(out, "\ninterrupted: this is what was measured until then")?;
+    }
+    if finished.bad > 0 {
+        writeln!(
+            out,
+            "\n{} trials failed or may not be believed; the report says why",
+            finished.bad
+        )?;
+    }
+    writeln!(out, "\nreport: {}", finished.report.display())
+}

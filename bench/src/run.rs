@@ -1,0 +1,247 @@
+//! Carries out a suite: every trial in a fair order, each result kept as it lands.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::SystemTime;
+
+use anyhow::Context;
+use fastrand::Rng;
+use indicatif::HumanDuration;
+use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
+use servers::models::Model;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::progress::Progress;
+use crate::results::{self, Results};
+use crate::suite::Suite;
+use crate::trial::{self, Spec};
+use crate::{affinity, host};
+
+/// As shells report a process that Ctrl-C ended.
+pub const INTERRUPTED: u8 = 130;
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Finished {
+    /// Where the report is.
+    pub report: PathBuf,
+    /// The summary for the terminal.
+    pub text: String,
+    /// Trials that failed or may not be believed.
+    pub bad: usize,
+    /// Whether it was ended before its end.
+    pub interrupted: bool,
+}
+
+/// Becomes true with the first SIGINT or SIGTERM; a second one ends the process.
+pub fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// Measures every server of the suite and writes results and report into `folder`.
+pub fn run(suite: &Suite, seed: u64, folder: PathBuf, stop: &AtomicBool) -> anyhow::Result<Finished> {
+    let models = suite.models()?;
+    let description = describe(suite, seed, &models)?;
+    let mut results = Results::create(&folder)?;
+    results.begin(&description)?;
+    announce(suite, &description);
+
+    let mut trials = Vec::new();
+    let progress = Progress::new(suite.trials(models.len()), suite.time(models.len()));
+    for (block, scenario, model) in order(suite, &models, seed) {
+        let scenario = &suite.scenarios[scenario];
+        progress.begin(block, &scenario.name, model.name());
+        let log = results.log(model.name(), &scenario.name, block);
+        let started_at = now();
+        let spec = Spec {
+            suite,
+            scenario,
+            model,
+            placement: &description.placement,
+            log,
+        };
+        let Some(outcome) = trial::run(&spec, stop) else {
+            break;
+        };
+        if let Outcome::Failed { error, stderr } = &outcome {
+            progress.warn(&format!(
+                "{} under {}: {error}\n{stderr}",
+                model.name(),
+                scenario.name
+            ));
+        }
+        let server = model.name().to_owned();
+        let trial = Trial {
+            server,
+            scenario: scenario.name.clone(),
+            block,
+            started_at,
+            outcome,
+        };
+        results.add(&trial)?;
+        trials.push(trial);
+        progress.done();
+    }
+    progress.finish();
+    finish(&results, &description, &trials, stop.load(Relaxed))
+}
+
+fn finish(results: &Results, run: &Run, trials: &[Trial], interrupted: bool) -> anyhow::Result<Finished> {
+    let report = results.folder().join("report.html");
+    fs::write(&report, reports::html::render(run, trials)?).context("cannot write the report")?;
+    results::point_latest_at(results.folder())?;
+    let text = reports::text::table(&reports::summary::Summary::of(run, trials));
+    let bad = trials.iter().filter(|trial| is_bad(&trial.outcome)).count();
+    Ok(Finished {
+        report,
+        text,
+        bad,
+        interrupted,
+    })
+}
+
+fn is_bad(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Measured { load, .. } => !load.summary.valid,
+        Outcome::Skipped { .. } => false,
+        Outcome::Failed { .. } => true,
+    }
+}
+
+/// Who is measured when: a block holds every server once under every load, and the
+/// servers under one load follow each other closely, in an order of the seed's choice.
+/// So a slow phase of the machine meets all of them, and none of them always first.
+fn order<'a>(
+    suite: &'a Suite,
+    models: &'a [&'static dyn Model],
+    seed: u64,
+) -> impl Iterator<Item = (u32, usize, &'static dyn Model)> + 'a {
+    let mut random = Rng::with_seed(seed);
+    let groups = (0..suite.blocks).flat_map(|block| (0..suite.scenarios.len()).map(move |at| (block, at)));
+    groups.flat_map(move |(block, scenario)| {
+        let mut models = models.to_vec();
+        random.shuffle(&mut models);
+        models.into_iter().map(move |model| (block, scenario, model))
+    })
+}
+
+fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::Result<Run> {
+    let placement = affinity::split(&affinity::allowed()?);
+    let mut scenarios = Vec::new();
+    for scenario in &suite.scenarios {
+        let plan = trial::request(suite, scenario, &placement).validate();
+        let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
+        let (name, title) = (scenario.name.clone(), scenario.title.clone());
+        scenarios.push(record::Scenario {
+            name,
+            title,
+            plan: plan.record(),
+        });
+    }
+    let server = |model: &&dyn Model| Server {
+        name: model.name().into(),
+        family: model.family().to_string(),
+        summary: model.summary().into(),
+    };
+    Ok(Run {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: now(),
+        command: command_line(),
+        suite: suite.name.clone(),
+        scenarios,
+        servers: models.iter().map(server).collect(),
+        blocks: suite.blocks,
+        seed,
+        placement,
+        host: host::fingerprint(),
+    })
+}
+
+/// The command with the program by its name alone: where it was built is nobody's business.
+fn command_line() -> Vec<String> {
+    let mut arguments: Vec<String> = std::env::args().collect();
+    if let Some(program) = arguments.first_mut() {
+        *program = program.rsplit('/').next().unwrap_or_default().into();
+    }
+    arguments
+}
+
+fn announce(suite: &Suite, run: &Run) {
+    let models = run.servers.len();
+    eprintln!(
+        "{}: {models} servers, {} loads, {} blocks: {} trials, about {}; seed {}",
+        suite.name,
+        suite.scenarios.len(),
+        suite.blocks,
+        suite.trials(models),
+        HumanDuration(suite.time(models)),
+        run.seed,
+    );
+    if run.placement.shared() {
+        eprintln!(
+            "one processor only: server and generator take time from each other, so rates are \
+             about half of what two processors give, and latencies hold the wait for the other side"
+        );
+    }
+    if run.blocks < 2 {
+        eprintln!("one block only: there are no intervals, so no server can be called faster");
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn places(seed: u64) -> Vec<(u32, usize, &'static str)> {
+        let suite = Suite::quick().unwrap();
+        let models = suite.models().unwrap();
+        order(&suite, &models, seed)
+            .map(|(block, scenario, model)| (block, scenario, model.name()))
+            .collect()
+    }
+
+    #[test]
+    fn every_server_is_measured_once_in_every_block_and_scenario() {
+        let suite = Suite::quick().unwrap();
+        let models = suite.models().unwrap().len();
+        let places = places(1);
+        assert_eq!(places.len(), suite.trials(models));
+        let mut seen = HashMap::new();
+        places
+            .iter()
+            .for_each(|place| *seen.entry(place).or_insert(0) += 1);
+        assert!(seen.values().all(|&count| count == 1));
+        for group in places.chunks(models) {
+            assert!(
+                group
+                    .iter()
+                    .all(|(block, scenario, _)| (*block, *scenario) == (group[0].0, group[0].1))
+            );
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_order() {
+        assert_eq!(places(7), places(7));
+        assert_ne!(places(7), places(8));
+        let models = Suite::quick().unwrap().models().unwrap().len();
+        let firsts: Vec<_> = places(7).chunks(models).map(|group| group[0].2).collect();
+        assert!(
+            firsts.iter().any(|first| *first != firsts[0]),
+            "nobody is always first"
+        );
+    }
+}

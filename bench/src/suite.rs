@@ -1,0 +1,180 @@
+//! Suites: which servers under which loads, how often. A TOML file, or one built in.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use loadgen::units;
+use serde::{Deserialize, Deserializer};
+use servers::models::{self, MODELS, Model};
+
+/// The suite of `cargo bench`.
+const QUICK: &str = include_str!("../suites/quick.toml");
+
+/// Time that a trial takes beside its load: starting and stopping a server, connecting.
+const OVERHEAD: Duration = Duration::from_millis(120);
+
+/// Which servers are compared, under which loads, how often.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Name in the report.
+    pub name: String,
+    /// How often each server is measured under each load.
+    pub blocks: u32,
+    /// Time of each load that is not counted.
+    #[serde(deserialize_with = "time")]
+    pub warmup: Duration,
+    /// Time of each load that is counted.
+    #[serde(deserialize_with = "time")]
+    pub duration: Duration,
+    /// Names of models.
+    servers: Vec<String>,
+    /// The loads.
+    #[serde(rename = "scenario")]
+    pub scenarios: Vec<Scenario>,
+}
+
+/// A load that every server is put under.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name, unique in the suite.
+    pub name: String,
+    /// What it is like, for a person.
+    pub title: String,
+    /// Connections, all busy.
+    pub connections: usize,
+    /// Bytes in a message.
+    #[serde(deserialize_with = "size")]
+    pub size: u64,
+}
+
+impl Suite {
+    /// The suite that `cargo bench` runs.
+    pub fn quick() -> anyhow::Result<Self> {
+        Suite::parse(QUICK)
+    }
+
+    /// Reads a suite from a file.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the suite {}", path.display()))?;
+        Suite::parse(&text).with_context(|| format!("{} is not a suite", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let suite: Suite = toml::from_str(text)?;
+        suite.models()?;
+        ensure!(
+            !suite.scenarios.is_empty(),
+            "there is no [[scenario]], so there is nothing to measure"
+        );
+        let mut names = HashSet::new();
+        for scenario in &suite.scenarios {
+            ensure!(
+                names.insert(&scenario.name),
+                "two scenarios have the name `{}`",
+                scenario.name
+            );
+        }
+        Ok(suite)
+    }
+
+    /// Takes other models than the suite names; `all` stands for every one.
+    pub fn select(&mut self, names: &[String]) -> anyhow::Result<()> {
+        self.servers = match names {
+            [all] if all == "all" => MODELS.iter().map(|model| model.name().to_owned()).collect(),
+            names => names.to_vec(),
+        };
+        self.models().map(|_| ())
+    }
+
+    /// The models, in the order of the registry.
+    pub fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
+        ensure!(
+            !self.servers.is_empty(),
+            "no server is named, so there is nothing to measure"
+        );
+        for name in &self.servers {
+            if models::find(name).is_none() {
+                bail!(
+                    "there is no model `{name}`: `echobench list` shows them{}",
+                    nearest(name)
+                );
+            }
+        }
+        let chosen = |model: &&dyn Model| self.servers.iter().any(|name| name == model.name());
+        Ok(MODELS.iter().copied().filter(chosen).collect())
+    }
+
+    /// How many trials it takes with this many models.
+    pub fn trials(&self, models: usize) -> usize {
+        models * self.scenarios.len() * self.blocks as usize
+    }
+
+    /// About how long that takes.
+    pub fn time(&self, models: usize) -> Duration {
+        (self.warmup + self.duration + OVERHEAD) * self.trials(models) as u32
+    }
+}
+
+fn nearest(name: &str) -> String {
+    let distance = |model: &&&dyn Model| strsim::damerau_levenshtein(name, model.name());
+    match MODELS.iter().min_by_key(distance) {
+        Some(model) if distance(&model) <= 2 => format!("; did you mean `{}`?", model.name()),
+        _ => String::new(),
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    units::time(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    units::size(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_suite_is_what_is_promised() {
+        let suite = Suite::quick().unwrap();
+        let connections: Vec<_> = suite
+            .scenarios
+            .iter()
+            .map(|scenario| scenario.connections)
+            .collect();
+        assert_eq!(connections, [1, 10, 100, 1000]);
+        assert!(suite.blocks >= 5, "an interval needs blocks");
+        let models = suite.models().unwrap().len();
+        assert!(
+            suite.time(models) < Duration::from_secs(240),
+            "cargo bench is to take five minutes at most"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_suite_is_said() {
+        let wrong = |from: &str, to: &str| {
+            assert!(QUICK.contains(from), "the test replaces what is there");
+            format!("{:#}", Suite::parse(&QUICK.replace(from, to)).unwrap_err())
+        };
+        assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
+        assert!(wrong("blocks = 5", "blocks = 5\nblock = 6").contains("unknown field `block`"));
+        assert!(wrong("\"1s\"", "\"1\"").contains("is not a time"));
+        assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
+        assert!(wrong("\"10-connections\"", "\"1-connection\"").contains("two scenarios"));
+    }
+
+    #[test]
+    fn all_stands_for_every_model() {
+        let mut suite = Suite::quick().unwrap();
+        suite.select(&["all".into()]).unwrap();
+        assert_eq!(suite.models().unwrap().len(), MODELS.len());
+        assert!(suite.select(&["none".into()]).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! One trial: a fresh server, a load, what it cost, the end of the server.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use loadgen::plan::Request;
+use loadgen::record::{Outcome, Placement};
+use servers::models::Model;
+
+use crate::affinity;
+use crate::meter::Meter;
+use crate::server::{self, Launch, Program, Server};
+use crate::suite::{Scenario, Suite};
+
+/// How long a connection may take: a server that is slow to accept is measured, one
+/// that never does is not waited for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longer than the drain time of the servers, which is five seconds.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a trial is made of.
+#[derive(Clone)]
+pub struct Spec<'a> {
+    /// The suite that it belongs to, for the times.
+    pub suite: &'a Suite,
+    /// The load.
+    pub scenario: &'a Scenario,
+    /// The server.
+    pub model: &'static dyn Model,
+    /// Who runs where.
+    pub placement: &'a Placement,
+    /// Where the server's standard error goes.
+    pub log: PathBuf,
+}
+
+/// What the load generator is asked for in a scenario.
+pub fn request(suite: &Suite, scenario: &Scenario, placement: &Placement) -> Request {
+    Request {
+        target: ([127, 0, 0, 1], 0).into(),
+        connections: scenario.connections,
+        threads: placement.generator_cpus.len().clamp(1, scenario.connections),
+        message_bytes: scenario.size,
+        warmup: suite.warmup,
+        duration: suite.duration,
+        connect_timeout: CONNECT_TIMEOUT,
+        cpus: placement.generator_cpus.clone(),
+    }
+}
+
+/// Runs a trial; `None` when it was interrupted, since half a window is no result.
+pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
+    if let Err(reason) = spec.model.probe() {
+        return Some(Outcome::Skipped {
+            reason: reason.to_string(),
+        });
+    }
+    let outcome = measure(spec, stop).unwrap_or_else(|error| Outcome::Failed {
+        error: format!("{error:#}"),
+        stderr: server::stderr_tail(&spec.log),
+    });
+    (!stop.load(Relaxed)).then_some(outcome)
+}
+
+fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    let mut server = Server::start(&Launch {
+        program: Program::Model(spec.model.name()),
+        arguments: Vec::new(),
+        cpus: spec.placement.server_cpus.clone(),
+        log: spec.log.clone(),
+    })?;
+    let request = request(spec.suite, spec.scenario, spec.placement);
+    let plan = Request {
+        target: server.address(),
+        ..request
+    }
+    .validate()?;
+    let mut meter = Meter::new(server.pid());
+    let load = affinity::with(&spec.placement.generator_cpus, || {
+        loadgen::run(&plan, &mut meter, stop)
+    })?;
+    if let Some(status) = server.ended()? {
+        anyhow::bail!("the server ended during the trial: {status}");
+    }
+    let load = load?;
+    server.stop(STOP_WITHIN)?;
+    let cost = meter.cost(load.summary.echoes).unwrap_or_default();
+    Ok(Outcome::Measured { load, cost })
+}

@@ -1,0 +1,125 @@
+//! What `echo-server` says to arguments that make no sense.
+
+mod support;
+
+use std::net::TcpListener;
+
+use servers::models::MODELS;
+use support::{Server, echo_server, exchange};
+
+/// Runs it with arguments that it must refuse; returns the exit code and what it says.
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let output = echo_server().args(arguments).output().unwrap();
+    assert!(output.stdout.is_empty(), "errors go to standard error");
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn an_unknown_model_is_answered_with_the_nearest_name() {
+    let (code, text) = refused(&["epol"]);
+    assert_eq!(code, 2);
+    assert!(text.contains("'epoll'"), "{text}");
+}
+
+#[test]
+fn no_model_at_all_is_a_usage_error() {
+    assert_eq!(refused(&[]).0, 2);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for model in MODELS {
+        let (code, text) = refused(&[model.name(), "--listen", &address]);
+        assert_eq!(code, 1);
+        assert!(
+            text.contains(&address) && text.contains("in use") && text.contains("--listen"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_listened_on_are_refused() {
+    for (address, hint) in [
+        ("7007", "ADDRESS:PORT"),
+        ("127.0.0.1:70000", "ADDRESS:PORT"),
+        ("192.0.2.1:0", "not an address of this host"),
+    ] {
+        let (code, text) = refused(&["epoll", "--listen", address]);
+        assert_eq!(code, 1);
+        assert!(text.contains(address) && text.contains(hint), "{text}");
+    }
+}
+
+#[test]
+fn values_without_a_unit_or_out_of_range_are_usage_errors() {
+    let wrong = [
+        ["--buffer", "64"],
+        ["--buffer", "0B"],
+        ["--buffer", "1GiB"],
+        ["--drain", "5"],
+        ["--work", "50us"],
+        ["--work", "cpu:50"],
+        ["--keepalive", "10ms"],
+        ["--backlog", "0"],
+        ["--workers", "0"],
+        ["--max-connections", "0"],
+        ["--nodelay", "maybe"],
+        ["--format", "json"],
+    ];
+    for [option, value] in wrong {
+        let (code, text) = refused(&["pool", option, value]);
+        assert_eq!(code, 2, "{option} {value}: {text}");
+        assert!(text.contains(option), "{text}");
+    }
+}
+
+#[test]
+fn the_list_holds_every_model_in_both_formats() {
+    let list = |arguments: &[&str]| {
+        String::from_utf8(echo_server().args(arguments).output().unwrap().stdout).unwrap()
+    };
+    let text = list(&["--list"]);
+    let json: Vec<serde_json::Value> = serde_json::from_str(&list(&["--list", "--format", "json"])).unwrap();
+    assert_eq!(json.len(), MODELS.len());
+    for (model, entry) in MODELS.iter().zip(json) {
+        assert!(text.contains(model.summary()));
+        assert_eq!(entry["name"], model.name());
+        assert_eq!(entry["unavailable"], serde_json::Value::Null, "{}", model.name());
+    }
+}
+
+#[test]
+fn listening_beyond_this_host_is_said() {
+    let mut server = Server::start("epoll", &["--listen", "0.0.0.0:0"]);
+    server.child.kill().unwrap();
+    assert!(server.stderr().contains("whoever reaches this host"));
+}
+
+#[test]
+fn all_shared_options_together_serve() {
+    let options = [
+        "--workers",
+        "3",
+        "--backlog",
+        "16",
+        "--buffer",
+        "1KiB",
+        "--max-connections",
+        "5",
+        "--drain",
+        "1s",
+        "--keepalive",
+        "60s",
+        "--nodelay",
+        "false",
+        "--work",
+        "sleep:1ms",
+    ];
+    exchange(&mut Server::start("pool", &options).connect(), &[7; 5000]);
+}

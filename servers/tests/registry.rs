@@ -1,0 +1,179 @@
+//! The registry against the tree, the README and the rules for unsafe code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use servers::models::{self, MODELS};
+
+/// What the documentation of a model tells, in this order.
+const SECTIONS: [&str; 6] = [
+    "What it is:",
+    "The loop:",
+    "What it costs:",
+    "When it wins:",
+    "Manual pages:",
+    "Read next:",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn source(model: &str) -> String {
+    let file = format!("servers/src/models/{}.rs", model.replace('-', "_"));
+    fs::read_to_string(root().join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn documentation(model: &str) -> String {
+    source(model)
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn every_file_is_a_model_and_every_model_a_file() {
+    let files = fs::read_dir(root().join("servers/src/models")).unwrap();
+    let files: BTreeSet<String> = files
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .replace('_', "-")
+        })
+        .filter(|name| name != "mod")
+        .collect();
+    let models: BTreeSet<String> = MODELS.iter().map(|model| model.name().to_owned()).collect();
+    assert_eq!(files, models);
+    assert_eq!(models.len(), MODELS.len(), "a name stands for one model");
+}
+
+#[test]
+fn a_model_is_found_by_its_name_alone() {
+    for model in MODELS {
+        assert_eq!(models::find(model.name()).unwrap().name(), model.name());
+    }
+    assert!(models::find("epol").is_none() && models::find("").is_none());
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_model_in_order() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme
+        .split("| model | family | what it is |")
+        .nth(1)
+        .expect("the README has the table");
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let expected: Vec<String> = MODELS
+        .iter()
+        .map(|model| {
+            format!(
+                "| `{}` | {} | {} |",
+                model.name(),
+                model.family(),
+                model.summary()
+            )
+        })
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn each_model_documents_itself_in_the_same_order() {
+    for model in MODELS {
+        let text = documentation(model.name());
+        assert!(
+            text.starts_with(&format!(" # `{}`: ", model.name())),
+            "{}: the title",
+            model.name()
+        );
+        let places: Vec<_> = SECTIONS
+            .iter()
+            .map(|section| text.find(&format!("\n {section}")))
+            .collect();
+        assert!(
+            places.iter().all(Option::is_some),
+            "{}: a section is missing: {places:?}",
+            model.name()
+        );
+        assert!(
+            places.is_sorted(),
+            "{}: the sections are out of order",
+            model.name()
+        );
+        let steps = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+            .count();
+        assert_eq!(steps, 4, "{}: the loop has four steps", model.name());
+    }
+}
+
+#[test]
+fn what_to_read_next_exists() {
+    for model in MODELS {
+        let text = documentation(model.name());
+        let next = text
+            .split("Read next: `")
+            .nth(1)
+            .and_then(|rest| rest.split('`').next());
+        let next = next.unwrap_or_else(|| panic!("{} names no model to read next", model.name()));
+        assert!(
+            models::find(next).is_some_and(|found| found.name() != model.name()),
+            "{} -> {next}",
+            model.name()
+        );
+    }
+}
+
+#[test]
+fn unsafe_code_stands_behind_its_fence() {
+    let fence = root().join("servers/src/sys");
+    let mut looked_at = 0;
+    let mut stack = vec![root()];
+    while let Some(folder) = stack.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
+            if path.is_dir() && !hidden && !path.ends_with("target") && path != fence {
+                stack.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                looked_at += 1;
+                assert_eq!(
+                    unsafe_line(&fs::read_to_string(&path).unwrap()),
+                    None,
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(looked_at > 20, "only {looked_at} files were looked at");
+}
+
+/// The first line of code that has the keyword, or opens the fence somewhere else.
+fn unsafe_line(text: &str) -> Option<&str> {
+    text.lines().find(|line| {
+        let code = line.split("//").next().unwrap_or("");
+        let keyword = concat!("un", "safe");
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| word == keyword) || code.contains(concat!("allow(un", "safe_code"))
+    })
+}
+
+#[test]
+fn the_search_for_unsafe_code_finds_it() {
+    let keyword = concat!("un", "safe");
+    assert!(unsafe_line(&format!("let x = {keyword} {{ f() }};")).is_some());
+    assert!(unsafe_line(&format!("#![allow({keyword}_code)]")).is_some());
+    assert!(unsafe_line(&format!("// not {keyword}")).is_none());
+}
