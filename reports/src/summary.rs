@@ -432,10 +432,10 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>]) -> Vec<Verdict> {
             .filter(|(row, blocks)| row.left_out.is_none() && !blocks.is_empty())
             .map(|(row, blocks)| (row.server.as_str(), blocks))
             .collect();
-        verdicts.push(verdict::decide(key, better, &candidates));
-        let Some(best) = verdict::best(&candidates, better).map(str::to_owned) else {
-            continue;
-        };
+        let verdict = verdict::decide(key, better, &candidates);
+        let best = verdict.leaders.first().cloned();
+        verdicts.push(verdict);
+        let Some(best) = best else { continue };
         let Some(own) = rows
             .iter()
             .position(|row| row.server == best)

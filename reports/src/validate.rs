@@ -156,7 +156,7 @@ fn numbers(place: &str, load: &Load, cost: &Cost) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The table shows the percentiles and the figure the histogram: they must be one.
+/// The table shows the percentiles and the figures the histogram: they must be one.
 fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
     let histogram = load
         .histograms

@@ -113,9 +113,14 @@ fn is_better(one: f64, other: f64, better: Better) -> bool {
     }
 }
 
-/// The verdict on candidates that did the same work, one of which is the best.
+/// The verdict on candidates that did the same work. Its first leader is the best.
 pub fn decide(measure: &'static str, better: Better, candidates: &[(&str, &Blocks)]) -> Verdict {
-    let Some(best) = best(candidates, better) else {
+    // One that was cut short to a single block must not undo what the others show.
+    let any_long = candidates.iter().any(|(_, blocks)| blocks.len() > 1);
+    let (judged, short): (Vec<_>, Vec<_>) = candidates
+        .iter()
+        .partition(|(_, blocks)| !any_long || blocks.len() > 1);
+    let Some(best) = best(&judged, better) else {
         return Verdict {
             measure,
             decision: Decision::Nothing,
@@ -123,7 +128,7 @@ pub fn decide(measure: &'static str, better: Better, candidates: &[(&str, &Block
             reason: "No server has valid trials in which every connection was answered.".into(),
         };
     };
-    let rivals = Rivals::of(best, candidates, better);
+    let rivals = Rivals::of(best, &judged, better);
     let decision = rivals.decision();
     let mut leaders = vec![best.to_owned()];
     if matches!(decision, Decision::Tied | Decision::Inconclusive) {
@@ -135,11 +140,15 @@ pub fn decide(measure: &'static str, better: Better, candidates: &[(&str, &Block
                 .map(|rival| rival.name.to_owned()),
         );
     }
+    let mut reason = rivals.reason(decision, better);
+    for (name, _) in short {
+        reason += &format!(" {name} has one block only and is not judged.");
+    }
     Verdict {
         measure,
         decision,
         leaders,
-        reason: rivals.reason(decision, better),
+        reason: reason.trim().to_owned(),
     }
 }
 
@@ -357,6 +366,27 @@ mod tests {
             Decision::Alone
         );
         assert_eq!(decided(&[], Better::Higher).decision, Decision::Nothing);
+    }
+
+    #[test]
+    fn a_server_cut_short_to_one_block_is_set_aside() {
+        let verdict = decided(
+            &[
+                ("a", &[100.0, 101.0, 99.0]),
+                ("b", &[50.0, 50.0, 51.0]),
+                ("short", &[900.0]),
+            ],
+            Better::Higher,
+        );
+        assert_eq!(
+            (verdict.decision, verdict.leaders),
+            (Decision::Winner, vec!["a".into()])
+        );
+        assert!(
+            verdict.reason.contains("short has one block only"),
+            "{}",
+            verdict.reason
+        );
     }
 
     #[test]
