@@ -84,8 +84,18 @@ fn outcomes(trials: &[Trial], loads: &[&Load]) -> Doubt {
     } else if failed + skipped + invalid == 0 {
         format!("{measured} measured, all valid; none failed or was skipped.")
     } else {
+        let parts = [
+            (invalid, "not valid and left out"),
+            (failed, "failed"),
+            (skipped, "skipped"),
+        ];
+        let parts = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"));
         format!(
-            "{measured} measured, of which {invalid} are not valid and left out; {failed} failed, {skipped} skipped."
+            "{measured} measured; {}.",
+            format::list(&parts.collect::<Vec<_>>())
         )
     };
     let weight = match () {
@@ -243,7 +253,7 @@ fn spread(scenarios: &[ScenarioSummary]) -> Doubt {
             }
         }
     }
-    let limit = format::number((UNSTEADY - 1.0) * 100.0);
+    let limit = ((UNSTEADY - 1.0) * 100.0).round();
     let (weight, text) = match (any, unsteady.as_slice()) {
         (false, _) => (
             Weight::Warning,

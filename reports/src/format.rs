@@ -31,6 +31,15 @@ pub fn interval(interval: &Interval, scale: f64) -> String {
     )
 }
 
+/// The same where there is little room.
+pub fn range(interval: &Interval, scale: f64) -> String {
+    format!(
+        "{}–{}",
+        number(interval.low / scale),
+        number(interval.high / scale)
+    )
+}
+
 /// A ratio with its interval: `1.32 (1.25 to 1.39)`.
 pub fn ratio(estimate: &Estimate) -> String {
     match &estimate.interval {
@@ -63,12 +72,22 @@ pub fn short(value: f64) -> String {
     format!("{}{suffix}", trimmed(divided))
 }
 
-/// A time given in microseconds, in the unit that suits it: `84.2 µs`, `1.93 ms`.
+/// A number in a sentence, with three digits: `138k`.
+pub fn rounded(value: f64) -> String {
+    if value < 1.0 {
+        return number(value);
+    }
+    let step = 10f64.powf(value.log10().floor() - 2.0);
+    short((value / step).round() * step)
+}
+
+/// A time given in microseconds, in the unit that suits it; a line does not break before
+/// the unit: `84.2 µs`, `1.93 ms`.
 pub fn micros(value: f64) -> String {
     match value {
-        v if v >= 999_500.0 => format!("{} s", number(v / 1e6)),
-        v if v >= 999.5 => format!("{} ms", number(v / 1e3)),
-        v => format!("{} µs", number(v)),
+        v if v >= 999_500.0 => format!("{}\u{a0}s", number(v / 1e6)),
+        v if v >= 999.5 => format!("{}\u{a0}ms", number(v / 1e3)),
+        v => format!("{}\u{a0}µs", number(v)),
     }
 }
 
@@ -86,8 +105,8 @@ pub fn micros_tick(value: f64) -> String {
 pub fn bytes(value: u64) -> String {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(size, _)| value >= *size) {
-        Some((size, unit)) => format!("{} {unit}", trimmed(value as f64 / *size as f64)),
-        None => format!("{value} B"),
+        Some((size, unit)) => format!("{}\u{a0}{unit}", trimmed(value as f64 / *size as f64)),
+        None => format!("{value}\u{a0}B"),
     }
 }
 
@@ -169,13 +188,24 @@ mod tests {
         );
         assert_eq!(
             (micros(84.21), micros(1930.0)),
-            ("84.2 µs".into(), "1.93 ms".into())
+            ("84.2\u{a0}µs".into(), "1.93\u{a0}ms".into())
         );
         assert_eq!(
             (micros_tick(10.0), micros_tick(5000.0)),
             ("10 µs".into(), "5 ms".into())
         );
-        assert_eq!((bytes(512), bytes(3 << 29)), ("512 B".into(), "1.5 GiB".into()));
+        assert_eq!(
+            (bytes(512), bytes(3 << 29)),
+            ("512\u{a0}B".into(), "1.5\u{a0}GiB".into())
+        );
+    }
+
+    #[test]
+    fn a_sentence_gets_three_digits() {
+        assert_eq!(
+            (rounded(137_868.0), rounded(999.7), rounded(0.25)),
+            ("138k".into(), "1k".into(), "0.250".into())
+        );
     }
 
     #[test]

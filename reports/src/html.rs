@@ -179,7 +179,7 @@ impl Shown {
             text: format::number(estimate.value / scale),
             range: estimate
                 .interval
-                .map_or(String::new(), |ends| format::interval(&ends, scale)),
+                .map_or(String::new(), |ends| format::range(&ends, scale)),
         }
     }
 }

@@ -73,7 +73,8 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         title: "Percentiles of latency",
         finding: finding(&data.summary.scenarios),
         reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
-                  answers lie beyond it. The trials of a server are merged here, for drawing only.",
+                  answers lie beyond it. The trials of a server are merged here, for drawing only. Hollow marks: not every \
+                  connection was answered, or no trial is valid, so the line is not like the others.",
         panels,
         absent,
         table: Table { head, rows },

@@ -219,7 +219,7 @@ fn finding(scenarios: &[ScenarioSummary]) -> String {
     };
     let at = format::counted(most.connections, "connection");
     let value = |name: &String| most.rows.iter().find(|row| row.server == *name).map(echoes);
-    let rate = format::short(verdict.leaders.first().and_then(value).unwrap_or(0.0).round());
+    let rate = format::rounded(verdict.leaders.first().and_then(value).unwrap_or(0.0));
     let leaders = format::list(&verdict.leaders);
     let first = match verdict.decision {
         Decision::Winner => format!("At {at} {leaders} echoes the most, {rate} per second."),

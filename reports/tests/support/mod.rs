@@ -1,5 +1,7 @@
 //! Runs that were never measured, made to look like real ones.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
