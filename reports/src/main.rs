@@ -1,1 +1,90 @@
-fn main() {}
+//! `report`: draws the report of a run from its records.
+
+mod cli;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use reports::summary::Summary;
+use reports::{html, text};
+
+use cli::{Action, Cli};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("report: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.action {
+        Action::Html { records, output } => {
+            let (run, trials) = reports::read(&records.path)?;
+            let output = output.unwrap_or_else(|| records.path.with_file_name("report.html"));
+            write(&output, &html::render(&run, &trials)?)?;
+            eprintln!("report: wrote {}", output.display());
+            Ok(())
+        }
+        Action::Text(records) => {
+            let (run, trials) = reports::read(&records.path)?;
+            print(&text::table(&Summary::of(&run, &trials)))
+        }
+        Action::Json(records) => {
+            let (run, trials) = reports::read(&records.path)?;
+            let json = serde_json::to_string_pretty(&Summary::of(&run, &trials))?;
+            print(&format!("{json}\n"))
+        }
+        Action::Check { html, records } => check(&html, &records.path),
+    }
+}
+
+fn check(html: &Path, records: &Path) -> Result<()> {
+    let (run, trials) = reports::read(records)?;
+    let size = fs::metadata(html).with_context(|| cannot_read(html))?.len();
+    if size > html::LARGEST as u64 {
+        bail!(
+            "{} has {size} bytes; a report has at most {}",
+            html.display(),
+            html::LARGEST
+        );
+    }
+    let page = fs::read_to_string(html).with_context(|| cannot_read(html))?;
+    let problems = reports::check(&page, &run, &trials);
+    for problem in &problems {
+        eprintln!("report: {problem}");
+    }
+    if !problems.is_empty() {
+        bail!("{} does not agree with {}", html.display(), records.display());
+    }
+    print(&format!("{} agrees with {}\n", html.display(), records.display()))
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read {}: give the report.html of a run", path.display())
+}
+
+/// Writes beside the file first, so that a reader never sees half a report.
+fn write(path: &Path, page: &str) -> Result<()> {
+    let draft = path.with_extension("html.tmp");
+    let place = || format!("cannot write {}: name another file with --output", path.display());
+    fs::write(&draft, page).with_context(place)?;
+    fs::rename(&draft, path).with_context(place)
+}
+
+/// Prints results; a reader that closed the pipe, such as `head`, is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the results")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! CPU time per echo: what a model costs while it answers.
+
+use plotters::style::text_anchor::HPos;
+
+use super::axis::{Axis, Scale};
+use super::plot::{Margins, Plot, cut, text_width};
+use super::style::{GRID, INK, MUTED};
+use super::{Absent, Data, Error, Figure, Panel, Table};
+use crate::format;
+use crate::measure::CPU;
+use crate::stats::Estimate;
+use crate::summary::{Row, ScenarioSummary};
+
+/// Height of a row.
+const ROW: f64 = 22.0;
+
+/// From this ratio of the largest to the smallest on, a linear axis would press most
+/// servers into its first twentieth.
+const LOG_FROM: f64 = 20.0;
+
+/// Draws the figure.
+pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
+    let known = |row: &&Row| row.numbers.contains_key(CPU);
+    let scenarios: Vec<&ScenarioSummary> = data
+        .summary
+        .scenarios
+        .iter()
+        .filter(|scenario| scenario.measured().any(|row| known(&row)))
+        .collect();
+    if scenarios.is_empty() {
+        return Ok(None);
+    }
+    let axis = axis(&scenarios);
+    let mut panels = Vec::new();
+    let mut absent = Vec::new();
+    for scenario in &scenarios {
+        let (rows, without): (Vec<&Row>, Vec<&Row>) = scenario.measured().partition(known);
+        absent.extend(without.iter().map(|row| Absent {
+            scenario: scenario.name.clone(),
+            server: row.server.clone(),
+            reason: "echoed nothing to divide its CPU time by",
+        }));
+        panels.push(Panel {
+            caption: scenario.title.clone(),
+            scenarios: vec![scenario.name.clone()],
+            class: "small",
+            svg: panel(data, &rows, &axis)?,
+        });
+    }
+    Ok(Some(Figure {
+        id: "cpu",
+        title: "CPU time per echo",
+        finding: finding(&scenarios),
+        reading: "User and system time of the whole process tree, divided by echoes; less is cheaper. The whisker \
+                  is the 99% interval over trials, and the axis is the same in all panels.",
+        panels,
+        absent,
+        table: table(&scenarios),
+    }))
+}
+
+fn estimates<'a>(scenarios: &[&'a ScenarioSummary]) -> impl Iterator<Item = &'a Estimate> {
+    scenarios
+        .iter()
+        .flat_map(|scenario| scenario.measured())
+        .filter_map(|row| row.numbers.get(CPU))
+}
+
+/// One axis for all panels, so that they can be compared.
+fn axis(scenarios: &[&ScenarioSummary]) -> Axis {
+    let highest = estimates(scenarios)
+        .map(|estimate| {
+            estimate
+                .interval
+                .map_or(estimate.value, |ends| ends.high.min(estimate.value * 2.0))
+        })
+        .fold(0.0, f64::max);
+    let lowest = estimates(scenarios)
+        .map(|estimate| {
+            estimate
+                .interval
+                .map_or(estimate.value, |ends| ends.low.max(estimate.value / 2.0))
+        })
+        .filter(|value| *value > 0.0)
+        .fold(highest, f64::min);
+    if highest / lowest >= LOG_FROM {
+        return Axis::log(lowest, highest, "µs of CPU per echo (log scale)", format::short);
+    }
+    Axis::from_zero(highest, "µs of CPU per echo", format::short)
+}
+
+fn panel(data: &Data<'_>, rows: &[&Row], axis: &Axis) -> Result<String, Error> {
+    let longest = rows
+        .iter()
+        .map(|row| text_width(&cut(&row.server)))
+        .fold(0.0, f64::max);
+    let margins = Margins {
+        top: 8.0,
+        right: 54.0,
+        bottom: 46.0,
+        left: longest + 14.0,
+    };
+    let height = rows.len() as f64 * ROW + margins.top + margins.bottom;
+    let y = Axis::with_ticks(0.0, rows.len() as f64, Scale::Linear, Vec::new(), "");
+    let mut plot = Plot::new(440.0, height, margins, axis.clone(), y);
+    plot.frame()?;
+    for (index, row) in rows.iter().enumerate() {
+        let height = (rows.len() - index) as f64 - 0.5;
+        series(data, &mut plot, row, height)?;
+    }
+    Ok(plot.svg())
+}
+
+fn series(data: &Data<'_>, plot: &mut Plot, row: &Row, height: f64) -> Result<(), Error> {
+    let Some(estimate) = row.numbers.get(CPU) else {
+        return Ok(());
+    };
+    let style = data.styles.style(&row.server);
+    let place = plot.at(estimate.value, height);
+    let label = format::number(estimate.value);
+    plot.series(
+        &row.server,
+        &format!("{} ({}): {label} µs", row.server, row.family),
+        0,
+        |pen, plot| {
+            let start = plot.at(f64::MIN_POSITIVE, height);
+            pen.line(&[start, (plot.right(), place.1)], GRID, 1.0)
+        },
+        |pen, plot| {
+            if let Some(ends) = estimate.interval {
+                pen.whisker(
+                    plot.at(ends.low, height),
+                    plot.at(ends.high, height),
+                    style.color(),
+                )?;
+            }
+            pen.mark(place, style, row.left_out.is_some())?;
+            let left = plot.at(f64::MIN_POSITIVE, height).0;
+            pen.text(&cut(&row.server), (left - 8.0, place.1), HPos::Right, INK)?;
+            pen.text(&label, (plot.right() + 48.0, place.1), HPos::Right, MUTED)
+        },
+    )
+}
+
+fn finding(scenarios: &[&ScenarioSummary]) -> String {
+    let Some(most) = scenarios.iter().max_by_key(|scenario| scenario.connections) else {
+        return String::new();
+    };
+    let judged = most.measured().filter(|row| row.left_out.is_none());
+    let mut costs: Vec<(f64, &str)> = judged
+        .filter_map(|row| Some((row.numbers.get(CPU)?.value, row.server.as_str())))
+        .collect();
+    costs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let at = format::counted(most.connections, "connection");
+    match costs.as_slice() {
+        [] => format!("At {at} no server that answered everyone has a CPU time."),
+        [(only, name)] => format!("At {at} an echo costs {name} {} of CPU.", format::micros(*only)),
+        [(least, cheap), .., (most, dear)] => format!(
+            "At {at} an echo costs from {} of CPU ({cheap}) to {} ({dear}), among servers that answered everyone.",
+            format::micros(*least),
+            format::micros(*most)
+        ),
+    }
+}
+
+fn table(scenarios: &[&ScenarioSummary]) -> Table {
+    let head = ["Scenario", "Server", "CPU per echo (µs)", "99% interval (µs)"];
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        for row in scenario.measured() {
+            let Some(estimate) = row.numbers.get(CPU) else {
+                continue;
+            };
+            rows.push(vec![
+                scenario.name.clone(),
+                row.server.clone(),
+                format::number(estimate.value),
+                estimate
+                    .interval
+                    .map_or("none".into(), |ends| format::interval(&ends, 1.0)),
+            ]);
+        }
+    }
+    Table {
+        head: head.map(str::to_owned).into(),
+        rows,
+    }
+}

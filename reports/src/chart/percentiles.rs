@@ -1,0 +1,242 @@
+//! Percentiles of latency against log 1/(1-p): what an average hides.
+
+use loadgen::histogram::{self, Histogram};
+use loadgen::record::Outcome;
+use plotters::style::text_anchor::HPos;
+
+use super::axis::{Axis, Scale};
+use super::label;
+use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
+use super::style::INK;
+use super::{Absent, Data, Error, Figure, Panel, Table};
+use crate::format;
+use crate::measure::P99;
+use crate::summary::{Basis, Row, ScenarioSummary};
+
+/// Points of a curve between a percentile and the one with a tenth beyond it: the curve
+/// is smooth at the size at which it is shown.
+const STEPS: u32 = 8;
+
+/// The percentiles with a label: the share beyond each, and its name.
+const NAMED: [(f64, &str); 7] = [
+    (1.0, "0"),
+    (0.5, "50"),
+    (0.1, "90"),
+    (0.01, "99"),
+    (0.001, "99.9"),
+    (1e-4, "99.99"),
+    (1e-5, "99.999"),
+];
+
+/// One server's latencies over its trials, for drawing only: what is compared is a
+/// quantile of each trial.
+struct Curve<'a> {
+    row: &'a Row,
+    /// The share of samples beyond, and the latency in microseconds.
+    points: Vec<(f64, f64)>,
+    /// Those of [`NAMED`].
+    named: Vec<Option<f64>>,
+}
+
+/// Draws the figure.
+pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
+    let mut panels = Vec::new();
+    let mut absent = Vec::new();
+    let mut rows = Vec::new();
+    for scenario in &data.summary.scenarios {
+        let curves = curves(data, scenario)?;
+        let (drawn, empty): (Vec<_>, Vec<_>) = curves.into_iter().partition(|curve| curve.points.len() > 1);
+        absent.extend(empty.iter().map(|curve| Absent {
+            scenario: scenario.name.clone(),
+            server: curve.row.server.clone(),
+            reason: "has too few answers for a percentile",
+        }));
+        rows.extend(drawn.iter().map(|curve| table_row(scenario, curve)));
+        if !drawn.is_empty() {
+            panels.push(Panel {
+                caption: scenario.title.clone(),
+                scenarios: vec![scenario.name.clone()],
+                class: "small",
+                svg: panel(data, &drawn)?,
+            });
+        }
+    }
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let head = ["Scenario", "Server"].map(str::to_owned).into_iter();
+    let head = head
+        .chain(NAMED[1..].iter().map(|(_, name)| format!("p{name}")))
+        .collect();
+    Ok(Some(Figure {
+        id: "percentiles",
+        title: "Percentiles of latency",
+        finding: finding(&data.summary.scenarios),
+        reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
+                  answers lie beyond it. The trials of a server are merged here, for drawing only. Hollow marks: not every \
+                  connection was answered, or no trial is valid, so the line is not like the others.",
+        panels,
+        absent,
+        table: Table { head, rows },
+    }))
+}
+
+fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curve<'a>>, Error> {
+    scenario
+        .measured()
+        .map(|row| {
+            let merged = merged(data, scenario, row)?;
+            let at = |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns as f64 / 1e3);
+            let shares = (0..).map(|step| 10f64.powf(-f64::from(step) / f64::from(STEPS)));
+            let points = shares.map_while(|beyond| Some((beyond, at(beyond)?))).collect();
+            let named = NAMED.iter().map(|(beyond, _)| at(*beyond)).collect();
+            Ok(Curve { row, points, named })
+        })
+        .collect()
+}
+
+/// The histograms of the trials on which the row rests, added.
+fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Histogram, Error> {
+    let mut sum = histogram::empty();
+    let own = data
+        .trials
+        .iter()
+        .filter(|trial| trial.server == row.server && trial.scenario == scenario.name);
+    for trial in own {
+        let Outcome::Measured { load, .. } = &trial.outcome else {
+            continue;
+        };
+        if row.basis == Basis::Valid && !load.summary.valid {
+            continue;
+        }
+        let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
+        let one = load
+            .histograms
+            .service
+            .decode()
+            .map_err(|error| Error::Histogram {
+                place: place(),
+                error,
+            })?;
+        sum.add(one).map_err(|_| Error::Merge(place()))?;
+    }
+    Ok(sum)
+}
+
+fn panel(data: &Data<'_>, curves: &[Curve<'_>]) -> Result<String, Error> {
+    let mut plot = frame(curves)?;
+    let end = |curve: &Curve<'_>| curve.points.last().copied().unwrap_or((1.0, 0.0));
+    let ends: Vec<f64> = curves
+        .iter()
+        .map(|curve| plot.at(1.0 / end(curve).0, end(curve).1).1)
+        .collect();
+    let (top, bottom) = plot.vertical();
+    for (curve, height) in curves.iter().zip(label::spread(&ends, LABEL_GAP, top, bottom)) {
+        series(data, &mut plot, curve, height)?;
+    }
+    Ok(plot.svg())
+}
+
+fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
+    let points = || curves.iter().flat_map(|curve| curve.points.iter());
+    let fewest_beyond = points().map(|point| point.0).fold(1.0, f64::min);
+    let lowest = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
+    let highest = points().map(|point| point.1).fold(0.0, f64::max);
+    let longest = curves
+        .iter()
+        .map(|curve| text_width(&cut(&curve.row.server)))
+        .fold(0.0, f64::max);
+    let ticks = NAMED
+        .iter()
+        .filter(|(beyond, _)| *beyond >= fewest_beyond * 0.999);
+    let ticks = ticks
+        .map(|(beyond, name)| (1.0 / beyond, (*name).to_owned()))
+        .collect();
+    let x = Axis::with_ticks(1.0, 1.0 / fewest_beyond, Scale::Log, ticks, "percentile");
+    let y = Axis::log(
+        lowest,
+        highest,
+        "time to the answer (log scale)",
+        format::micros_tick,
+    );
+    let margins = Margins {
+        top: 28.0,
+        right: longest + 34.0,
+        bottom: 46.0,
+        left: 58.0,
+    };
+    let height = (curves.len() as f64 * LABEL_GAP + 90.0).max(320.0);
+    let mut plot = Plot::new(440.0, height, margins, x, y);
+    plot.frame()?;
+    Ok(plot)
+}
+
+fn series(data: &Data<'_>, plot: &mut Plot, curve: &Curve<'_>, label: f64) -> Result<(), Error> {
+    let style = data.styles.style(&curve.row.server);
+    let places: Vec<(f64, f64)> = curve
+        .points
+        .iter()
+        .map(|(beyond, micros)| plot.at(1.0 / beyond, *micros))
+        .collect();
+    plot.series(
+        &curve.row.server,
+        &format!("{} ({})", curve.row.server, curve.row.family),
+        style.dash(),
+        |pen, _| pen.line(&places, style.color(), 1.6),
+        |pen, plot| {
+            for ((beyond, _), micros) in NAMED.iter().zip(&curve.named).skip(1) {
+                if let Some(micros) = micros {
+                    pen.mark(
+                        plot.at(1.0 / beyond, *micros),
+                        style,
+                        curve.row.left_out.is_some(),
+                    )?;
+                }
+            }
+            let start = plot.right() + 14.0;
+            if let Some(&(x, y)) = places.last() {
+                pen.line(&[(x + 2.0, y), (start - 3.0, label)], style.color(), 0.6)?;
+            }
+            pen.text(&cut(&curve.row.server), (start, label), HPos::Left, INK)
+        },
+    )
+}
+
+fn table_row(scenario: &ScenarioSummary, curve: &Curve<'_>) -> Vec<String> {
+    let numbers = curve.named[1..]
+        .iter()
+        .map(|micros| micros.map_or("–".into(), format::micros));
+    [scenario.name.clone(), curve.row.server.clone()]
+        .into_iter()
+        .chain(numbers)
+        .collect()
+}
+
+fn finding(scenarios: &[ScenarioSummary]) -> String {
+    let spans = scenarios.iter().filter_map(|scenario| {
+        let judged = scenario.measured().filter(|row| row.left_out.is_none());
+        let mut values: Vec<(f64, &str)> = judged
+            .filter_map(|row| Some((row.numbers.get(P99)?.value, row.server.as_str())))
+            .collect();
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Some((scenario, *values.first()?, *values.last()?))
+    });
+    let widest = spans.max_by(|a, b| (a.2.0 / a.1.0).total_cmp(&(b.2.0 / b.1.0)));
+    match widest {
+        Some((scenario, low, high)) if low.1 != high.1 => format!(
+            "The p99 of servers that answered everyone differs most in {}: from {} ({}) to {} ({}).",
+            scenario.name,
+            format::micros(low.0),
+            low.1,
+            format::micros(high.0),
+            high.1
+        ),
+        Some((scenario, low, _)) => format!(
+            "In {} the p99 of {} is {}.",
+            scenario.name,
+            low.1,
+            format::micros(low.0)
+        ),
+        None => "No server that answered everyone has enough answers for a p99.".into(),
+    }
+}

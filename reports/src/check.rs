@@ -1,0 +1,333 @@
+//! Checks a report against the records it was drawn from.
+//!
+//! The file is parsed as a stranger would parse it, without anything that wrote it; the
+//! numbers that it should hold are computed again from the records.
+
+use loadgen::record::{Run, Trial};
+use roxmltree::{Document, Node, ParsingOptions};
+
+use crate::html::{self, Cell, LARGEST};
+use crate::summary::{Row, ScenarioSummary, Summary};
+
+/// What is wrong with a report: one sentence each, none when it agrees.
+pub fn check(html: &str, run: &Run, trials: &[Trial]) -> Vec<String> {
+    if html.len() > LARGEST {
+        return vec![format!("the file has {} bytes, more than {LARGEST}", html.len())];
+    }
+    let options = ParsingOptions {
+        allow_dtd: true,
+        ..ParsingOptions::default()
+    };
+    let document = match Document::parse_with_options(html, options) {
+        Ok(document) => document,
+        Err(error) => return vec![format!("the file is not well-formed: {error}")],
+    };
+    let summary = Summary::of(run, trials);
+    let mut problems = Problems(Vec::new());
+    verdicts(&document, &summary, &mut problems);
+    tables(&document, &summary, &mut problems);
+    figures(&document, &summary, &mut problems);
+    policy(&document, &mut problems);
+    references(&document, &mut problems);
+    problems.0
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn unless(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(problem());
+        }
+    }
+
+    /// Compares what stands in the file with what should.
+    fn same(&mut self, place: &str, found: Option<&str>, expected: Option<&str>) {
+        let or_nothing = |text: Option<&str>| text.map_or("nothing".to_owned(), |text| format!("{text:?}"));
+        self.unless(found == expected, || {
+            format!(
+                "{place}: the file has {}, the records give {}",
+                or_nothing(found),
+                or_nothing(expected)
+            )
+        });
+    }
+}
+
+type Element<'a> = Node<'a, 'a>;
+
+fn elements<'a>(document: &'a Document<'a>, tag: &'static str) -> impl Iterator<Item = Element<'a>> {
+    document.descendants().filter(move |node| node.has_tag_name(tag))
+}
+
+fn text(node: Element<'_>) -> String {
+    node.descendants()
+        .filter(Node::is_text)
+        .filter_map(|node| node.text())
+        .collect()
+}
+
+fn with<'a>(node: Element<'a>, attribute: &'a str) -> impl Iterator<Item = (Element<'a>, &'a str)> {
+    node.descendants()
+        .filter_map(move |node| Some((node, node.attribute(attribute)?)))
+}
+
+fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
+    let rows: Vec<Element<'_>> = elements(document, "tr")
+        .filter(|row| row.has_attribute("data-scenario"))
+        .collect();
+    let found: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.attribute("data-scenario"))
+        .collect();
+    let expected: Vec<&str> = summary
+        .scenarios
+        .iter()
+        .map(|scenario| scenario.name.as_str())
+        .collect();
+    problems.unless(found == expected, || {
+        format!("verdicts: of {found:?} instead of {expected:?}")
+    });
+    for (row, scenario) in rows.iter().zip(&summary.scenarios) {
+        let cells: Vec<(Element<'_>, &str)> = with(*row, "data-verdict").collect();
+        problems.unless(cells.len() == scenario.verdicts.len(), || {
+            format!(
+                "{}: {} verdicts instead of {}",
+                scenario.name,
+                cells.len(),
+                scenario.verdicts.len()
+            )
+        });
+        for ((cell, measure), verdict) in cells.iter().zip(&scenario.verdicts) {
+            let place = format!("verdict on {measure} in {}", scenario.name);
+            problems.same(&place, Some(measure), Some(verdict.measure));
+            problems.same(
+                &place,
+                cell.attribute("data-decision"),
+                Some(verdict.decision.word()),
+            );
+            let leaders: Vec<String> = with(*cell, "data-leader").map(|(node, _)| text(node)).collect();
+            problems.unless(leaders == verdict.leaders, || {
+                format!(
+                    "{place}: the file names {leaders:?}, the records give {:?}",
+                    verdict.leaders
+                )
+            });
+            let all = text(*cell);
+            problems.unless(all.contains(&verdict.reason), || {
+                format!("{place}: the reason is another")
+            });
+        }
+        let all = text(*row);
+        for caveat in scenario.caveats.iter().filter(|caveat| !all.contains(*caveat)) {
+            problems.0.push(format!(
+                "verdict in {}: it does not say {caveat:?}",
+                scenario.name
+            ));
+        }
+    }
+}
+
+fn tables<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
+    let tables: Vec<Element<'_>> = elements(document, "table")
+        .filter(|table| table.has_attribute("data-scenario"))
+        .collect();
+    let found: Vec<&str> = tables
+        .iter()
+        .filter_map(|table| table.attribute("data-scenario"))
+        .collect();
+    let expected: Vec<&str> = summary
+        .scenarios
+        .iter()
+        .map(|scenario| scenario.name.as_str())
+        .collect();
+    problems.unless(found == expected, || {
+        format!("summary: tables of {found:?} instead of {expected:?}")
+    });
+    for (table, scenario) in tables.iter().zip(&summary.scenarios) {
+        let rows: Vec<(Element<'_>, &str)> = with(*table, "data-server").collect();
+        let found: Vec<&str> = rows.iter().map(|(_, server)| *server).collect();
+        let expected: Vec<&str> = scenario.rows.iter().map(|row| row.server.as_str()).collect();
+        problems.unless(found == expected, || {
+            format!("{}: rows of {found:?} instead of {expected:?}", scenario.name)
+        });
+        for ((node, _), row) in rows.iter().zip(&scenario.rows) {
+            table_row(*node, scenario, row, problems);
+        }
+    }
+}
+
+fn table_row(node: Element<'_>, scenario: &ScenarioSummary, row: &Row, problems: &mut Problems) {
+    let place = format!("{} in {}", row.server, scenario.name);
+    let found: Vec<(Element<'_>, &str)> = with(node, "data-measure").collect();
+    let expected = html::cells(row);
+    problems.unless(found.len() == expected.len(), || {
+        format!("{place}: {} numbers instead of {}", found.len(), expected.len())
+    });
+    for ((node, key), cell) in found.iter().zip(&expected) {
+        let place = format!("{key} of {place}");
+        problems.same(&place, Some(key), Some(cell.key));
+        number(*node, &place, cell, problems);
+    }
+    let fields = [
+        ("answered", html::answered(row)),
+        ("errors", html::errors(row)),
+        ("trials", row.trials.words()),
+    ];
+    for (field, expected) in fields {
+        let found = with(node, "data-field")
+            .find(|(_, name)| *name == field)
+            .map(|(node, _)| text(node));
+        problems.same(&format!("{field} of {place}"), found.as_deref(), Some(&expected));
+    }
+}
+
+/// Both the value for programs and the text for people must be right.
+fn number(node: Element<'_>, place: &str, cell: &Cell, problems: &mut Problems) {
+    let shown = cell.shown.as_ref();
+    let ends = shown.and_then(|shown| shown.ends);
+    let attributes = [
+        ("data-value", shown.map(|shown| shown.value)),
+        ("data-low", ends.map(|ends| ends.low)),
+        ("data-high", ends.map(|ends| ends.high)),
+    ];
+    for (name, expected) in attributes {
+        let found = node.attribute(name);
+        let agrees = match (found, expected) {
+            (Some(found), Some(expected)) => found.parse::<f64>().is_ok_and(|value| value == expected),
+            (None, None) => true,
+            _ => false,
+        };
+        problems.unless(agrees, || {
+            format!("{name} of {place}: the file has {found:?}, the records give {expected:?}")
+        });
+    }
+    let expected = shown.map_or("–".to_owned(), |shown| format!("{}{}", shown.text, shown.range));
+    problems.same(&format!("text of {place}"), Some(&text(node)), Some(&expected));
+}
+
+fn figures<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
+    let figures: Vec<Element<'_>> = elements(document, "figure").collect();
+    problems.unless(!figures.is_empty() || !summary.measured_anything(), || {
+        "there is no figure".into()
+    });
+    for figure in figures {
+        let id = figure.attribute("data-figure").unwrap_or("without a name");
+        let sentence = figure
+            .children()
+            .find(|node| node.has_tag_name("figcaption"))
+            .map(text);
+        problems.unless(
+            sentence.is_some_and(|sentence| !sentence.trim().is_empty()),
+            || format!("figure {id}: it does not say what it finds"),
+        );
+        problems.unless(figure.attribute("role") == Some("img"), || {
+            format!("figure {id}: its role is not img")
+        });
+        for scenario in &summary.scenarios {
+            for row in scenario.measured() {
+                let place = || format!("figure {id}: {} is missing in {}", row.server, scenario.name);
+                problems.unless(shows(figure, &scenario.name, &row.server), place);
+            }
+        }
+    }
+}
+
+/// Whether every panel about a scenario draws a server, and there is one; or whether the
+/// figure says that it cannot.
+fn shows(figure: Element<'_>, scenario: &str, server: &str) -> bool {
+    let excused = with(figure, "data-server")
+        .any(|(node, name)| name == server && node.attribute("data-scenario") == Some(scenario));
+    let about = |names: &str| {
+        serde_json::from_str::<Vec<String>>(names)
+            .is_ok_and(|names| names.iter().any(|name| name == scenario))
+    };
+    let mut panels = with(figure, "data-scenarios")
+        .filter(|(_, names)| about(names))
+        .peekable();
+    let drawn = |panel: Element<'_>| {
+        with(panel, "data-server")
+            .any(|(node, name)| name == server && node.descendants().any(|part| draws(&part)))
+    };
+    excused || (panels.peek().is_some() && panels.all(|(panel, _)| drawn(panel)))
+}
+
+fn draws(node: &Element<'_>) -> bool {
+    ["polyline", "circle", "polygon"]
+        .iter()
+        .any(|tag| node.has_tag_name(*tag))
+}
+
+fn policy<'a>(document: &'a Document<'a>, problems: &mut Problems) {
+    let one = |tag| {
+        let mut all = elements(document, tag).map(text);
+        (all.next().unwrap_or_default(), all.next().is_none())
+    };
+    let ((style, one_style), (script, one_script)) = (one("style"), one("script"));
+    problems.unless(one_style && one_script, || {
+        "there is more than one style or script".into()
+    });
+    let expected = html::policy(&style, &script);
+    let found: Vec<&str> = elements(document, "meta")
+        .filter(|meta| {
+            meta.attribute("http-equiv")
+                .is_some_and(|name| name.eq_ignore_ascii_case("content-security-policy"))
+        })
+        .filter_map(|meta| meta.attribute("content"))
+        .collect();
+    problems.unless(found == [expected.as_str()], || {
+        "the content security policy does not allow exactly the style and the script of the file".into()
+    });
+}
+
+/// Elements that fetch, embed or send.
+const FETCHING: [&str; 14] = [
+    "audio", "base", "embed", "form", "frame", "iframe", "image", "img", "link", "object", "portal",
+    "source", "use", "video",
+];
+
+/// Attributes that name what is fetched.
+const NAMING: [&str; 8] = [
+    "src",
+    "srcset",
+    "srcdoc",
+    "href",
+    "action",
+    "formaction",
+    "data",
+    "poster",
+];
+
+fn references<'a>(document: &'a Document<'a>, problems: &mut Problems) {
+    for node in document.descendants().filter(Node::is_element) {
+        let tag = node.tag_name().name();
+        problems.unless(!FETCHING.contains(&tag), || {
+            format!("<{tag}> may fetch something")
+        });
+        let refresh = node
+            .attribute("http-equiv")
+            .is_some_and(|name| name.eq_ignore_ascii_case("refresh"));
+        problems.unless(!refresh, || "a meta element loads another page".into());
+        for attribute in node.attributes() {
+            let (name, value) = (attribute.name(), attribute.value());
+            let within = name == "href" && value.starts_with('#');
+            problems.unless(!NAMING.contains(&name) || within, || {
+                format!("<{tag} {name}={value:?}> refers outside")
+            });
+            let acts = name.starts_with("on") || name == "style";
+            problems.unless(!acts, || format!("<{tag} {name}> is what the policy forbids"));
+            problems.unless(name.starts_with("data-") || !fetches(value), || {
+                format!("<{tag} {name}={value:?}> refers outside")
+            });
+        }
+        let active = ["style", "script"].contains(&tag) && fetches(&text(node));
+        problems.unless(!active, || format!("<{tag}> refers outside"));
+    }
+}
+
+/// Whether a text that is not prose names something to fetch.
+fn fetches(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let calls = ["http://", "https://", "url(", "@import", "javascript:"];
+    calls.iter().any(|call| value.contains(call))
+}

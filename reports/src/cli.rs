@@ -1,0 +1,54 @@
+//! The options of `report`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Draw the report of a run from its records.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to make of the records.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// Examples in the order in which they are needed.
+pub const EXAMPLES: &str = "Examples:
+  report html target/echobench/latest/results.jsonl
+  report text target/echobench/latest/results.jsonl
+  report check target/echobench/latest/report.html target/echobench/latest/results.jsonl";
+
+/// What to make of the records.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Write the report as one HTML file that needs no network
+    Html {
+        /// Records of the run
+        #[command(flatten)]
+        records: Records,
+        /// Where to write it [default: report.html beside the records]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the verdicts and a table
+    Text(Records),
+    /// Print every number that is shown
+    Json(Records),
+    /// Check that a report agrees with its records and needs no network
+    Check {
+        /// The report
+        html: PathBuf,
+        /// Records of the run
+        #[command(flatten)]
+        records: Records,
+    },
+}
+
+/// The records of a run.
+#[derive(Debug, Args)]
+pub struct Records {
+    /// The results.jsonl of a run
+    #[arg(value_name = "RESULTS")]
+    pub path: PathBuf,
+}

@@ -1,0 +1,72 @@
+//! Reads a file of records, and refuses what cannot be one.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use loadgen::record::{self, ReadError, Run, Trial};
+
+use crate::validate::{self, Invalid};
+
+/// Thirty servers in ten scenarios over ten blocks are some 60 MiB.
+const LARGEST: u64 = 512 << 20;
+
+/// Why a file of records cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be opened.
+    #[error("cannot read {}: {error}: give the results.jsonl of a run", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is too large.
+    #[error("cannot read {}: more than {LARGEST} bytes, which no run writes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It does not hold records.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Which line, and why.
+        error: ReadError,
+    },
+    /// The records contradict themselves.
+    #[error("cannot use {}: {error}: it was changed after the run, or another program wrote it", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Invalid,
+    },
+}
+
+/// Reads a `results.jsonl` and checks that its records can be what a run wrote.
+pub fn read(path: &Path) -> Result<(Run, Vec<Trial>), Error> {
+    let open = |error| Error::Open {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(open)?;
+    let length = file.metadata().map_err(open)?.len();
+    if length > LARGEST {
+        return Err(Error::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    // A pipe has no length, so the limit is set again on what is read.
+    let (run, trials) = record::read(BufReader::new(file.take(LARGEST))).map_err(|error| Error::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    validate::check(&run, &trials).map_err(|error| Error::Invalid {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok((run, trials))
+}

@@ -1,0 +1,115 @@
+//! The program `report`: what it writes, what it refuses, and its exit codes.
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use support::{lines, models, run, trials};
+use tempfile::TempDir;
+
+fn report() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_report"))
+}
+
+/// A folder with the records of a small run.
+fn folder() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let records = folder.path().join("results.jsonl");
+    fs::write(
+        &records,
+        lines(&run(&models(), &[10], 2), &trials(&models(), &[10], 2)),
+    )
+    .unwrap();
+    (folder, records)
+}
+
+fn stderr(command: &mut Command, code: i32) -> String {
+    let output = command.assert().code(code).get_output().clone();
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_report_is_written_beside_its_records_and_passes_the_check() {
+    let (folder, records) = folder();
+    report().arg("html").arg(&records).assert().success();
+    let page = folder.path().join("report.html");
+    report().arg("check").arg(&page).arg(&records).assert().success();
+    let changed = fs::read_to_string(&page)
+        .unwrap()
+        .replacen("data-low=\"", "data-low=\"9", 1);
+    fs::write(&page, changed).unwrap();
+    let said = stderr(report().arg("check").arg(&page).arg(&records), 1);
+    assert!(said.contains("does not agree with"), "{said}");
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn records_with_a_last_line_cut_short_are_read() {
+    let (_folder, records) = folder();
+    let whole = fs::read_to_string(&records).unwrap();
+    fs::write(&records, &whole[..whole.len() - 500]).unwrap();
+    let output = report()
+        .arg("text")
+        .arg(&records)
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    assert!(String::from_utf8(output).unwrap().contains("10-connections"));
+}
+
+#[test]
+fn json_is_one_document() {
+    let (_folder, records) = folder();
+    let output = report()
+        .arg("json")
+        .arg(&records)
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let json: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(
+        json["scenarios"][0]["rows"].as_array().unwrap().len(),
+        models().len()
+    );
+}
+
+#[test]
+fn errors_name_the_file_and_what_to_do() {
+    let (folder, records) = folder();
+    let absent = folder.path().join("absent.jsonl");
+    let said = stderr(report().arg("html").arg(&absent), 1);
+    assert!(
+        said.starts_with("report: cannot read") && said.contains("absent.jsonl") && said.contains("give"),
+        "{said}"
+    );
+    let other = folder.path().join("other.jsonl");
+    fs::write(&other, "{}\n").unwrap();
+    assert!(stderr(report().arg("text").arg(&other), 1).contains("line 1 is not a record"));
+    let overflown = fs::read_to_string(&records).unwrap().replacen(
+        "\"echoes_per_s\":",
+        "\"echoes_per_s\":1e999,\"x\":",
+        1,
+    );
+    fs::write(&other, overflown).unwrap();
+    assert!(stderr(report().arg("text").arg(&other), 1).contains("number out of range"));
+    let nowhere = folder.path().join("no/such/folder.html");
+    let said = stderr(report().arg("html").arg(&records).arg("-o").arg(nowhere), 1);
+    assert!(said.contains("--output"), "{said}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    report().assert().code(2);
+    report().arg("draw").assert().code(2);
+    report().arg("html").assert().code(2);
+}
