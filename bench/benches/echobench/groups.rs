@@ -11,6 +11,8 @@ use bench::server::{Launch, Program, Server};
 use bench::suite::Suite;
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use servers::models::{MODELS, Model};
 use socket2::{Domain, Socket, Type};
 
@@ -143,7 +145,7 @@ impl Exercise for Connect {
 fn connect(address: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     // The port is chosen at connect, where only the pair of addresses has to be unique.
-    socket.set_bind_address_no_port(true)?;
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
