@@ -264,22 +264,23 @@ fn errors_are_counted_by_kind() {
     assert!(page(&run, &all).contains("6 wrong bytes"));
 }
 
+/// Servers of six families, each a little faster than the one before.
+fn many(count: usize) -> Vec<Model> {
+    let families = ["process", "thread", "readiness", "signal", "completion", "async"];
+    let server = |index: usize| {
+        let rate = 60_000.0 + 4_000.0 * index as f64;
+        model(
+            &format!("model-{index}"),
+            families[index % families.len()],
+            rate,
+            4.0 + index as f64,
+        )
+    };
+    (0..count).map(server).collect()
+}
+
 #[test]
 fn every_measured_server_is_in_every_figure_and_the_pages_stay_small() {
-    let many = |count: usize| -> Vec<Model> {
-        let families = ["process", "thread", "readiness", "signal", "completion", "async"];
-        (0..count)
-            .map(|index| {
-                let rate = 60_000.0 + 4_000.0 * index as f64;
-                model(
-                    &format!("model-{index}"),
-                    families[index % families.len()],
-                    rate,
-                    4.0 + index as f64,
-                )
-            })
-            .collect()
-    };
     for (count, most) in [(15, 1 << 20), (30, html::LARGEST)] {
         let models = many(count);
         let (run, all) = (run(&models, &CONNECTIONS, 5), trials(&models, &CONNECTIONS, 5));
@@ -464,6 +465,17 @@ fn examples_to_look_at() {
         }
     }
     let mut run = run(&models, &CONNECTIONS, 5);
+    let crowd = many(30);
+    let wide = html::render(
+        &support::run(&crowd, &CONNECTIONS, 5),
+        &trials(&crowd, &CONNECTIONS, 5),
+    );
+    std::fs::write(folder.join("many.html"), wide.unwrap()).unwrap();
+    let single = html::render(
+        &support::run(&models, &CONNECTIONS[2..3], 1),
+        &trials(&models, &CONNECTIONS[2..3], 1),
+    );
+    std::fs::write(folder.join("single.html"), single.unwrap()).unwrap();
     for (name, shared) in [("example", false), ("shared", true)] {
         if shared {
             run.placement.generator_cpus = vec![0];

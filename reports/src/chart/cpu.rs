@@ -102,7 +102,7 @@ fn panel(data: &Data<'_>, rows: &[&Row], axis: &Axis) -> Result<String, Error> {
     };
     let height = rows.len() as f64 * ROW + margins.top + margins.bottom;
     let y = Axis::with_ticks(0.0, rows.len() as f64, Scale::Linear, Vec::new(), "");
-    let mut plot = Plot::new(440.0, height, margins, axis.clone(), y);
+    let mut plot = Plot::new(400.0, height, margins, axis.clone(), y);
     plot.frame()?;
     for (index, row) in rows.iter().enumerate() {
         let height = (rows.len() - index) as f64 - 0.5;

@@ -86,7 +86,8 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
         .measured()
         .map(|row| {
             let merged = merged(data, scenario, row)?;
-            let at = |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns as f64 / 1e3);
+            let at =
+                |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns.max(1) as f64 / 1e3);
             let shares = (0..).map(|step| 10f64.powf(-f64::from(step) / f64::from(STEPS)));
             let points = shares.map_while(|beyond| Some((beyond, at(beyond)?))).collect();
             let named = NAMED.iter().map(|(beyond, _)| at(*beyond)).collect();
@@ -166,7 +167,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         left: 58.0,
     };
     let height = (curves.len() as f64 * LABEL_GAP + 90.0).max(320.0);
-    let mut plot = Plot::new(440.0, height, margins, x, y);
+    let mut plot = Plot::new(400.0, height, margins, x, y);
     plot.frame()?;
     Ok(plot)
 }
