@@ -21,13 +21,8 @@ const LOG_FROM: f64 = 20.0;
 /// Draws the figure.
 pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let known = |row: &&Row| row.numbers.contains_key(CPU);
-    let scenarios: Vec<&ScenarioSummary> = data
-        .summary
-        .scenarios
-        .iter()
-        .filter(|scenario| scenario.measured().any(|row| known(&row)))
-        .collect();
-    if scenarios.is_empty() {
+    let scenarios: Vec<&ScenarioSummary> = data.summary.scenarios.iter().collect();
+    if estimates(&scenarios).next().is_none() {
         return Ok(None);
     }
     let axis = axis(&scenarios);
@@ -40,6 +35,9 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
             server: row.server.clone(),
             reason: "echoed nothing to divide its CPU time by",
         }));
+        if rows.is_empty() {
+            continue;
+        }
         panels.push(Panel {
             caption: scenario.title.clone(),
             scenarios: vec![scenario.name.clone()],

@@ -73,8 +73,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         title: "Percentiles of latency",
         finding: finding(&data.summary.scenarios),
         reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
-                  answers lie beyond it. The trials of a server are merged here, for drawing only. Hollow marks: not every \
-                  connection was answered, or no trial is valid, so the line is not like the others.",
+                  answers lie beyond it. The trials of a server are merged here, for drawing only.",
         panels,
         absent,
         table: Table { head, rows },
@@ -147,7 +146,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .iter()
         .map(|curve| text_width(&cut(&curve.row.server)))
         .fold(0.0, f64::max);
-    let ticks = NAMED
+    let ticks = NAMED[1..]
         .iter()
         .filter(|(beyond, _)| *beyond >= fewest_beyond * 0.999);
     let ticks = ticks
