@@ -6,6 +6,7 @@
 use loadgen::record::{Run, Trial};
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::chart;
 use crate::html::{self, Cell, LARGEST};
 use crate::summary::{Row, ScenarioSummary, Summary};
 
@@ -13,6 +14,11 @@ use crate::summary::{Row, ScenarioSummary, Summary};
 pub fn check(html: &str, run: &Run, trials: &[Trial]) -> Vec<String> {
     if html.len() > LARGEST {
         return vec![format!("the file has {} bytes, more than {LARGEST}", html.len())];
+    }
+    if !read_alike(html) {
+        return vec![
+            "the file has a comment, a section or a declaration that browsers read otherwise".into(),
+        ];
     }
     let options = ParsingOptions {
         allow_dtd: true,
@@ -26,10 +32,17 @@ pub fn check(html: &str, run: &Run, trials: &[Trial]) -> Vec<String> {
     let mut problems = Problems(Vec::new());
     verdicts(&document, &summary, &mut problems);
     tables(&document, &summary, &mut problems);
-    figures(&document, &summary, &mut problems);
+    figures(&document, &summary, trials, &mut problems);
     policy(&document, &mut problems);
     references(&document, &mut problems);
     problems.0
+}
+
+/// Whether a browser sees the elements that an XML parser sees: comments, sections,
+/// instructions and entities of a document type are where the two part.
+fn read_alike(html: &str) -> bool {
+    let body = html.strip_prefix("<!DOCTYPE html>\n");
+    body.is_some_and(|body| !body.contains("<!") && !body.contains("<?"))
 }
 
 struct Problems(Vec<String>);
@@ -206,28 +219,38 @@ fn number(node: Element<'_>, place: &str, cell: &Cell, problems: &mut Problems) 
     problems.same(&format!("text of {place}"), Some(&text(node)), Some(&expected));
 }
 
-fn figures<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
-    let figures: Vec<Element<'_>> = elements(document, "figure").collect();
-    problems.unless(!figures.is_empty() || !summary.measured_anything(), || {
-        "there is no figure".into()
+fn figures<'a>(document: &'a Document<'a>, summary: &Summary, trials: &[Trial], problems: &mut Problems) {
+    let expected = match chart::draw(summary, trials) {
+        Ok(figures) => figures,
+        Err(error) => {
+            return problems
+                .0
+                .push(format!("the figures cannot be drawn again: {error}"));
+        }
+    };
+    let found: Vec<Element<'_>> = elements(document, "figure").collect();
+    let ids: Vec<&str> = found
+        .iter()
+        .filter_map(|figure| figure.attribute("data-figure"))
+        .collect();
+    let expected_ids: Vec<&str> = expected.iter().map(|figure| figure.id).collect();
+    problems.unless(ids == expected_ids, || {
+        format!("figures: {ids:?} instead of {expected_ids:?}")
     });
-    for figure in figures {
-        let id = figure.attribute("data-figure").unwrap_or("without a name");
-        let sentence = figure
+    for (node, figure) in found.iter().zip(&expected) {
+        let place = format!("figure {}", figure.id);
+        let sentence = node
             .children()
             .find(|node| node.has_tag_name("figcaption"))
             .map(text);
-        problems.unless(
-            sentence.is_some_and(|sentence| !sentence.trim().is_empty()),
-            || format!("figure {id}: it does not say what it finds"),
-        );
-        problems.unless(figure.attribute("role") == Some("img"), || {
-            format!("figure {id}: its role is not img")
-        });
+        problems.same(&place, sentence.as_deref(), Some(&figure.finding));
+        problems.same(&place, node.attribute("aria-label"), Some(&figure.finding));
+        problems.same(&place, node.attribute("role"), Some("img"));
         for scenario in &summary.scenarios {
             for row in scenario.measured() {
-                let place = || format!("figure {id}: {} is missing in {}", row.server, scenario.name);
-                problems.unless(shows(figure, &scenario.name, &row.server), place);
+                problems.unless(shows(*node, &scenario.name, &row.server), || {
+                    format!("{place}: {} is missing in {}", row.server, scenario.name)
+                });
             }
         }
     }

@@ -221,7 +221,7 @@ fn generator(scenarios: &[ScenarioSummary]) -> Doubt {
     let (weight, text) = if busy.is_empty() {
         (
             Weight::Good,
-            format!("At most {percent}% busy on average: the servers were the limit."),
+            format!("At most {percent}% busy on average, so it was not the limit."),
         )
     } else {
         (

@@ -9,7 +9,7 @@ use loadgen::record::{Run, Trial};
 use sha2::{Digest, Sha256};
 
 use crate::chart::style::Styles;
-use crate::chart::{self, Data, FIGURES, Figure, plot};
+use crate::chart::{self, Figure, plot};
 use crate::doubts;
 use crate::format;
 use crate::measure::{ECHOES, MEASURES, Measure};
@@ -47,15 +47,10 @@ pub fn render(run: &Run, trials: &[Trial]) -> Result<String, Error> {
     validate::check(run, trials)?;
     let summary = Summary::of(run, trials);
     let styles = Styles::of(&summary.servers);
-    let data = Data {
-        summary: &summary,
-        trials,
-        styles: &styles,
-    };
-    let mut figures = Vec::new();
-    for draw in FIGURES {
-        figures.extend(draw(&data)?.map(FigureView::of));
-    }
+    let figures = chart::draw(&summary, trials)?
+        .into_iter()
+        .map(FigureView::of)
+        .collect();
     let page = Page {
         policy: policy(STYLE, SCRIPT),
         style: STYLE,

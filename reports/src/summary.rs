@@ -1,7 +1,7 @@
 //! Records -> the numbers that are shown, once. HTML, text, JSON and the figures take
 //! them from here, so that they agree to the last digit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loadgen::record::{Cost, Load, Outcome, Run, Scenario, Server, Trial};
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub struct ScenarioSummary {
     pub connections: usize,
     /// Bytes in a message.
     pub message_bytes: u64,
-    /// Blocks in which every server of the run was measured, skipped or failed.
+    /// Blocks in which every server was measured or failed, but for those that were skipped.
     pub blocks_complete: u32,
     /// A row for every server of the run, measured or not.
     pub rows: Vec<Row>,
@@ -460,11 +460,35 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>]) -> Vec<Verdict> {
     verdicts
 }
 
+/// Blocks in which nothing is missing. A server that the host cannot run is not missing,
+/// in how many blocks so ever that is recorded.
 fn complete_blocks(run: &Run, trials: &[&Trial]) -> u32 {
-    let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
-    for trial in trials {
-        *seen.entry(trial.block).or_default() += 1;
-    }
-    // A run has far fewer blocks than a u32 counts.
-    seen.values().filter(|&&count| count >= run.servers.len()).count() as u32
+    let own = |name: &str| -> Vec<&Trial> {
+        trials
+            .iter()
+            .copied()
+            .filter(|trial| trial.server == name)
+            .collect()
+    };
+    let skipped = |name: &str| {
+        let own = own(name);
+        !own.is_empty()
+            && own
+                .iter()
+                .all(|trial| matches!(trial.outcome, Outcome::Skipped { .. }))
+    };
+    let expected: Vec<&str> = run
+        .servers
+        .iter()
+        .map(|server| server.name.as_str())
+        .filter(|name| !skipped(name))
+        .collect();
+    let Some(first) = expected.first() else { return 0 };
+    let full = |block: u32| {
+        expected
+            .iter()
+            .all(|name| own(name).iter().any(|trial| trial.block == block))
+    };
+    let blocks: BTreeSet<u32> = own(first).iter().map(|trial| trial.block).collect();
+    blocks.into_iter().filter(|&block| full(block)).map(|_| 1).sum()
 }

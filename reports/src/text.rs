@@ -15,6 +15,9 @@ const COLUMNS: [(&str, &str); 5] = [
     ("pss_bytes", "MiB"),
 ];
 
+/// Columns of text: the table is about as wide.
+const WIDTH: usize = 100;
+
 /// The summary as lines of text.
 pub fn table(summary: &Summary) -> String {
     let mut text = String::new();
@@ -30,7 +33,10 @@ pub fn table(summary: &Summary) -> String {
         .iter()
         .filter(|doubt| doubt.weight == Weight::Warning)
     {
-        text += &format!("warning: {}: {}\n", doubt.subject.to_lowercase(), doubt.text);
+        text += &wrapped(
+            &format!("warning: {}: {}", doubt.subject.to_lowercase(), doubt.text),
+            "",
+        );
     }
     text
 }
@@ -44,15 +50,33 @@ fn of_scenario(scenario: &ScenarioSummary) -> String {
         } else {
             "lowest p99"
         };
-        let leaders = format::list(&verdict.leaders);
-        text +=
-            &format!("  {what}: {} {leaders}", verdict.decision.word()).replace("no verdict ", "no verdict");
-        text += &format!(". {}\n", verdict.reason);
+        let words = [verdict.decision.word().to_owned(), format::list(&verdict.leaders)];
+        text += &wrapped(
+            &format!("{what}: {}. {}", words.join(" ").trim_end(), verdict.reason),
+            "  ",
+        );
     }
     for caveat in &scenario.caveats {
-        text += &format!("  left out: {caveat}\n");
+        text += &wrapped(&format!("left out: {caveat}"), "  ");
     }
     text
+}
+
+/// A paragraph in lines that a terminal of usual width does not break; all lines but the
+/// first stand further in.
+fn wrapped(paragraph: &str, indent: &str) -> String {
+    let mut lines = vec![indent.to_owned()];
+    for word in paragraph.split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        let fresh = line <= indent.len();
+        if !fresh && line + 1 + word.chars().count() > WIDTH {
+            lines.push(format!("{indent}  {word}"));
+        } else if let Some(line) = lines.last_mut() {
+            *line += if fresh { "" } else { " " };
+            *line += word;
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn rows(scenario: &ScenarioSummary) -> Vec<Vec<String>> {

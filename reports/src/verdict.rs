@@ -160,6 +160,8 @@ struct Rival<'a> {
 /// The other candidates, by how they stand to the best.
 struct Rivals<'a> {
     best: &'a str,
+    /// How many blocks the best has.
+    blocks: usize,
     tied: Vec<Rival<'a>>,
     unclear: Vec<Rival<'a>>,
     beaten: Vec<Rival<'a>>,
@@ -171,6 +173,7 @@ impl<'a> Rivals<'a> {
     fn of(best: &'a str, candidates: &[(&'a str, &Blocks)], better: Better) -> Self {
         let mut rivals = Rivals {
             best,
+            blocks: 0,
             tied: Vec::new(),
             unclear: Vec::new(),
             beaten: Vec::new(),
@@ -180,6 +183,7 @@ impl<'a> Rivals<'a> {
             .iter()
             .find(|(name, _)| *name == best)
             .map(|(_, blocks)| *blocks);
+        rivals.blocks = own.map_or(0, Blocks::len);
         for &(name, blocks) in candidates.iter().filter(|(name, _)| *name != best) {
             let ratio = own.and_then(|own| compare(blocks, own));
             rivals.sort_in(name, ratio, better);
@@ -233,14 +237,17 @@ impl<'a> Rivals<'a> {
         let best = self.best;
         let ahead = match better {
             Better::Higher => "most",
-            Better::Lower => "least",
+            Better::Lower => "lowest",
         };
         let first = match decision {
             Decision::Nothing => String::new(),
             Decision::Alone => format!("Only {best} can be judged, so it is compared with nobody."),
+            Decision::NoInterval if self.blocks < 2 => {
+                format!("{best} has the {ahead}, in one block: no interval, so nothing is decided.")
+            }
             Decision::NoInterval => format!(
-                "{best} has the {ahead}, but {} fewer than two blocks in common with it: no interval, nothing \
-                 is decided.",
+                "{best} has the {ahead}, but {} fewer than two blocks in common with it: no interval, so \
+                 nothing is decided.",
                 has(&self.unjudged),
             ),
             Decision::Inconclusive => format!(

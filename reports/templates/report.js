@@ -76,13 +76,16 @@
         for (const other of heads) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         const sign = down ? -1 : 1;
-        const value = (row) => row.cells[column].dataset.value;
+        const value = (row) => {
+          const cell = row.cells[column];
+          return cell.dataset.value ?? (cell.dataset.field ? cell.textContent : undefined);
+        };
         const rows = [...body.rows].sort((a, b) => {
           const [one, other] = [value(a), value(b)];
           if (one === undefined) return other === undefined ? 0 : 1;
           if (other === undefined) return -1;
           const order = one - other;
-          return sign * (Number.isNaN(order) ? one.localeCompare(other) : order);
+          return sign * (Number.isNaN(order) ? one.localeCompare(other, "en", { numeric: true }) : order);
         });
         body.append(...rows);
       });

@@ -108,6 +108,34 @@ fn errors_name_the_file_and_what_to_do() {
 }
 
 #[test]
+fn the_examples_of_the_help_run() {
+    let (folder, records) = folder();
+    let latest = folder.path().join("target/echobench/latest");
+    fs::create_dir_all(&latest).unwrap();
+    fs::rename(records, latest.join("results.jsonl")).unwrap();
+    let help = report()
+        .arg("--help")
+        .assert()
+        .success()
+        .get_output()
+        .stdout
+        .clone();
+    let help = String::from_utf8(help).unwrap();
+    let examples: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  report "))
+        .collect();
+    assert!(examples.len() >= 3, "{help}");
+    for example in examples {
+        report()
+            .args(example.split_whitespace())
+            .current_dir(folder.path())
+            .assert()
+            .success();
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_two() {
     report().assert().code(2);
     report().arg("draw").assert().code(2);

@@ -24,7 +24,8 @@ pub struct Axis {
 impl Axis {
     /// From zero to a round number at or above `highest`, with ticks at round steps.
     pub fn from_zero(highest: f64, title: &str, label: fn(f64) -> String) -> Self {
-        let step = round_step(if highest > 0.0 { highest } else { 1.0 });
+        let highest = if highest > 0.0 { highest } else { 1.0 };
+        let step = round_step(highest);
         let count = (highest / step).ceil().max(1.0);
         let ticks = (0..=count as u32)
             .map(|k| f64::from(k) * step)
@@ -132,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             labels(&Axis::from_zero(0.0, "", format::short)),
-            ["0"].repeat(1).into_iter().chain(["0.2"]).collect::<Vec<_>>()
+            ["0", "0.2", "0.4", "0.6", "0.8", "1"]
         );
         let wide = Axis::log(8.0, 90_000.0, "", format::micros_tick);
         assert_eq!(

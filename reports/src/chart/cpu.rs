@@ -21,13 +21,8 @@ const LOG_FROM: f64 = 20.0;
 /// Draws the figure.
 pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let known = |row: &&Row| row.numbers.contains_key(CPU);
-    let scenarios: Vec<&ScenarioSummary> = data
-        .summary
-        .scenarios
-        .iter()
-        .filter(|scenario| scenario.measured().any(|row| known(&row)))
-        .collect();
-    if scenarios.is_empty() {
+    let scenarios: Vec<&ScenarioSummary> = data.summary.scenarios.iter().collect();
+    if estimates(&scenarios).next().is_none() {
         return Ok(None);
     }
     let axis = axis(&scenarios);
@@ -40,6 +35,9 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
             server: row.server.clone(),
             reason: "echoed nothing to divide its CPU time by",
         }));
+        if rows.is_empty() {
+            continue;
+        }
         panels.push(Panel {
             caption: scenario.title.clone(),
             scenarios: vec![scenario.name.clone()],
@@ -102,7 +100,7 @@ fn panel(data: &Data<'_>, rows: &[&Row], axis: &Axis) -> Result<String, Error> {
     };
     let height = rows.len() as f64 * ROW + margins.top + margins.bottom;
     let y = Axis::with_ticks(0.0, rows.len() as f64, Scale::Linear, Vec::new(), "");
-    let mut plot = Plot::new(440.0, height, margins, axis.clone(), y);
+    let mut plot = Plot::new(400.0, height, margins, axis.clone(), y);
     plot.frame()?;
     for (index, row) in rows.iter().enumerate() {
         let height = (rows.len() - index) as f64 - 0.5;

@@ -88,6 +88,20 @@ pub type Draw = fn(&Data<'_>) -> Result<Option<Figure>, Error>;
 /// Every figure, in the order of the page.
 pub const FIGURES: [Draw; 3] = [throughput::draw, percentiles::draw, cpu::draw];
 
+/// Draws every figure that there is something to draw for.
+pub fn draw(summary: &Summary, trials: &[Trial]) -> Result<Vec<Figure>, Error> {
+    let styles = Styles::of(&summary.servers);
+    let data = Data {
+        summary,
+        trials,
+        styles: &styles,
+    };
+    FIGURES
+        .iter()
+        .filter_map(|draw| draw(&data).transpose())
+        .collect()
+}
+
 /// Why a figure could not be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -73,8 +73,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         title: "Percentiles of latency",
         finding: finding(&data.summary.scenarios),
         reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
-                  answers lie beyond it. The trials of a server are merged here, for drawing only. Hollow marks: not every \
-                  connection was answered, or no trial is valid, so the line is not like the others.",
+                  answers lie beyond it. The trials of a server are merged here, for drawing only.",
         panels,
         absent,
         table: Table { head, rows },
@@ -86,7 +85,8 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
         .measured()
         .map(|row| {
             let merged = merged(data, scenario, row)?;
-            let at = |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns as f64 / 1e3);
+            let at =
+                |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns.max(1) as f64 / 1e3);
             let shares = (0..).map(|step| 10f64.powf(-f64::from(step) / f64::from(STEPS)));
             let points = shares.map_while(|beyond| Some((beyond, at(beyond)?))).collect();
             let named = NAMED.iter().map(|(beyond, _)| at(*beyond)).collect();
@@ -146,7 +146,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .iter()
         .map(|curve| text_width(&cut(&curve.row.server)))
         .fold(0.0, f64::max);
-    let ticks = NAMED
+    let ticks = NAMED[1..]
         .iter()
         .filter(|(beyond, _)| *beyond >= fewest_beyond * 0.999);
     let ticks = ticks
@@ -166,7 +166,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         left: 58.0,
     };
     let height = (curves.len() as f64 * LABEL_GAP + 90.0).max(320.0);
-    let mut plot = Plot::new(440.0, height, margins, x, y);
+    let mut plot = Plot::new(400.0, height, margins, x, y);
     plot.frame()?;
     Ok(plot)
 }

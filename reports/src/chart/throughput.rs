@@ -48,8 +48,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         id: "throughput",
         title: "Throughput against connections",
         finding: finding(&data.summary.scenarios),
-        reading: "Each point is the geometric mean over trials, its whisker the 99% interval. A hollow mark: not \
-                  every connection was answered, or no trial is valid.",
+        reading: "Each point is the geometric mean over trials, its whisker the 99% interval.",
         panels,
         absent: Vec::new(),
         table: table(&groups),
