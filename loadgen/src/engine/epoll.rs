@@ -23,6 +23,9 @@ const EVENTS: usize = 1024;
 /// The longest sleep: an early end is noticed within this.
 const GLANCE_MS: u64 = 20;
 
+/// The longest sleep before the load has begun: its begin is noticed within this.
+const PRIMING_GLANCE_MS: u64 = 1;
+
 /// Runs worker number `index`: connects its share, talks until the window closes,
 /// and keeps the connections open until everybody has counted.
 pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
@@ -62,6 +65,7 @@ fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io:
             stream: Some(stream),
             conversation: Conversation::new(number, request.message_bytes),
             watches_output: false,
+            primed: false,
         })
         .collect();
     for (at, connection) in connections.iter().enumerate() {
@@ -94,6 +98,8 @@ struct Connection {
     stream: Option<TcpStream>,
     conversation: Conversation,
     watches_output: bool,
+    /// Whether it was answered and waits for the load to begin.
+    primed: bool,
 }
 
 /// Why a connection cannot go on.
@@ -115,15 +121,20 @@ impl From<Errno> for Failure {
 }
 
 impl Worker {
-    /// Sends the first message on every connection, then answers readiness until the
-    /// window closes.
+    /// Sends the first message on every connection, the following ones once the load has
+    /// begun, and answers readiness until the window closes.
     fn talk(&mut self, run: &Run, tally: &mut Tally) -> io::Result<()> {
         for at in 0..self.connections.len() {
             self.handle(at, run, tally, |worker, _| worker.begin(at, run));
         }
         let mut events = vec![EpollEvent::empty(); EVENTS];
         let mut cpu_before = None;
+        let mut loading = false;
         loop {
+            if !loading && run.loading.load(Relaxed) {
+                loading = true;
+                self.load(run, tally);
+            }
             let now_ns = run.clock.now_ns();
             if now_ns >= run.start_ns.load(Relaxed) && cpu_before.is_none() {
                 cpu_before = Some(cpu_time());
@@ -132,7 +143,7 @@ impl Worker {
             if now_ns >= end_ns {
                 break;
             }
-            let ready = match self.epoll.wait(&mut events, timeout(end_ns - now_ns)) {
+            let ready = match self.epoll.wait(&mut events, timeout(end_ns - now_ns, loading)) {
                 Ok(ready) => ready,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
@@ -147,6 +158,15 @@ impl Worker {
         }
         tally.cpu = cpu_before.map_or(Duration::ZERO, |before| cpu_time().saturating_sub(before));
         Ok(())
+    }
+
+    /// Sends the second message on every connection whose first was answered.
+    fn load(&mut self, run: &Run, tally: &mut Tally) {
+        for at in 0..self.connections.len() {
+            if std::mem::take(&mut self.connections[at].primed) {
+                self.handle(at, run, tally, |worker, _| worker.begin(at, run));
+            }
+        }
     }
 
     /// Does a step with a connection, and on failure counts it and closes.
@@ -258,6 +278,11 @@ impl Worker {
                     tally.service.saturating_record(now_ns - started_ns);
                     connection.conversation.answered = true;
                 }
+                if !run.loading.load(Relaxed) {
+                    connection.primed = true;
+                    run.primed.fetch_add(1, Relaxed);
+                    return Ok(());
+                }
                 self.begin(at, run)
             }
         }
@@ -265,8 +290,9 @@ impl Worker {
 }
 
 /// Rounds up, so that the last wait does not poll until the window closes.
-fn timeout(left_ns: u64) -> EpollTimeout {
-    EpollTimeout::from(left_ns.div_ceil(1_000_000).min(GLANCE_MS) as u16)
+fn timeout(left_ns: u64, loading: bool) -> EpollTimeout {
+    let longest = if loading { GLANCE_MS } else { PRIMING_GLANCE_MS };
+    EpollTimeout::from(left_ns.div_ceil(1_000_000).min(longest) as u16)
 }
 
 /// CPU time that this thread has used.

@@ -19,6 +19,14 @@ use tally::Tally;
 /// How often the watching thread looks whether it should end early.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// How often it looks whether the connections have been answered once.
+const PRIMING_GLANCE: Duration = Duration::from_millis(1);
+
+/// For how long nobody new is answered until those that are left are taken for starved.
+/// Long against the time that a server takes to accept or to start a process, short
+/// against a trial.
+const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
+
 /// Is told when the measured window opens and closes; both times all connections are
 /// open, and the caller can read off what the server has used.
 pub trait Observer {
@@ -75,6 +83,10 @@ struct Run<'a> {
     end_ns: AtomicU64,
     /// Connections that still talk.
     live: AtomicUsize,
+    /// Connections whose first message was answered before the load began.
+    primed: AtomicUsize,
+    /// Whether the load has begun: until then each connection sends one message.
+    loading: AtomicBool,
 }
 
 /// Nanoseconds since the run began.
@@ -102,6 +114,8 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         start_ns: AtomicU64::new(u64::MAX),
         end_ns: AtomicU64::new(u64::MAX),
         live: AtomicUsize::new(0),
+        primed: AtomicUsize::new(0),
+        loading: AtomicBool::new(false),
     };
     let (tally, window_ns) = thread::scope(|scope| -> io::Result<_> {
         let workers: Vec<_> = (0..request.threads)
@@ -137,6 +151,8 @@ fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
     let request = run.plan.request();
     let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
     run.gate.wait();
+    prime(run, ended_early);
+    run.loading.store(true, Relaxed);
     sleep_until(run, run.clock.now_ns() + nanos(request.warmup), ended_early);
     // Before the window, not in it: looking at a thousand processes takes time from
     // the generator.
@@ -152,6 +168,22 @@ fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
     observer.window_closed();
     run.gate.wait();
     end_ns - start_ns
+}
+
+/// Waits until every connection was answered once, as far as that will happen.
+///
+/// The kernel calls a connection established before the server has seen it. A load that
+/// began then would keep a server that makes a process or a thread for each connection
+/// from accepting the rest, and measure how it starts instead of how it runs.
+fn prime(run: &Run, ended_early: impl Fn() -> bool) {
+    let (mut seen, mut since) = (0, Instant::now());
+    while seen < run.live.load(Relaxed) && since.elapsed() < PRIMING_PATIENCE && !ended_early() {
+        thread::sleep(PRIMING_GLANCE);
+        let primed = run.primed.load(Relaxed);
+        if primed > seen {
+            (seen, since) = (primed, Instant::now());
+        }
+    }
 }
 
 fn nanos(time: Duration) -> u64 {
