@@ -22,22 +22,24 @@ pub fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+/// Ends that are further apart than this say nothing but that there were too few trials.
+const WIDEST: f64 = 1000.0;
+
 /// The ends of an interval.
 pub fn interval(interval: &Interval, scale: f64) -> String {
-    format!(
-        "{} to {}",
-        number(interval.low / scale),
-        number(interval.high / scale)
-    )
+    ends(interval, scale, " to ")
 }
 
 /// The same where there is little room.
 pub fn range(interval: &Interval, scale: f64) -> String {
-    format!(
-        "{}–{}",
-        number(interval.low / scale),
-        number(interval.high / scale)
-    )
+    ends(interval, scale, "–")
+}
+
+fn ends(interval: &Interval, scale: f64, between: &str) -> String {
+    if interval.high > interval.low * WIDEST {
+        return "too wide".into();
+    }
+    format!("{}{between}{}", number(interval.low / scale), number(interval.high / scale))
 }
 
 /// A ratio with its interval: `1.32 (1.25 to 1.39)`.
@@ -162,6 +164,13 @@ fn trimmed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_that_says_nothing_is_called_too_wide() {
+        let ends = |low, high| interval(&Interval { low, high }, 1.0);
+        assert_eq!(ends(2.0, 3.0), "2.00 to 3.00");
+        assert_eq!(ends(0.00001, 5e12), "too wide");
+    }
 
     #[test]
     fn numbers_keep_three_digits_and_never_gain_one_by_rounding() {
