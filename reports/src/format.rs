@@ -39,7 +39,11 @@ fn ends(interval: &Interval, scale: f64, between: &str) -> String {
     if interval.high > interval.low * WIDEST {
         return "too wide".into();
     }
-    format!("{}{between}{}", number(interval.low / scale), number(interval.high / scale))
+    format!(
+        "{}{between}{}",
+        number(interval.low / scale),
+        number(interval.high / scale)
+    )
 }
 
 /// A ratio with its interval: `1.32 (1.25 to 1.39)`.

@@ -1,0 +1,80 @@
+//! What criterion's arguments mean for the suite that follows it in `cargo bench`.
+
+#[path = "../benches/echobench/arguments.rs"]
+mod arguments;
+
+use arguments::Arguments;
+
+const SUITE: &str = "suite/quick";
+
+fn of(line: &str) -> Arguments {
+    Arguments::of(line.split_whitespace().map(str::to_owned)).unwrap()
+}
+
+/// Whether the suite runs under these arguments.
+fn suite_runs(line: &str) -> bool {
+    let arguments = of(line);
+    arguments.measures() && arguments.selects(SUITE)
+}
+
+#[test]
+fn the_suite_follows_when_something_new_is_measured() {
+    for line in [
+        "--bench",
+        "--quick --bench",
+        "--bench --save-baseline before",
+        "-b before --bench",
+        "--bench --noplot",
+    ] {
+        assert!(suite_runs(line), "{line}");
+    }
+}
+
+#[test]
+fn the_suite_is_left_out_when_nothing_new_is_measured() {
+    for line in [
+        "",
+        "--list --bench",
+        "--bench --load-baseline before --baseline other",
+        "--bench --profile-time 5",
+        "--bench --profile-time=5",
+        "--bench --test",
+        "--bench --ignored",
+    ] {
+        assert!(!suite_runs(line), "{line}");
+    }
+}
+
+#[test]
+fn a_filter_selects_the_suite_by_its_name() {
+    for line in [
+        "--bench suite",
+        "--bench suite/quick",
+        "--bench quick",
+        "--bench ^suite/",
+        "--exact suite/quick --bench",
+    ] {
+        assert!(suite_runs(line), "{line}");
+    }
+    for line in [
+        "--bench roundtrip",
+        "--bench epoll",
+        "--exact suite --bench",
+        "--bench connect/fork$",
+    ] {
+        assert!(!suite_runs(line), "{line}");
+    }
+}
+
+#[test]
+fn the_value_of_an_option_is_not_the_filter() {
+    assert!(!of("--bench --save-baseline roundtrip --sample-size 20").filters());
+    assert!(of("--bench --sample-size=20 roundtrip").filters());
+    assert!(suite_runs("--bench --color never -s roundtrip"));
+}
+
+#[test]
+fn a_quick_look_is_known_and_a_list_is_one() {
+    assert!(of("--bench --quick").quick() && !of("--bench").quick());
+    assert!(of("--list").lists() && !of("--bench").lists());
+}
