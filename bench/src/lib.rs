@@ -5,6 +5,7 @@
 //! call [`role::play`] first in `main`, since they start themselves as servers.
 
 pub mod affinity;
+pub mod conformance;
 pub mod guard;
 pub mod role;
 pub mod server;
