@@ -4,7 +4,6 @@
 //! behind, and which is no child of it any more, is still seen. The leader of the group
 //! is the guard of the harness and does not count.
 
-use std::fmt;
 use std::fs;
 use std::io;
 
@@ -36,13 +35,21 @@ pub struct Process {
     pub threads: usize,
 }
 
-impl fmt::Display for Holdings {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(
-            f,
-            "{} processes, {} zombies, {} threads, {} descriptors",
-            self.processes, self.zombies, self.threads, self.descriptors
-        )
+impl Holdings {
+    /// What is otherwise than in `expected`: `zombies: 4 instead of 0`.
+    pub fn difference(&self, expected: &Holdings) -> String {
+        let counts = [
+            ("processes", self.processes, expected.processes),
+            ("zombies", self.zombies, expected.zombies),
+            ("threads", self.threads, expected.threads),
+            ("descriptors", self.descriptors, expected.descriptors),
+        ];
+        let differing: Vec<_> = counts
+            .iter()
+            .filter(|(_, seen, due)| seen != due)
+            .map(|(name, seen, due)| format!("{name}: {seen} instead of {due}"))
+            .collect();
+        differing.join(", ")
     }
 }
 
@@ -122,6 +129,20 @@ mod tests {
     use nix::unistd::getpgrp;
     use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let due = Holdings::default();
+        let seen = Holdings {
+            zombies: 4,
+            threads: 1,
+            ..due
+        };
+        assert_eq!(
+            seen.difference(&due),
+            "zombies: 4 instead of 0, threads: 1 instead of 0"
+        );
+    }
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {

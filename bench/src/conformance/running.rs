@@ -144,7 +144,8 @@ impl Running {
         };
         ensure!(
             wait_until(SETTLED_WITHIN, is_gone),
-            "the server left behind {left}"
+            "the server has ended and left behind {}",
+            left.difference(&Holdings::default())
         );
         let further = self.server.further_output();
         ensure!(
@@ -175,9 +176,8 @@ impl Running {
             }
             ensure!(
                 Instant::now() < deadline,
-                "{SETTLED_WITHIN:?} after its last client had gone the server held {now}, where it held {} \
-                 at its start",
-                self.baseline
+                "{SETTLED_WITHIN:?} after its last client had gone the server had not given everything back: {}",
+                now.difference(&self.baseline)
             );
             thread::sleep(REST);
         }
