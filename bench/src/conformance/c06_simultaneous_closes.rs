@@ -33,7 +33,10 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
 
 fn close_while_stopped(running: &Running) -> anyhow::Result<()> {
     let crowd = running.crowd(FEW)?;
-    let children = running.holdings()?.processes - running.baseline().processes;
+    let children = running
+        .holdings()?
+        .processes
+        .saturating_sub(running.baseline().processes);
     running.freeze()?;
     drop(crowd);
     let have_ended = || running.holdings().is_ok_and(|now| now.zombies >= children);

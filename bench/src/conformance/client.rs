@@ -62,10 +62,7 @@ impl Client {
 
     /// Sends a message.
     pub fn send(&self, message: &[u8]) -> anyhow::Result<()> {
-        (&self.stream).write_all(message).map_err(|error| {
-            let stalled = format!("the server took no more input for {STALL:?}");
-            explain(error, &stalled).context(format!("while {} bytes were sent", message.len()))
-        })
+        write(&self.stream, message).with_context(|| format!("while {} bytes were sent", message.len()))
     }
 
     /// Sends from `message` until the connection takes no more, and returns how much.
@@ -99,7 +96,7 @@ impl Client {
         let written = AtomicUsize::new(0);
         let stream = self.stream.try_clone()?;
         thread::scope(|scope| {
-            let writer = scope.spawn(|| write(&stream, message, piece, &written));
+            let writer = scope.spawn(|| write_pieces(&stream, message, piece, &written));
             if reading == Reading::Late {
                 wait_until_stuck(&written, message.len());
             }
@@ -243,17 +240,25 @@ impl fmt::Display for Due<'_> {
     }
 }
 
-fn write(stream: &TcpStream, message: &[u8], piece: usize, written: &AtomicUsize) -> anyhow::Result<()> {
-    let mut writer = stream;
+fn write_pieces(
+    stream: &TcpStream,
+    message: &[u8],
+    piece: usize,
+    written: &AtomicUsize,
+) -> anyhow::Result<()> {
     for piece in message.chunks(piece) {
         let sent = written.load(Relaxed);
-        writer.write_all(piece).map_err(|error| {
-            let stalled = format!("the server took no more input for {STALL:?}");
-            explain(error, &stalled).context(format!("after {sent} bytes were sent"))
-        })?;
+        write(stream, piece).with_context(|| format!("after {sent} bytes were sent"))?;
         written.store(sent + piece.len(), Relaxed);
     }
     Ok(stream.shutdown(Shutdown::Write)?)
+}
+
+fn write(mut stream: &TcpStream, message: &[u8]) -> anyhow::Result<()> {
+    stream.write_all(message).map_err(|error| {
+        let patience = stream.write_timeout().ok().flatten().unwrap_or(STALL);
+        explain(error, &format!("the server took no more input for {patience:?}"))
+    })
 }
 
 fn wait_until_stuck(written: &AtomicUsize, all: usize) {

@@ -85,9 +85,10 @@ impl Running {
         let enter = |number| -> anyhow::Result<Client> {
             let mut client = self.client()?;
             let message = noise(number as u64, 64);
-            match number < served {
-                true => client.echo(&message)?,
-                false => client.send(&message)?,
+            if number < served {
+                client.echo(&message)?;
+            } else {
+                client.send(&message)?;
             }
             Ok(client)
         };
@@ -197,7 +198,8 @@ impl Running {
     /// An error and what else is known about the server.
     pub(super) fn evidence(&mut self, error: &anyhow::Error) -> String {
         let mut evidence = format!("{error:#}");
-        if let Ok(Some(status)) = self.server.ended() {
+        // A process that dies closes its connections a moment before it has ended.
+        if let Ok(Some(status)) = self.server.wait(SETTLED_WITHIN / 20) {
             let _ = write!(evidence, "; the server had ended by then: {status}");
         }
         evidence + &self.log.quoted()

@@ -1,6 +1,8 @@
 //! Servers with one bug each, and what they share with the healthy one.
 
 mod closed_listener;
+mod crash;
+mod dies_of_sigterm;
 mod early_close;
 mod healthy;
 mod keeps_accepting;
@@ -10,9 +12,12 @@ mod no_end_of_input;
 mod no_reuse_address;
 mod one_at_a_time;
 mod one_wait;
+mod orphan;
 mod partial_send;
 mod strlen;
 mod swapped;
+mod talkative;
+mod wedged;
 
 use std::env;
 use std::io;
@@ -44,6 +49,11 @@ pub static SERVERS: &[Broken] = &[
     keeps_accepting::SERVER,
     closed_listener::SERVER,
     no_reuse_address::SERVER,
+    wedged::SERVER,
+    crash::SERVER,
+    dies_of_sigterm::SERVER,
+    talkative::SERVER,
+    orphan::SERVER,
 ];
 
 /// A server with a bug.
