@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use anyhow::{Context, bail, ensure};
+use socket2::{Domain, Socket, Type};
 
 /// Time after which a server that does nothing is stuck and not slow.
 pub const STALL: Duration = Duration::from_secs(10);
@@ -41,8 +42,23 @@ impl Client {
 
     /// Connects; no call, this one included, waits longer than `patience`.
     pub fn connect_within(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        let connected = TcpStream::connect_timeout(&address, patience);
-        let stream = connected.with_context(|| format!("cannot connect to {address}"))?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        Client::start(socket, address, patience)
+    }
+
+    /// Connects with the smallest receive buffer there is: what it does not read is soon
+    /// held by the server's side.
+    pub fn connect_narrow(address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // Before the connection is made, which settles the scale of the window.
+        socket.set_recv_buffer_size(1)?;
+        Client::start(socket, address, STALL)
+    }
+
+    fn start(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+        let connected = socket.connect_timeout(&address.into(), patience);
+        connected.with_context(|| format!("cannot connect to {address}"))?;
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;

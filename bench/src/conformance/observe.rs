@@ -35,6 +35,26 @@ pub struct Process {
     pub threads: usize,
 }
 
+/// One side of a TCP connection, or a listener, as the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Its state, as the kernel numbers them (`net/tcp_states.h`).
+    pub state: u8,
+    /// Bytes that the other side has not taken yet.
+    pub unsent_bytes: u32,
+    /// Bytes that the process has not read yet.
+    pub unread_bytes: u32,
+}
+
+impl Connection {
+    /// Whether this side has closed first and the other has not answered that.
+    pub fn is_in_fin_wait(&self) -> bool {
+        const FIN_WAIT_1: u8 = 4;
+        const FIN_WAIT_2: u8 = 5;
+        matches!(self.state, FIN_WAIT_1 | FIN_WAIT_2)
+    }
+}
+
 impl Holdings {
     /// What is otherwise than in `expected`: `zombies: 4 instead of 0`.
     pub fn difference(&self, expected: &Holdings) -> String {
@@ -87,14 +107,15 @@ pub fn process(pid: i32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// How many connections of a local port wait in TIME_WAIT, which only the side that
-/// closed first does.
-pub fn time_wait(port: u16) -> io::Result<usize> {
+/// The connections of a local port over IPv4, also those that no process has any more.
+pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
     let table = fs::read_to_string("/proc/net/tcp")?;
     Ok(table
         .lines()
-        .filter(|line| is_in_time_wait(line, port).unwrap_or(false))
-        .count())
+        .filter_map(parse_connection)
+        .filter(|(local, _)| *local == port)
+        .map(|(_, connection)| connection)
+        .collect())
 }
 
 /// Descriptors of a process; none once it is gone.
@@ -114,20 +135,27 @@ fn parse_stat(stat: &str) -> Option<Process> {
     })
 }
 
-/// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 ...`.
-fn is_in_time_wait(line: &str, port: u16) -> Option<bool> {
-    const TIME_WAIT: &str = "06";
+/// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
+/// and more; the result starts with the local port.
+fn parse_connection(line: &str) -> Option<(u16, Connection)> {
     let mut fields = line.split_whitespace().skip(1);
-    let (_, local) = fields.next()?.split_once(':')?;
+    let (_, port) = fields.next()?.split_once(':')?;
     let state = fields.nth(1)?;
-    Some(u16::from_str_radix(local, 16).ok()? == port && state == TIME_WAIT)
+    let (unsent, unread) = fields.next()?.split_once(':')?;
+    let connection = Connection {
+        state: u8::from_str_radix(state, 16).ok()?,
+        unsent_bytes: u32::from_str_radix(unsent, 16).ok()?,
+        unread_bytes: u32::from_str_radix(unread, 16).ok()?,
+    };
+    Some((u16::from_str_radix(port, 16).ok()?, connection))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::unistd::getpgrp;
-    use std::net::{TcpListener, TcpStream};
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
     use std::process::{Command, Stdio};
 
     #[test]
@@ -170,14 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn the_side_that_closes_first_is_left_in_time_wait() {
+    fn a_connection_shows_what_nobody_has_read_and_which_side_closed_first() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let client = TcpStream::connect(address).unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
         let (server, _) = listener.accept().unwrap();
-        assert_eq!(time_wait(address.port()).unwrap(), 0);
-        drop(server);
-        drop(client);
-        assert_eq!(time_wait(address.port()).unwrap(), 1);
+        drop(listener);
+        client.write_all(&[7; 42]).unwrap();
+        let only = || match connections(address.port()).unwrap()[..] {
+            [only] => only,
+            ref others => panic!("{others:?}"),
+        };
+        assert_eq!((only().unread_bytes, only().is_in_fin_wait()), (42, false));
+        server.shutdown(Shutdown::Write).unwrap();
+        assert!(only().is_in_fin_wait());
     }
 }
