@@ -8,15 +8,19 @@ use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use loadgen::units;
 
+use servers::cli::Format;
+use servers::models::{MODELS, Model};
+
+use crate::conformance::{self, CASES, Case, Subject};
 use crate::results;
 use crate::run::{self, Finished, INTERRUPTED};
-use crate::suite::Suite;
+use crate::suite::{self, Suite};
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
 
 /// Compare echo servers, all models side by side on this machine.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "echobench", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
@@ -26,12 +30,16 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 a trial failed or may not be believed, and the \
 report says why; 130 interrupted: what was measured is in the report.";
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// List the models and whether this host can run them.
     List,
     /// Measure the servers of a suite and write the report.
     Run(RunOptions),
+    /// Draw the report of a run anew.
+    Report(ReportOptions),
+    /// Put every model to the cases that a server must survive.
+    Conformance(ConformanceOptions),
 }
 
 /// Measure every server of a suite under each of its loads, in blocks, and write the
@@ -79,11 +87,38 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll,tokio --blocks 10 --duration 2s
   echobench run my-suite.toml";
 
+/// Draw the report of a run anew from its results.
+#[derive(Debug, Args)]
+struct ReportOptions {
+    /// Folder of the run [default: the newest, target/echobench/latest].
+    run: Option<PathBuf>,
+}
+
+/// Put every model to every case, and print which passes what: not applicable is what
+/// a design does otherwise, with the reason.
+#[derive(Args)]
+#[command(after_help = "Example:\n  echobench conformance --model epoll,pool --case C13")]
+struct ConformanceOptions {
+    /// Models to test [default: all].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = model)]
+    model: Vec<&'static dyn Model>,
+
+    /// Cases to run, by id or name [default: all].
+    #[arg(long, value_name = "CASE,...", value_delimiter = ',', value_parser = case)]
+    case: Vec<&'static Case>,
+
+    /// How to print the results.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
 /// Runs `echobench` with the arguments of this process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::List => servers::cli::list(servers::cli::Format::Text).map(|()| ExitCode::SUCCESS),
+        Command::List => servers::cli::list(Format::Text).map(|()| ExitCode::SUCCESS),
         Command::Run(options) => options.run(),
+        Command::Report(options) => options.draw(),
+        Command::Conformance(options) => options.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("echobench: {error:#}");
@@ -132,6 +167,66 @@ impl RunOptions {
             Finished { .. } => ExitCode::SUCCESS,
         })
     }
+}
+
+impl ReportOptions {
+    fn draw(self) -> anyhow::Result<ExitCode> {
+        let folder = self.run.unwrap_or_else(|| results::home().join("latest"));
+        let records = folder.join("results.jsonl");
+        let (run, trials) = reports::read(&records)?;
+        let report = results::write_report(&folder, &run, &trials)?;
+        println!("report: {}", report.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ConformanceOptions {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let models = if self.model.is_empty() {
+            MODELS.to_vec()
+        } else {
+            self.model
+        };
+        let cases = if self.case.is_empty() {
+            CASES.iter().collect()
+        } else {
+            self.case
+        };
+        let mut results = Vec::new();
+        for model in models {
+            for case in &cases {
+                eprintln!("{} {}: {}", model.name(), case.id(), case.question());
+                results.push(conformance::run(case, &Subject::model(model)));
+            }
+        }
+        match self.format {
+            Format::Text => print!("{}", conformance::table(&results)),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&results)?),
+        }
+        let failed = results
+            .iter()
+            .any(|result| matches!(result.outcome, conformance::Outcome::Fail { .. }));
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
+    suite::model(name)
+}
+
+fn case(id: &str) -> anyhow::Result<&'static Case> {
+    let all = || {
+        CASES
+            .iter()
+            .map(|case| format!("{} ({})", case.id(), case.name()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    conformance::find(id).with_context(|| format!("there is no case `{id}`, but {}", all()))
 }
 
 fn print(finished: &Finished) -> std::io::Result<()> {

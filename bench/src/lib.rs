@@ -6,6 +6,7 @@
 
 pub mod affinity;
 pub mod cli;
+pub mod conformance;
 pub mod guard;
 pub mod host;
 pub mod meter;

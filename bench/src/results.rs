@@ -67,6 +67,14 @@ impl Results {
     }
 }
 
+/// Draws the report of a run into its folder.
+pub fn write_report(folder: &Path, run: &Run, trials: &[Trial]) -> anyhow::Result<PathBuf> {
+    let report = folder.join("report.html");
+    let written = fs::write(&report, reports::html::render(run, trials)?);
+    written.with_context(|| format!("cannot write {}", report.display()))?;
+    Ok(report)
+}
+
 /// The folder that holds all runs, inside of cargo's target folder.
 pub fn home() -> PathBuf {
     target_folder().join("echobench")

@@ -1,6 +1,5 @@
 //! Carries out a suite: every trial in a fair order, each result kept as it lands.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -94,8 +93,7 @@ pub fn run(suite: &Suite, seed: u64, folder: PathBuf, stop: &AtomicBool) -> anyh
 }
 
 fn finish(results: &Results, run: &Run, trials: &[Trial], interrupted: bool) -> anyhow::Result<Finished> {
-    let report = results.folder().join("report.html");
-    fs::write(&report, reports::html::render(run, trials)?).context("cannot write the report")?;
+    let report = results::write_report(results.folder(), run, trials)?;
     results::point_latest_at(results.folder())?;
     let text = reports::text::table(&reports::summary::Summary::of(run, trials));
     let bad = trials.iter().filter(|trial| is_bad(&trial.outcome)).count();

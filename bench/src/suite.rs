@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use loadgen::units;
 use serde::{Deserialize, Deserializer};
 use servers::models::{self, MODELS, Model};
@@ -98,12 +98,7 @@ impl Suite {
             "no server is named, so there is nothing to measure"
         );
         for name in &self.servers {
-            if models::find(name).is_none() {
-                bail!(
-                    "there is no model `{name}`: `echobench list` shows them{}",
-                    nearest(name)
-                );
-            }
+            model(name)?;
         }
         let chosen = |model: &&dyn Model| self.servers.iter().any(|name| name == model.name());
         Ok(MODELS.iter().copied().filter(chosen).collect())
@@ -118,6 +113,16 @@ impl Suite {
     pub fn time(&self, models: usize) -> Duration {
         (self.warmup + self.duration + OVERHEAD) * self.trials(models) as u32
     }
+}
+
+/// The model of that name; the error names the nearest.
+pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
+    models::find(name).with_context(|| {
+        format!(
+            "there is no model `{name}`: `echobench list` shows them{}",
+            nearest(name)
+        )
+    })
 }
 
 fn nearest(name: &str) -> String {

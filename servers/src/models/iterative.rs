@@ -41,6 +41,10 @@ impl Model for Iterative {
         "one client at a time; the others wait in the backlog"
     }
 
+    fn at_once(&self, _: &Config) -> Option<usize> {
+        Some(1)
+    }
+
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let mut buffer = vec![0; config.buffer];
         listener.announce()?;

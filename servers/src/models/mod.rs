@@ -41,6 +41,12 @@ pub trait Model: Sync {
         Workers::Fixed
     }
 
+    /// How many connections it serves at the same time, where its design sets a limit.
+    fn at_once(&self, config: &Config) -> Option<usize> {
+        let workers = self.workers();
+        (workers == Workers::PerConnection).then(|| workers.count(config))
+    }
+
     /// Finds out whether this host can run it; the error says why not.
     fn probe(&self) -> io::Result<()> {
         Ok(())

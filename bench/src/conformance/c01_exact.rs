@@ -1,0 +1,45 @@
+//! C1: what comes back is what was sent, byte for byte, in every size.
+
+use anyhow::Context;
+
+use super::client::{Reading, noise};
+use super::{Case, Running};
+
+pub const CASE: Case = Case::new(
+    "C1",
+    "exact",
+    "Does every byte come back, whatever its value, in any size from nothing to 64 MiB?",
+    drive,
+);
+
+/// Around the usual size of a server's buffer, where a loop that is off by one shows,
+/// and far above what the kernel holds for a connection.
+const SIZES: [usize; 7] = [0, 1, 1000, 64 * 1024, 64 * 1024 + 1, 1 << 20, 64 << 20];
+
+const PIECE: usize = 64 * 1024;
+
+/// Sizes that are sent byte by byte.
+const SIZES_IN_BYTES: [usize; 3] = [1, 255, 64 * 1024];
+
+fn drive(running: &mut Running) -> anyhow::Result<()> {
+    every_value(running).context("a message of all 256 byte values")?;
+    for size in SIZES {
+        converse(running, size, PIECE, Reading::Late)?;
+    }
+    for size in SIZES_IN_BYTES {
+        converse(running, size, 1, Reading::AtOnce)?;
+    }
+    Ok(())
+}
+
+fn every_value(running: &Running) -> anyhow::Result<()> {
+    let message: Vec<u8> = (0..=255).collect();
+    running.client()?.echo(&message)
+}
+
+fn converse(running: &Running, size: usize, piece: usize, reading: Reading) -> anyhow::Result<()> {
+    running
+        .client()?
+        .converse(&noise(size as u64, size), piece, reading)
+        .with_context(|| format!("{size} bytes in pieces of {piece}"))
+}

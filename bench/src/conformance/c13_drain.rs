@@ -1,0 +1,101 @@
+//! C13: a server that is told to stop first finishes what it has begun.
+//!
+//! Of a server that serves fewer clients at once, as many are in flight, and the others
+//! are queued: those may be served or reset, but are not left hanging.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::client::{Client, is_refused, noise, wait_until};
+use super::{Case, Running};
+
+pub const CASE: Case = Case::new(
+    "C13",
+    "drain",
+    "Does SIGTERM with 100 clients in flight lose no reply, refuse new clients, and end the server with 0?",
+    drive,
+)
+.room(CLIENTS)
+// Far above what the case takes: an exit within its own bound is one before the deadline.
+.arguments(&["--drain", "60s"]);
+
+const CLIENTS: usize = 100;
+
+/// So many of them do not read until the signal has come, so that the server holds
+/// replies that the kernel has no room for.
+const FULL: usize = 4;
+
+/// More than both directions of a connection hold.
+const FULL_BYTES: usize = 32 << 20;
+
+const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Time for the listener to close.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A client with a message whose reply is due.
+struct InFlight {
+    client: Client,
+    message: Vec<u8>,
+    sent: usize,
+}
+
+fn drive(running: &mut Running) -> anyhow::Result<()> {
+    let mut crowd = running.crowd(CLIENTS)?;
+    let queued = crowd.split_off(running.served_of(CLIENTS));
+    let in_flight = send_first_half(crowd)?;
+    running.terminate()?;
+    let address = running.address();
+    ensure!(
+        wait_until(REFUSED_WITHIN, || is_refused(address)),
+        "new clients were still accepted {REFUSED_WITHIN:?} after SIGTERM"
+    );
+    finish(in_flight)?;
+    for mut client in queued {
+        client
+            .expect_release()
+            .context("a client that was queued when SIGTERM came")?;
+    }
+    running.expect_clean_exit()
+}
+
+fn send_first_half(crowd: Vec<Client>) -> anyhow::Result<Vec<InFlight>> {
+    // At least one client also sends after the signal.
+    let full = FULL.min(crowd.len() - 1);
+    let send = |(number, client): (usize, Client)| -> anyhow::Result<InFlight> {
+        let (message, sent) = if number < full {
+            let mut message = noise(number as u64, FULL_BYTES);
+            message.truncate(client.fill(&message)?);
+            let sent = message.len();
+            (message, sent)
+        } else {
+            let message = noise(number as u64, MESSAGE_BYTES);
+            client.send(&message[..MESSAGE_BYTES / 2])?;
+            (message, MESSAGE_BYTES / 2)
+        };
+        Ok(InFlight {
+            client,
+            message,
+            sent,
+        })
+    };
+    crowd.into_iter().enumerate().map(send).collect()
+}
+
+fn finish(in_flight: Vec<InFlight>) -> anyhow::Result<()> {
+    let all = in_flight.len();
+    for (number, mut flight) in in_flight.into_iter().enumerate() {
+        flight
+            .client
+            .send(&flight.message[flight.sent..])
+            .and_then(|()| flight.client.finish(&flight.message))
+            .with_context(|| {
+                format!(
+                    "client {} of {all} was in flight when SIGTERM came, and its reply was lost",
+                    number + 1
+                )
+            })?;
+    }
+    Ok(())
+}

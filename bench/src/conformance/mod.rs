@@ -1,0 +1,233 @@
+//! The cases that every server must survive, as a library.
+//!
+//! A [`Case`] holds only what differs: what it asks and how it is driven. [`run`] does
+//! the rest for all of them: starts a fresh server, drives the case, and looks
+//! afterwards whether the server still serves, has given everything back and stops as
+//! it should. Who is asked is a [`Subject`]; what came of it is a [`CaseResult`].
+//!
+//! The bounds in the cases are behaviour, a stall or a time-out, and set wide: a busy
+//! machine must not fail a server.
+
+mod c01_exact;
+mod c02_half_close;
+mod c03_second_client;
+mod c06_simultaneous_closes;
+mod c13_drain;
+mod c24_restart;
+pub mod client;
+pub mod observe;
+mod running;
+mod subject;
+mod table;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+pub use running::Running;
+pub use subject::Subject;
+pub use table::table;
+
+/// Every case, in the order in which a table shows them.
+pub static CASES: &[Case] = &[
+    c01_exact::CASE,
+    c02_half_close::CASE,
+    c03_second_client::CASE,
+    c06_simultaneous_closes::CASE,
+    c13_drain::CASE,
+    c24_restart::CASE,
+];
+
+/// Drives a running server; the error is the evidence against it.
+pub type Drive = fn(&mut Running) -> anyhow::Result<()>;
+
+/// One way to put a server to the test.
+#[derive(Debug, Clone)]
+pub struct Case {
+    id: &'static str,
+    name: &'static str,
+    question: &'static str,
+    drive: Drive,
+    room: usize,
+    arguments: &'static [&'static str],
+    by_design: fn(&Subject) -> Option<&'static str>,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It holds.
+    Pass,
+    /// It does not.
+    Fail {
+        /// What was seen, and what was expected.
+        evidence: String,
+    },
+    /// The server's design answers the question differently, and does so properly.
+    NotApplicable {
+        /// The design, in a line.
+        reason: String,
+    },
+    /// This host cannot run the server.
+    Skipped {
+        /// Why, as the server's probe found.
+        reason: String,
+    },
+}
+
+/// A case over a server, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// The case's id: `C1`.
+    pub case: String,
+    /// Name of the server.
+    pub model: String,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Case {
+    /// A case without special wishes.
+    const fn new(id: &'static str, name: &'static str, question: &'static str, drive: Drive) -> Self {
+        Case {
+            id,
+            name,
+            question,
+            drive,
+            room: 0,
+            arguments: &[],
+            by_design: |_| None,
+        }
+    }
+
+    /// Needs that many connections at once: a server whose workers serve one each gets
+    /// as many workers.
+    const fn room(mut self, connections: usize) -> Self {
+        self.room = connections;
+        self
+    }
+
+    /// Gives the server arguments beside `--listen`.
+    const fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// Where this names a reason, the server's design answers the question otherwise:
+    /// the case then verifies what does hold, and its outcome is not applicable.
+    ///
+    /// The one source of [`Outcome::NotApplicable`], so that nothing else is excused.
+    const fn by_design(mut self, reason: fn(&Subject) -> Option<&'static str>) -> Self {
+        self.by_design = reason;
+        self
+    }
+
+    /// What it is called for short: `C1`.
+    pub fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// What it is called: `exact`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it asks, in a sentence.
+    pub fn question(&self) -> &'static str {
+        self.question
+    }
+}
+
+/// The case of that id or name.
+pub fn find(id: &str) -> Option<&'static Case> {
+    CASES
+        .iter()
+        .find(|case| case.id.eq_ignore_ascii_case(id) || case.name == id)
+}
+
+/// Puts one server to one test.
+pub fn run(case: &Case, subject: &Subject) -> CaseResult {
+    let start = Instant::now();
+    let outcome = outcome(case, subject);
+    CaseResult {
+        case: case.id.into(),
+        model: subject.name().into(),
+        outcome,
+        seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+fn outcome(case: &Case, subject: &Subject) -> Outcome {
+    if let Some(reason) = subject.unavailable() {
+        return Outcome::Skipped {
+            reason: reason.into(),
+        };
+    }
+    if let Err(evidence) = examine(case, subject.with_room(case.room)) {
+        return Outcome::Fail { evidence };
+    }
+    match (case.by_design)(subject) {
+        Some(reason) => Outcome::NotApplicable {
+            reason: reason.into(),
+        },
+        None => Outcome::Pass,
+    }
+}
+
+/// Start, case, aftermath.
+fn examine(case: &Case, subject: Subject) -> Result<(), String> {
+    // The clients of a case are descriptors of the harness.
+    servers::sys::process::raise_descriptor_limit();
+    let mut running = Running::start(subject, case.arguments).map_err(|error| format!("{error:#}"))?;
+    (case.drive)(&mut running)
+        .and_then(|()| running.aftermath())
+        .map_err(|error| running.evidence(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn cases_are_told_apart_by_id_and_by_name() {
+        let ids: HashSet<_> = CASES.iter().map(Case::id).collect();
+        let names: HashSet<_> = CASES.iter().map(Case::name).collect();
+        assert_eq!((ids.len(), names.len()), (CASES.len(), CASES.len()));
+        for case in CASES {
+            assert!(case.question.ends_with('?'), "{}", case.id);
+        }
+    }
+
+    #[test]
+    fn a_case_is_found_by_id_or_name() {
+        assert_eq!(find("c13").map(Case::name), Some("drain"));
+        assert_eq!(find("exact").map(Case::id), Some("C1"));
+        assert!(find("C0").is_none());
+    }
+
+    #[test]
+    fn a_result_is_one_flat_object() {
+        let result = CaseResult {
+            case: "C3".into(),
+            model: "iterative".into(),
+            outcome: Outcome::NotApplicable {
+                reason: "one at a time".into(),
+            },
+            seconds: 0.5,
+        };
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "case": "C3", "model": "iterative", "outcome": "not_applicable",
+                "reason": "one at a time", "seconds": 0.5
+            })
+        );
+        assert_eq!(serde_json::from_value::<CaseResult>(json).unwrap(), result);
+    }
+}

@@ -1,0 +1,216 @@
+//! What /proc says of a server: its processes, threads, descriptors and ports.
+//!
+//! A server is everything in its process group, so that a process which it has left
+//! behind, and which is no child of it any more, is still seen. The leader of the group
+//! is the guard of the harness and does not count.
+
+use std::fs;
+use std::io;
+
+use nix::unistd::Pid;
+
+/// What a server holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holdings {
+    /// Processes, without zombies.
+    pub processes: usize,
+    /// Processes that have ended and that nobody has waited for.
+    pub zombies: usize,
+    /// Threads, over all processes.
+    pub threads: usize,
+    /// Descriptors, over all processes.
+    pub descriptors: usize,
+}
+
+/// One process, as far as `stat` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// `R` runs, `S` sleeps, `T` is stopped, `Z` is a zombie (proc_pid_stat(5)).
+    pub state: char,
+    /// Its process group.
+    pub group: i32,
+    /// Its threads.
+    pub threads: usize,
+}
+
+/// One side of a TCP connection, or a listener, as the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Its state, as the kernel numbers them (`net/tcp_states.h`).
+    pub state: u8,
+    /// Bytes that the other side has not taken yet.
+    pub unsent_bytes: u32,
+    /// Bytes that the process has not read yet.
+    pub unread_bytes: u32,
+}
+
+impl Connection {
+    /// Whether this side has closed first and the other has not answered that.
+    pub fn is_in_fin_wait(&self) -> bool {
+        const FIN_WAIT_1: u8 = 4;
+        const FIN_WAIT_2: u8 = 5;
+        matches!(self.state, FIN_WAIT_1 | FIN_WAIT_2)
+    }
+}
+
+impl Holdings {
+    /// What is otherwise than in `expected`: `zombies: 4 instead of 0`.
+    pub fn difference(&self, expected: &Holdings) -> String {
+        let counts = [
+            ("processes", self.processes, expected.processes),
+            ("zombies", self.zombies, expected.zombies),
+            ("threads", self.threads, expected.threads),
+            ("descriptors", self.descriptors, expected.descriptors),
+        ];
+        let differing: Vec<_> = counts
+            .iter()
+            .filter(|(_, seen, due)| seen != due)
+            .map(|(name, seen, due)| format!("{name}: {seen} instead of {due}"))
+            .collect();
+        differing.join(", ")
+    }
+}
+
+/// What the server in a group holds.
+pub fn holdings(group: Pid) -> io::Result<Holdings> {
+    let mut total = Holdings::default();
+    for process in members(group)? {
+        if process.state == 'Z' {
+            total.zombies += 1;
+            continue;
+        }
+        total.processes += 1;
+        total.threads += process.threads;
+        total.descriptors += descriptors(process.pid);
+    }
+    Ok(total)
+}
+
+/// The processes of a group without its leader, zombies included.
+pub fn members(group: Pid) -> io::Result<Vec<Process>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        members.extend(process(pid).filter(|process| process.group == group.as_raw()));
+    }
+    members.retain(|process| process.pid != group.as_raw());
+    Ok(members)
+}
+
+/// A process; `None` once it is gone.
+pub fn process(pid: i32) -> Option<Process> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The connections of a local port over IPv4, also those that no process has any more.
+pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
+    let table = fs::read_to_string("/proc/net/tcp")?;
+    Ok(table
+        .lines()
+        .filter_map(parse_connection)
+        .filter(|(local, _)| *local == port)
+        .map(|(_, connection)| connection)
+        .collect())
+}
+
+/// Descriptors of a process; none once it is gone.
+fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+fn parse_stat(stat: &str) -> Option<Process> {
+    let pid = stat.split_once(' ')?.0.parse().ok()?;
+    // The name stands in parentheses and may hold any character, parentheses included.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some(Process {
+        pid,
+        state: fields.next()?.chars().next()?,
+        group: fields.nth(1)?.parse().ok()?,
+        threads: fields.nth(14)?.parse().ok()?,
+    })
+}
+
+/// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
+/// and more; the result starts with the local port.
+fn parse_connection(line: &str) -> Option<(u16, Connection)> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (_, port) = fields.next()?.split_once(':')?;
+    let state = fields.nth(1)?;
+    let (unsent, unread) = fields.next()?.split_once(':')?;
+    let connection = Connection {
+        state: u8::from_str_radix(state, 16).ok()?,
+        unsent_bytes: u32::from_str_radix(unsent, 16).ok()?,
+        unread_bytes: u32::from_str_radix(unread, 16).ok()?,
+    };
+    Some((u16::from_str_radix(port, 16).ok()?, connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::getpgrp;
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let due = Holdings::default();
+        let seen = Holdings {
+            zombies: 4,
+            threads: 1,
+            ..due
+        };
+        assert_eq!(
+            seen.difference(&due),
+            "zombies: 4 instead of 0, threads: 1 instead of 0"
+        );
+    }
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let stat = "42 (a (b) c) Z 7 99 98 0 -1 4 0 0 0 0 0 0 0 0 20 0 3 0 5";
+        let expected = Process {
+            pid: 42,
+            state: 'Z',
+            group: 99,
+            threads: 3,
+        };
+        assert_eq!(parse_stat(stat), Some(expected));
+    }
+
+    #[test]
+    fn a_child_is_a_member_and_a_zombie_until_it_is_waited_for() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = child.id() as i32;
+        assert_eq!(process(pid).unwrap().group, getpgrp().as_raw());
+        drop(child.stdin.take());
+        while process(pid).unwrap().state != 'Z' {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert_eq!(process(pid), None);
+    }
+
+    #[test]
+    fn a_connection_shows_what_nobody_has_read_and_which_side_closed_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        drop(listener);
+        client.write_all(&[7; 42]).unwrap();
+        let only = || match connections(address.port()).unwrap()[..] {
+            [only] => only,
+            ref others => panic!("{others:?}"),
+        };
+        assert_eq!((only().unread_bytes, only().is_in_fin_wait()), (42, false));
+        server.shutdown(Shutdown::Write).unwrap();
+        assert!(only().is_in_fin_wait());
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is put to the test: how to start it, and what it is by design.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use servers::config::{Config, Workers};
+use servers::models::Model;
+use servers::work::Work;
+
+use crate::role::Role;
+use crate::server::{Launch, Program};
+
+/// A server that can be started: it takes `--listen ADDRESS:PORT` and the arguments of
+/// the case, prints `ready ADDRESS`, and stops on SIGTERM.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    name: String,
+    program: Program,
+    arguments: Vec<String>,
+    at_once: Option<usize>,
+    workers: Workers,
+    unavailable: Option<String>,
+}
+
+impl Subject {
+    /// A model of the registry, served by this executable.
+    pub fn model(model: &dyn Model) -> Self {
+        let defaults = Config {
+            workers: None,
+            buffer: 64 * 1024,
+            work: Work::None,
+        };
+        Subject {
+            name: model.name().into(),
+            program: own_executable(),
+            arguments: vec![model.name().into()],
+            at_once: model.at_once(&defaults),
+            workers: model.workers(),
+            unavailable: model.probe().err().map(|reason| reason.to_string()),
+        }
+    }
+
+    /// Another program, which is taken to serve any number of connections at once.
+    pub fn command(name: &str, path: impl Into<PathBuf>, environment: &[(&str, &str)]) -> Self {
+        Subject {
+            name: name.into(),
+            program: Program::Command {
+                path: path.into(),
+                environment: environment
+                    .iter()
+                    .map(|&(name, value)| (name.into(), value.into()))
+                    .collect(),
+            },
+            arguments: Vec::new(),
+            at_once: None,
+            workers: Workers::Fixed,
+            unavailable: None,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many connections it serves at the same time; `None` where nothing limits it.
+    pub fn at_once(&self) -> Option<usize> {
+        self.at_once
+    }
+
+    /// Why this host cannot run it.
+    pub(super) fn unavailable(&self) -> Option<&str> {
+        self.unavailable.as_deref()
+    }
+
+    /// The same with enough workers for that many connections, if workers are what it
+    /// lacks.
+    pub(super) fn with_room(&self, connections: usize) -> Self {
+        let mut subject = self.clone();
+        let short = self.at_once.is_some_and(|most| most < connections);
+        if short && self.workers == Workers::PerConnection {
+            subject
+                .arguments
+                .extend(["--workers".into(), connections.to_string()]);
+            subject.at_once = Some(connections);
+        }
+        subject
+    }
+
+    /// How to start it on an address.
+    pub(super) fn launch(&self, listen: SocketAddr, arguments: &[&str], log: &Path) -> Launch {
+        let mut all = self.arguments.clone();
+        all.extend(["--listen".into(), listen.to_string()]);
+        all.extend(arguments.iter().map(|&argument| argument.into()));
+        Launch {
+            program: self.program.clone(),
+            arguments: all,
+            cpus: Vec::new(),
+            log: log.into(),
+        }
+    }
+}
+
+/// This executable as `echo-server`. Not [`Program::Model`], which picks the port itself:
+/// a server that is started again must get the port that it had.
+fn own_executable() -> Program {
+    let command = Role::Server.command();
+    let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
+    Program::Command {
+        path: command.get_program().into(),
+        environment: command
+            .get_envs()
+            .filter_map(|(name, value)| Some((text(name), text(value?))))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use servers::models;
+
+    fn subject(name: &str) -> Subject {
+        Subject::model(models::find(name).unwrap())
+    }
+
+    #[test]
+    fn room_is_made_with_workers_and_only_where_workers_serve_one_connection_each() {
+        assert_eq!(subject("pool").at_once(), Some(64));
+        assert_eq!(subject("pool").with_room(500).at_once(), Some(500));
+        assert_eq!(subject("pool").with_room(2).at_once(), Some(64));
+        assert_eq!(subject("iterative").with_room(500).at_once(), Some(1));
+        assert_eq!(subject("epoll").with_room(500).at_once(), None);
+        assert!(
+            !subject("tokio")
+                .with_room(500)
+                .arguments
+                .contains(&"--workers".into())
+        );
+    }
+}

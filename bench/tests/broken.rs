@@ -1,0 +1,55 @@
+//! The cases can fail: servers that are broken on purpose, and the case that finds each
+//! of them out, by name and for the right reason. A healthy server, written the same
+//! way, passes all of them.
+
+#[path = "broken/mod.rs"]
+mod servers_with_bugs;
+
+use std::process::ExitCode;
+
+use bench::conformance::{self, CASES, Case, Outcome, Subject};
+use bench::role;
+use libtest_mimic::{Arguments, Failed, Trial};
+use servers_with_bugs::{Broken, HEALTHY, ROLE, SERVERS};
+
+/// Most of these tests wait until a server has done nothing for long enough.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    if let Some(status) = role::play().or_else(servers_with_bugs::play) {
+        return status;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let broken = SERVERS.iter().map(|server| {
+        let name = format!("{}_fails_{}", server.name, server.fails.to_lowercase());
+        Trial::test(name, || fails_for_its_reason(server))
+    });
+    let healthy = CASES.iter().map(|case| {
+        let name = format!("{}_passes_{}", HEALTHY.name, case.id().to_lowercase());
+        Trial::test(name, || passes(case))
+    });
+    libtest_mimic::run(&arguments, broken.chain(healthy).collect()).exit_code()
+}
+
+fn fails_for_its_reason(server: &Broken) -> Result<(), Failed> {
+    let case = conformance::find(server.fails).ok_or("there is no such case")?;
+    match conformance::run(case, &subject(server)).outcome {
+        Outcome::Fail { evidence } if evidence.contains(server.evidence) => Ok(()),
+        Outcome::Fail { evidence } => {
+            Err(format!("failed for another reason than `{}`: {evidence}", server.evidence).into())
+        }
+        other => Err(format!("did not fail: {other:?}").into()),
+    }
+}
+
+fn passes(case: &Case) -> Result<(), Failed> {
+    match conformance::run(case, &subject(&HEALTHY)).outcome {
+        Outcome::Pass => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+fn subject(server: &Broken) -> Subject {
+    Subject::command(server.name, "/proc/self/exe", &[(ROLE, server.name)])
+}

@@ -1,0 +1,23 @@
+//! The bug: the end of one client is the end of the server.
+
+use std::net::Shutdown;
+
+use servers::conn;
+use servers::sys::process;
+use servers::work::Work;
+
+use super::{Broken, thread_per_client};
+
+pub const SERVER: Broken = Broken {
+    name: "crash",
+    serve: |options| {
+        thread_per_client(options, |stream| {
+            conn::echo(stream, &mut [0; 4096], Work::None);
+            stream.shutdown(Shutdown::Both)?;
+            process::exit_now(3)
+        })
+    },
+    fails: "C2",
+    // Seen by the next look at it or by the next client, whichever comes first.
+    evidence: ": exit status: 3",
+};

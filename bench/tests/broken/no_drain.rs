@@ -1,0 +1,28 @@
+//! The bug: SIGTERM ends the server at once, whatever is due to whomever.
+
+use nix::sys::signal::Signal;
+use servers::conn;
+use servers::sys::{process, signal};
+use servers::work::Work;
+
+use super::{Broken, Options, thread_per_client};
+
+pub const SERVER: Broken = Broken {
+    name: "no_drain",
+    serve,
+    fails: "C13",
+    evidence: "was in flight when SIGTERM came, and its reply was lost",
+};
+
+fn serve(options: &Options) -> anyhow::Result<()> {
+    thread_per_client(options, |stream| {
+        // In place of the handler that the listener came with.
+        signal::catch(Signal::SIGTERM as i32, exit)?;
+        conn::echo(stream, &mut [0; 4096], Work::None);
+        Ok(())
+    })
+}
+
+extern "C" fn exit(_: i32) {
+    process::exit_now(0);
+}

@@ -1,0 +1,19 @@
+//! The bug: standard output carries more than the ready line.
+
+use servers::conn;
+use servers::work::Work;
+
+use super::{Broken, thread_per_client};
+
+pub const SERVER: Broken = Broken {
+    name: "talkative",
+    serve: |options| {
+        thread_per_client(options, |stream| {
+            println!("a client came");
+            conn::echo(stream, &mut [0; 4096], Work::None);
+            Ok(())
+        })
+    },
+    fails: "C2",
+    evidence: "nothing is due on standard output, but there was: [\"a client came\"",
+};

@@ -1,0 +1,27 @@
+//! The bug: after its first client the server takes no other, as a loop does that has
+//! lost the listener.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use servers::work::Work;
+use servers::{conn, stop};
+
+use super::{Broken, thread_per_client};
+
+pub const SERVER: Broken = Broken {
+    name: "wedged",
+    serve: |options| {
+        thread_per_client(options, |stream| {
+            if WEDGED.swap(true, SeqCst) {
+                thread::sleep(stop::left());
+            }
+            conn::echo(stream, &mut [0; 4096], Work::None);
+            Ok(())
+        })
+    },
+    fails: "C2",
+    evidence: "a fresh client had no echo within 1s",
+};
+
+static WEDGED: AtomicBool = AtomicBool::new(false);
