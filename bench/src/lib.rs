@@ -10,7 +10,7 @@ pub mod conformance;
 pub mod guard;
 pub mod host;
 pub mod meter;
-pub mod process_tree;
+pub mod processes;
 pub mod progress;
 pub mod results;
 pub mod role;

@@ -14,12 +14,7 @@ use loadgen::record::Cost;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use crate::process_tree::{members, stat, tasks};
-
-/// Where `cutime` and `cstime` stand among the fields that [`stat`] returns (proc(5)
-/// counts from 1 and they are its 16 and 17; the first two are cut off).
-const CHILDREN_USER: usize = 13;
-const CHILDREN_SYSTEM: usize = 14;
+use crate::processes::{family, process, tasks};
 
 /// Meters one process tree over the window of a load.
 #[derive(Debug)]
@@ -66,7 +61,7 @@ impl Meter {
 impl Observer for Meter {
     /// The clocks last: what takes long must not lie between them and the window.
     fn window_opened(&mut self) {
-        let pids = members(self.root);
+        let pids = family(self.root);
         let switches = pids
             .iter()
             .flat_map(|&pid| tasks(pid))
@@ -81,7 +76,7 @@ impl Observer for Meter {
     /// The clocks first, for the same reason.
     fn window_closed(&mut self) {
         let Some(opened) = &self.opened else { return };
-        let pids = members(self.root);
+        let pids = family(self.root);
         let cpu = cpu_time(&pids).saturating_sub(opened.cpu);
         let mut cost = Cost {
             cpu_s: cpu.as_secs_f64(),
@@ -114,18 +109,9 @@ fn own_cpu_time(pid: Pid) -> Duration {
 
 /// Of children that have ended and were collected, and of theirs.
 fn children_cpu_time(pid: Pid) -> Duration {
-    let Some(fields) = stat(pid) else {
-        return Duration::ZERO;
-    };
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let ticks = process(pid).map_or(0, |process| process.children_ticks);
     let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-    let seconds = (ticks(CHILDREN_USER) + ticks(CHILDREN_SYSTEM)) as f64 / per_second as f64;
-    Duration::from_secs_f64(seconds)
+    Duration::from_secs_f64(ticks as f64 / per_second as f64)
 }
 
 fn switches(task: &Path) -> Switches {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::affinity;
-use bench::process_tree::members;
+use bench::processes::family;
 use loadgen::record::{self, Outcome, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -72,7 +72,7 @@ fn wait_for<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
 fn server_of(harness: &Child, model: &str) -> Pid {
     let harness = Pid::from_raw(harness.id() as i32);
     wait_for("a server", || {
-        members(harness).into_iter().skip(1).find(|pid| {
+        family(harness).into_iter().skip(1).find(|pid| {
             let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.contains("--listen") && line.split('\0').any(|argument| argument == model)
         })
@@ -177,7 +177,7 @@ fn a_harness_that_is_killed_leaves_nothing_running_and_whole_lines() {
         let results = folder.path().join("out/results.jsonl");
         wait_for("a trial", || (count_lines(&results) > 1).then_some(()));
         let server = server_of(&harness, "fork");
-        let family = members(server);
+        let family = family(server);
         kill(Pid::from_raw(harness.id() as i32), signal).unwrap();
         harness.wait().unwrap();
         wait_for("the end of the server and its children", || {
@@ -201,7 +201,7 @@ fn the_cost_of_children_that_have_ended_is_counted() {
         Some(line.strip_prefix("ready ")?.strip_suffix('\n')?.to_owned())
     });
     let pid = Pid::from_raw(server.id() as i32);
-    let cpu = || bench::meter::cpu_time(&members(pid));
+    let cpu = || bench::meter::cpu_time(&family(pid));
     let before = cpu();
     for _ in 0..20 {
         let mut client = TcpStream::connect(&address).unwrap();
@@ -209,7 +209,7 @@ fn the_cost_of_children_that_have_ended_is_counted() {
         client.read_exact(&mut [0]).unwrap();
     }
     wait_for("the end of the children", || {
-        (members(pid).len() == 1).then_some(())
+        (family(pid).len() == 1).then_some(())
     });
     let used = cpu() - before;
     server.kill().unwrap();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use bench::conformance::client::{Client, wait_until};
-use bench::conformance::observe;
+use bench::processes;
 use bench::role;
 use bench::server::{Launch, Program, Server};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -103,7 +103,7 @@ fn start() -> (Server, Pid, Vec<Client>) {
 
 /// Processes of the group that have not ended, the guard not counted.
 fn living(group: Pid) -> usize {
-    let members = observe::members(group).unwrap_or_default();
+    let members = processes::group_members(group).unwrap_or_default();
     members.iter().filter(|process| process.state != 'Z').count()
 }
 
@@ -115,13 +115,13 @@ fn check(seen: usize, expected: usize) -> Result<(), Failed> {
 }
 
 fn expect_gone(group: Pid) -> Result<(), Failed> {
-    let guard_is_gone = || observe::process(group.as_raw()).is_none_or(|guard| guard.state == 'Z');
+    let guard_is_gone = || processes::process(group).is_none_or(|guard| guard.state == 'Z');
     if wait_until(GONE_WITHIN, || living(group) == 0 && guard_is_gone()) {
         return Ok(());
     }
     Err(format!(
         "{GONE_WITHIN:?} after the end of the harness there were {:?}",
-        observe::members(group)
+        processes::group_members(group)
     )
     .into())
 }

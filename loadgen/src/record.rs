@@ -193,6 +193,43 @@ pub struct Cost {
     pub pss_bytes: Option<u64>,
 }
 
+/// What came of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum CaseOutcome {
+    /// It holds.
+    Pass,
+    /// It does not.
+    Fail {
+        /// What was seen, and what was expected.
+        evidence: String,
+    },
+    /// The server's design answers the question differently, and does so properly.
+    NotApplicable {
+        /// The design, in a line.
+        reason: String,
+    },
+    /// This host cannot run the server.
+    Skipped {
+        /// Why, as the server's probe found.
+        reason: String,
+    },
+}
+
+/// A server put to a case that every server must survive, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaseResult {
+    /// The case's id: `C1`.
+    pub case: String,
+    /// Name of the server.
+    pub model: String,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: CaseOutcome,
+    /// How long it took.
+    pub seconds: f64,
+}
+
 /// What the load generator was asked for, in plain numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanRecord {
@@ -443,12 +480,13 @@ pub fn json_schema() -> serde_json::Value {
     #[schemars(
         untagged,
         title = "echobench record",
-        description = "A line of results.jsonl, or what `loadgen run --format json` prints."
+        description = "A line of results.jsonl, what `loadgen run --format json` prints, or what `echobench conformance --format json` prints."
     )]
     #[allow(dead_code, reason = "only its schema is used")]
     enum Written {
         Line(Record),
         Load(Load),
+        Cases(Vec<CaseResult>),
     }
     schemars::schema_for!(Written).to_value()
 }
@@ -607,5 +645,26 @@ mod tests {
         let text = br#"{"kind":"run","schema_version":99,"something":"new"}"#;
         let error = read(&text[..]).unwrap_err();
         assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
+    }
+
+    #[test]
+    fn a_result_is_one_flat_object() {
+        let result = CaseResult {
+            case: "C3".into(),
+            model: "iterative".into(),
+            outcome: CaseOutcome::NotApplicable {
+                reason: "one at a time".into(),
+            },
+            seconds: 0.5,
+        };
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "case": "C3", "model": "iterative", "outcome": "not_applicable",
+                "reason": "one at a time", "seconds": 0.5
+            })
+        );
+        assert_eq!(serde_json::from_value::<CaseResult>(json).unwrap(), result);
     }
 }

@@ -22,8 +22,7 @@ mod table;
 
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
+pub use loadgen::record::{CaseOutcome as Outcome, CaseResult};
 pub use running::Running;
 pub use subject::Subject;
 pub use table::table;
@@ -51,43 +50,6 @@ pub struct Case {
     room: usize,
     arguments: &'static [&'static str],
     by_design: fn(&Subject) -> Option<&'static str>,
-}
-
-/// What came of a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Outcome {
-    /// It holds.
-    Pass,
-    /// It does not.
-    Fail {
-        /// What was seen, and what was expected.
-        evidence: String,
-    },
-    /// The server's design answers the question differently, and does so properly.
-    NotApplicable {
-        /// The design, in a line.
-        reason: String,
-    },
-    /// This host cannot run the server.
-    Skipped {
-        /// Why, as the server's probe found.
-        reason: String,
-    },
-}
-
-/// A case over a server, once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CaseResult {
-    /// The case's id: `C1`.
-    pub case: String,
-    /// Name of the server.
-    pub model: String,
-    /// What came of it.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 impl Case {
@@ -208,26 +170,5 @@ mod tests {
         assert_eq!(find("c13").map(Case::name), Some("drain"));
         assert_eq!(find("exact").map(Case::id), Some("C1"));
         assert!(find("C0").is_none());
-    }
-
-    #[test]
-    fn a_result_is_one_flat_object() {
-        let result = CaseResult {
-            case: "C3".into(),
-            model: "iterative".into(),
-            outcome: Outcome::NotApplicable {
-                reason: "one at a time".into(),
-            },
-            seconds: 0.5,
-        };
-        let json = serde_json::to_value(&result).unwrap();
-        assert_eq!(
-            json,
-            serde_json::json!({
-                "case": "C3", "model": "iterative", "outcome": "not_applicable",
-                "reason": "one at a time", "seconds": 0.5
-            })
-        );
-        assert_eq!(serde_json::from_value::<CaseResult>(json).unwrap(), result);
     }
 }

@@ -9,6 +9,8 @@ use std::io;
 
 use nix::unistd::Pid;
 
+use crate::processes::{descriptors, group_members};
+
 /// What a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Holdings {
@@ -20,19 +22,6 @@ pub struct Holdings {
     pub threads: usize,
     /// Descriptors, over all processes.
     pub descriptors: usize,
-}
-
-/// One process, as far as `stat` tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// Its id.
-    pub pid: i32,
-    /// `R` runs, `S` sleeps, `T` is stopped, `Z` is a zombie (proc_pid_stat(5)).
-    pub state: char,
-    /// Its process group.
-    pub group: i32,
-    /// Its threads.
-    pub threads: usize,
 }
 
 /// One side of a TCP connection, or a listener, as the kernel has it.
@@ -76,7 +65,7 @@ impl Holdings {
 /// What the server in a group holds.
 pub fn holdings(group: Pid) -> io::Result<Holdings> {
     let mut total = Holdings::default();
-    for process in members(group)? {
+    for process in group_members(group)? {
         if process.state == 'Z' {
             total.zombies += 1;
             continue;
@@ -88,25 +77,6 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
     Ok(total)
 }
 
-/// The processes of a group without its leader, zombies included.
-pub fn members(group: Pid) -> io::Result<Vec<Process>> {
-    let mut members = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        members.extend(process(pid).filter(|process| process.group == group.as_raw()));
-    }
-    members.retain(|process| process.pid != group.as_raw());
-    Ok(members)
-}
-
-/// A process; `None` once it is gone.
-pub fn process(pid: i32) -> Option<Process> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
 /// The connections of a local port over IPv4, also those that no process has any more.
 pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
     let table = fs::read_to_string("/proc/net/tcp")?;
@@ -116,23 +86,6 @@ pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
         .filter(|(local, _)| *local == port)
         .map(|(_, connection)| connection)
         .collect())
-}
-
-/// Descriptors of a process; none once it is gone.
-fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-fn parse_stat(stat: &str) -> Option<Process> {
-    let pid = stat.split_once(' ')?.0.parse().ok()?;
-    // The name stands in parentheses and may hold any character, parentheses included.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some(Process {
-        pid,
-        state: fields.next()?.chars().next()?,
-        group: fields.nth(1)?.parse().ok()?,
-        threads: fields.nth(14)?.parse().ok()?,
-    })
 }
 
 /// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
@@ -153,10 +106,8 @@ fn parse_connection(line: &str) -> Option<(u16, Connection)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::getpgrp;
     use std::io::Write;
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::process::{Command, Stdio};
 
     #[test]
     fn only_what_differs_is_named() {
@@ -170,31 +121,6 @@ mod tests {
             seen.difference(&due),
             "zombies: 4 instead of 0, threads: 1 instead of 0"
         );
-    }
-
-    #[test]
-    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
-        let stat = "42 (a (b) c) Z 7 99 98 0 -1 4 0 0 0 0 0 0 0 0 20 0 3 0 5";
-        let expected = Process {
-            pid: 42,
-            state: 'Z',
-            group: 99,
-            threads: 3,
-        };
-        assert_eq!(parse_stat(stat), Some(expected));
-    }
-
-    #[test]
-    fn a_child_is_a_member_and_a_zombie_until_it_is_waited_for() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let pid = child.id() as i32;
-        assert_eq!(process(pid).unwrap().group, getpgrp().as_raw());
-        drop(child.stdin.take());
-        while process(pid).unwrap().state != 'Z' {
-            std::thread::yield_now();
-        }
-        child.wait().unwrap();
-        assert_eq!(process(pid), None);
     }
 
     #[test]

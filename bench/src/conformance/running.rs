@@ -14,6 +14,7 @@ use nix::unistd::{Pid, getpgid};
 use super::client::{Client, STALL, noise, wait_until};
 use super::observe::{self, Holdings};
 use super::subject::Subject;
+use crate::processes::process;
 use crate::server::{self, Server};
 
 /// Time for a fresh client to have its echo after a case.
@@ -110,8 +111,7 @@ impl Running {
     /// Stops the main process where it is (SIGSTOP); its children go on.
     pub fn freeze(&self) -> anyhow::Result<()> {
         self.server.signal(Signal::SIGSTOP)?;
-        let is_stopped =
-            || observe::process(self.server.pid().as_raw()).is_some_and(|process| process.state == 'T');
+        let is_stopped = || process(self.server.pid()).is_some_and(|process| process.state == 'T');
         ensure!(wait_until(STALL, is_stopped), "SIGSTOP did not stop the server");
         Ok(())
     }
