@@ -1,17 +1,15 @@
 //! The contract of a server process, for every model of the registry.
 
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Server, echo_server, exchange};
 use nix::sys::signal::Signal;
 use servers::config::Workers;
 use servers::models::{MODELS, Model};
-use support::{Server, echo_server, exchange};
 
 /// Runs a check for each model and says which one failed.
 fn for_each_model(check: impl Fn(&dyn Model)) {

@@ -1,11 +1,9 @@
 //! What `echo-server` says to arguments that make no sense.
 
-mod support;
-
 use std::net::TcpListener;
 
+use crate::support::{Server, echo_server, exchange};
 use servers::models::MODELS;
-use support::{Server, echo_server, exchange};
 
 /// Runs it with arguments that it must refuse; returns the exit code and what it says.
 fn refused(arguments: &[&str]) -> (i32, String) {

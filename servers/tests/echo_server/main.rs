@@ -1,0 +1,5 @@
+//! `echo-server` as a process: its contract, and what it says on the command line.
+
+mod command_line;
+mod contract;
+mod support;
