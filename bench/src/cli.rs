@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadgen::units;
+use loadgen::{interrupt, units};
 
 use servers::cli::Format;
 use servers::models::{MODELS, Model};
 
 use crate::conformance::{self, CASES, Case, Subject};
 use crate::results;
-use crate::run::{self, Finished, INTERRUPTED};
+use crate::run::{self, Finished};
 use crate::suite::{self, Suite};
 
 /// The measurement was made and may not be believed.
@@ -156,13 +156,13 @@ impl RunOptions {
         );
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         let folder = self.output.unwrap_or_else(results::new_folder);
-        let stop = run::stop_on_signals()?;
+        let stop = interrupt::flag()?;
         let finished = run::run(&suite, seed, folder, &stop)?;
         print(&finished).context("cannot print the result")?;
         Ok(match finished {
             Finished {
                 interrupted: true, ..
-            } => INTERRUPTED.into(),
+            } => interrupt::EXIT_CODE.into(),
             Finished { bad: 1.., .. } => INVALID.into(),
             Finished { .. } => ExitCode::SUCCESS,
         })

@@ -1,7 +1,6 @@
 //! Carries out a suite: every trial in a fair order, each result kept as it lands.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
@@ -10,16 +9,12 @@ use fastrand::Rng;
 use indicatif::HumanDuration;
 use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
 use servers::models::Model;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
 use crate::trial::{self, Spec};
 use crate::{affinity, host};
-
-/// As shells report a process that Ctrl-C ended.
-pub const INTERRUPTED: u8 = 130;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -32,16 +27,6 @@ pub struct Finished {
     pub bad: usize,
     /// Whether it was ended before its end.
     pub interrupted: bool,
-}
-
-/// Becomes true with the first SIGINT or SIGTERM; a second one ends the process.
-pub fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 /// Measures every server of the suite and writes results and report into `folder`.

@@ -2,22 +2,18 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::plan::{Plan, PlanError, Request};
 use crate::record::Load;
 use crate::target::{self, TargetError};
-use crate::{RunError, text, units};
+use crate::{RunError, interrupt, text, units};
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
-/// As shells report a process that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 /// The arguments make no sense.
 const USAGE: u8 = 2;
 
@@ -128,16 +124,16 @@ pub fn main() -> ExitCode {
 
 fn run(options: &RunOptions) -> Result<ExitCode, Error> {
     let plan = plan(options)?;
-    let stop = stop_on_signals()?;
+    let stop = interrupt::flag()?;
     let result = crate::run(&plan, &mut (), &stop);
     if stop.load(Relaxed) && result.is_err() {
         eprintln!("loadgen: interrupted before a connection was open");
-        return Ok(INTERRUPTED.into());
+        return Ok(interrupt::EXIT_CODE.into());
     }
     let load = result?;
     print(&load, options.format)?;
     Ok(match () {
-        () if stop.load(Relaxed) => INTERRUPTED.into(),
+        () if stop.load(Relaxed) => interrupt::EXIT_CODE.into(),
         () if !load.summary.valid => INVALID.into(),
         () => ExitCode::SUCCESS,
     })
@@ -155,17 +151,6 @@ fn plan(options: &RunOptions) -> Result<Plan, Error> {
         cpus: options.cpus.clone(),
     };
     Ok(request.validate()?)
-}
-
-/// The first signal asks for an early end that keeps what was measured, the second
-/// ends the process at once.
-fn stop_on_signals() -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 fn print(load: &Load, format: Format) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 pub mod cli;
 mod engine;
 pub mod histogram;
+pub mod interrupt;
 mod pattern;
 pub mod plan;
 pub mod record;

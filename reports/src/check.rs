@@ -85,22 +85,28 @@ fn with<'a>(node: Element<'a>, attribute: &'a str) -> impl Iterator<Item = (Elem
         .filter_map(move |node| Some((node, node.attribute(attribute)?)))
 }
 
-fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
-    let rows: Vec<Element<'_>> = elements(document, "tr")
-        .filter(|row| row.has_attribute("data-scenario"))
-        .collect();
-    let found: Vec<&str> = rows
-        .iter()
-        .filter_map(|row| row.attribute("data-scenario"))
-        .collect();
+/// The elements that stand for a scenario each, which must be those of the summary.
+fn of_scenarios<'a>(
+    document: &'a Document<'a>,
+    tag: &'static str,
+    summary: &Summary,
+    problems: &mut Problems,
+) -> Vec<Element<'a>> {
+    let marked = elements(document, tag).filter_map(|node| Some((node, node.attribute("data-scenario")?)));
+    let (nodes, found): (Vec<_>, Vec<_>) = marked.unzip();
     let expected: Vec<&str> = summary
         .scenarios
         .iter()
         .map(|scenario| scenario.name.as_str())
         .collect();
     problems.unless(found == expected, || {
-        format!("verdicts: of {found:?} instead of {expected:?}")
+        format!("<{tag}>: the scenarios are {found:?} instead of {expected:?}")
     });
+    nodes
+}
+
+fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
+    let rows = of_scenarios(document, "tr", summary, problems);
     for (row, scenario) in rows.iter().zip(&summary.scenarios) {
         let cells: Vec<(Element<'_>, &str)> = with(*row, "data-verdict").collect();
         problems.unless(cells.len() == scenario.verdicts.len(), || {
@@ -142,21 +148,7 @@ fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Pr
 }
 
 fn tables<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Problems) {
-    let tables: Vec<Element<'_>> = elements(document, "table")
-        .filter(|table| table.has_attribute("data-scenario"))
-        .collect();
-    let found: Vec<&str> = tables
-        .iter()
-        .filter_map(|table| table.attribute("data-scenario"))
-        .collect();
-    let expected: Vec<&str> = summary
-        .scenarios
-        .iter()
-        .map(|scenario| scenario.name.as_str())
-        .collect();
-    problems.unless(found == expected, || {
-        format!("summary: tables of {found:?} instead of {expected:?}")
-    });
+    let tables = of_scenarios(document, "table", summary, problems);
     for (table, scenario) in tables.iter().zip(&summary.scenarios) {
         let rows: Vec<(Element<'_>, &str)> = with(*table, "data-server").collect();
         let found: Vec<&str> = rows.iter().map(|(_, server)| *server).collect();
