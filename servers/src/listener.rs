@@ -42,19 +42,6 @@ pub struct Listener {
     max_connections: Option<usize>,
 }
 
-/// What a non-blocking `accept` brought.
-#[derive(Debug)]
-pub enum Accepted {
-    /// A connection, which does not block either.
-    Stream(TcpStream),
-    /// Nobody waits.
-    Nobody,
-    /// Descriptors or memory have run out: leave it alone for [`BACK_OFF`].
-    Exhausted,
-    /// The server is to stop.
-    Stopped,
-}
-
 /// What an error of `accept` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -151,21 +138,10 @@ impl Listener {
         }
     }
 
-    /// Takes a connection if one waits; for a listener that does not block.
-    pub fn try_accept(&self) -> io::Result<Accepted> {
-        loop {
-            let error = match socket::accept4(self.as_fd(), Blocking::No) {
-                Ok(stream) => return Ok(Accepted::Stream(stream)),
-                Err(error) => error,
-            };
-            match remedy(&error) {
-                Remedy::Next => {}
-                Remedy::Wait => return Ok(Accepted::Nobody),
-                Remedy::BackOff => return Ok(Accepted::Exhausted),
-                Remedy::Stop => return Ok(Accepted::Stopped),
-                Remedy::GiveUp => return Err(error),
-            }
-        }
+    /// Takes a connection, which does not block either, if one waits; for a listener
+    /// that does not block. [`remedy`] tells what to do about an error.
+    pub fn try_accept(&self) -> io::Result<TcpStream> {
+        socket::accept4(self.as_fd(), Blocking::No)
     }
 
     /// Makes `accept` return instead of waiting.

@@ -22,13 +22,12 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Instant;
 
 use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
-use crate::listener::{Accepted, BACK_OFF, Listener};
-use crate::stop;
+use crate::listener::Listener;
+use crate::readiness::{self, Listening};
 use crate::sys::epoll::{self, Event, Flags};
 
 pub struct Epoll;
@@ -75,28 +74,14 @@ struct Connection {
     watched: Wants,
 }
 
-/// What the listener is good for at the moment.
-enum Listening {
-    Yes,
-    /// Not watched until then: it would be reported as ready all the time.
-    After(Instant),
-    Stopped,
-}
-
 impl Loop {
     fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
         let mut events = vec![Event::empty(); EVENTS];
         let mut scratch = vec![0; config.buffer];
         let mut listening = Listening::Yes;
-        loop {
-            let timeout = match listening {
-                Listening::Yes => None,
-                Listening::After(time) => Some(time.saturating_duration_since(Instant::now())),
-                Listening::Stopped if self.open == 0 || stop::left().is_zero() => return Ok(()),
-                Listening::Stopped => Some(stop::left()),
-            };
-            let count = self.epoll.wait(&mut events, timeout)?;
-            if matches!(listening, Listening::After(time) if time <= Instant::now()) {
+        while !listening.is_over(self.open) {
+            let count = self.epoll.wait(&mut events, listening.timeout())?;
+            if listening != Listening::Yes && listening.is_due() {
                 self.epoll.add(listener, Flags::EPOLLIN, token(listener))?;
                 listening = Listening::Yes;
             }
@@ -108,19 +93,17 @@ impl Loop {
                 }
             }
         }
+        Ok(())
     }
 
     fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
-        let listening = loop {
-            match listener.try_accept()? {
-                Accepted::Stream(stream) if listener.admits(self.open) => self.insert(stream)?,
-                Accepted::Stream(_) => {}
-                Accepted::Nobody => return Ok(Listening::Yes),
-                Accepted::Exhausted => break Listening::After(Instant::now() + BACK_OFF),
-                Accepted::Stopped => break Listening::Stopped,
-            }
-        };
-        self.epoll.delete(listener)?;
+        let listening = readiness::accept_all(listener, |stream| match listener.admits(self.open) {
+            true => self.insert(stream),
+            false => Ok(()),
+        })?;
+        if listening != Listening::Yes {
+            self.epoll.delete(listener)?;
+        }
         Ok(listening)
     }
 

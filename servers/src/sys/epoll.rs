@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::epoll as raw;
+use nix::sys::epoll::{self as raw, EpollTimeout};
+
+use super::clock::milliseconds;
 
 pub use nix::sys::epoll::{EpollEvent as Event, EpollFlags as Flags};
 
@@ -39,19 +41,11 @@ impl Epoll {
     /// A signal counts as no event: epoll_wait(2) is never restarted, whatever the
     /// handler was installed with.
     pub fn wait(&self, events: &mut [Event], timeout: Option<Duration>) -> io::Result<usize> {
-        match self.0.wait(events, milliseconds(timeout)) {
+        let timeout = EpollTimeout::try_from(milliseconds(timeout)).unwrap_or(EpollTimeout::MAX);
+        match self.0.wait(events, timeout) {
             Ok(count) => Ok(count),
             Err(Errno::EINTR) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Rounds up: a time-out rounded down to 0 would poll in a loop until it is due.
-fn milliseconds(timeout: Option<Duration>) -> raw::EpollTimeout {
-    let Some(timeout) = timeout else {
-        return raw::EpollTimeout::NONE;
-    };
-    let whole = timeout.as_nanos().div_ceil(1_000_000);
-    raw::EpollTimeout::try_from(whole).unwrap_or(raw::EpollTimeout::MAX)
 }

@@ -1,0 +1,69 @@
+//! What readiness loops share: how they treat the listener among their descriptors.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::listener::{BACK_OFF, Listener, Remedy, remedy};
+use crate::stop;
+
+/// What the listener of a loop is good for at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// It is watched.
+    Yes,
+    /// Descriptors have run out: it is not watched until then, since it would be
+    /// reported as ready all the time.
+    After(Instant),
+    /// The server is to stop: it is not watched any more.
+    Stopped,
+}
+
+impl Listening {
+    /// Whether to watch the listener now.
+    pub fn is_due(self) -> bool {
+        match self {
+            Listening::Yes => true,
+            Listening::After(time) => time <= Instant::now(),
+            Listening::Stopped => false,
+        }
+    }
+
+    /// How long the loop may wait for events; for ever if nothing is returned.
+    pub fn timeout(self) -> Option<Duration> {
+        match self {
+            Listening::Yes => None,
+            Listening::After(time) => Some(time.saturating_duration_since(Instant::now())),
+            Listening::Stopped => Some(stop::left()),
+        }
+    }
+
+    /// Whether the loop ends: after a stop, with the last of its `open` connections or
+    /// with the drain time.
+    pub fn is_over(self, open: usize) -> bool {
+        self == Listening::Stopped && (open == 0 || stop::left().is_zero())
+    }
+}
+
+/// Accepts all that wait, without blocking, and says how to go on with the listener.
+pub fn accept_all(
+    listener: &Listener,
+    mut keep: impl FnMut(TcpStream) -> io::Result<()>,
+) -> io::Result<Listening> {
+    loop {
+        let error = match listener.try_accept() {
+            Ok(stream) => {
+                keep(stream)?;
+                continue;
+            }
+            Err(error) => error,
+        };
+        match remedy(&error) {
+            Remedy::Next => {}
+            Remedy::Wait => return Ok(Listening::Yes),
+            Remedy::BackOff => return Ok(Listening::After(Instant::now() + BACK_OFF)),
+            Remedy::Stop => return Ok(Listening::Stopped),
+            Remedy::GiveUp => return Err(error),
+        }
+    }
+}
