@@ -168,6 +168,15 @@ impl Listener {
         open < most
     }
 
+    /// Says that a client could not be served for want of something on this side; its
+    /// connection has been dropped, which closes it.
+    pub fn turned_away(&self, what: &str, error: &io::Error) {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            eprintln!("echo-server: {what}: {error}: clients are turned away (said once)");
+        });
+    }
+
     /// The plain socket, for a runtime that has its own `accept`.
     pub fn socket(&self) -> &TcpListener {
         &self.socket

@@ -46,14 +46,11 @@ impl Listening {
 }
 
 /// Accepts all that wait, without blocking, and says how to go on with the listener.
-pub fn accept_all(
-    listener: &Listener,
-    mut keep: impl FnMut(TcpStream) -> io::Result<()>,
-) -> io::Result<Listening> {
+pub fn accept_all(listener: &Listener, mut keep: impl FnMut(TcpStream)) -> io::Result<Listening> {
     loop {
         let error = match listener.try_accept() {
             Ok(stream) => {
-                keep(stream)?;
+                keep(stream);
                 continue;
             }
             Err(error) => error,

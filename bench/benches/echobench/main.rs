@@ -13,8 +13,8 @@ use clap::Parser;
 use arguments::Arguments;
 
 /// With `--quick`: enough for a look, and the whole stays below a minute and a half.
-const QUICK_WARMUP: Duration = Duration::from_millis(100);
-const QUICK_DURATION: Duration = Duration::from_millis(250);
+const QUICK_WARMUP: Duration = Duration::from_millis(50);
+const QUICK_DURATION: Duration = Duration::from_millis(200);
 
 /// Nothing from the command line, which is criterion's: `ECHOBENCH_*` alone.
 #[derive(Parser)]

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::conversation::{Conversation, Received};
 use super::tally::Tally;
-use super::{Run, dial};
+use super::{Passage, Run, dial};
 use crate::pattern::LONGEST_PIECE;
 use crate::record::ErrorKind;
 
@@ -29,16 +29,13 @@ const PRIMING_GLANCE_MS: u64 = 1;
 /// Runs worker number `index`: connects its share, talks until the window closes,
 /// and keeps the connections open until everybody has counted.
 pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
+    let mut passage = Passage::of(&run.gate);
     let mut tally = Tally::new();
-    // Whatever fails, the gate is passed twice, or the others would wait for ever.
     let prepared = prepare(run, index, stop, &mut tally);
-    run.gate.wait();
-    let result = match prepared {
-        Ok(mut worker) => worker.talk(run, &mut tally).map(|()| worker),
-        Err(error) => Err(error),
-    };
-    run.gate.wait();
-    let worker = result?;
+    passage.pass();
+    let mut worker = prepared?;
+    worker.talk(run, &mut tally)?;
+    passage.pass();
     tally.answered = worker
         .connections
         .iter()

@@ -148,26 +148,55 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
 
 /// Opens and closes the window; returns how long it was in nanoseconds.
 fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
+    let mut passage = Passage::of(&run.gate);
     let request = run.plan.request();
     let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
-    run.gate.wait();
+    passage.pass();
     prime(run, ended_early);
     run.loading.store(true, Relaxed);
     sleep_until(run, run.clock.now_ns() + nanos(request.warmup), ended_early);
+    if ended_early() {
+        run.end_ns.store(0, Relaxed);
+        return 0;
+    }
     // Before the window, not in it: looking at a thousand processes takes time from
     // the generator.
     observer.window_opened();
     let start_ns = run.clock.now_ns();
-    run.end_ns.store(start_ns + nanos(request.duration), Relaxed);
+    let due_ns = start_ns + nanos(request.duration);
+    run.end_ns.store(due_ns, Relaxed);
     run.start_ns.store(start_ns, Relaxed);
-    sleep_until(run, start_ns + nanos(request.duration), ended_early);
-    let end_ns = run
-        .end_ns
-        .fetch_min(run.clock.now_ns(), Relaxed)
-        .min(run.clock.now_ns());
+    sleep_until(run, due_ns, ended_early);
+    let end_ns = run.clock.now_ns().min(due_ns);
+    run.end_ns.store(end_ns, Relaxed);
     observer.window_closed();
-    run.gate.wait();
     end_ns - start_ns
+}
+
+/// The gate has two passages, and everybody takes both, by a drop if not otherwise: one
+/// that panicked must not leave the others waiting.
+struct Passage<'a> {
+    gate: &'a Barrier,
+    left: u32,
+}
+
+impl<'a> Passage<'a> {
+    fn of(gate: &'a Barrier) -> Self {
+        Passage { gate, left: 2 }
+    }
+
+    fn pass(&mut self) {
+        self.left -= 1;
+        self.gate.wait();
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        while self.left > 0 {
+            self.pass();
+        }
+    }
 }
 
 /// Waits until every connection was answered once, as far as that will happen.

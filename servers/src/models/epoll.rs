@@ -97,9 +97,12 @@ impl Loop {
     }
 
     fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
-        let listening = readiness::accept_all(listener, |stream| match listener.admits(self.open) {
-            true => self.insert(stream),
-            false => Ok(()),
+        let listening = readiness::accept_all(listener, |stream| {
+            if listener.admits(self.open)
+                && let Err(error) = self.insert(stream)
+            {
+                listener.turned_away("cannot watch a connection", &error);
+            }
         })?;
         if listening != Listening::Yes {
             self.epoll.delete(listener)?;

@@ -69,7 +69,7 @@ impl Model for Fork {
                 Ok(Forked::Parent(_)) => {}
                 Err(error) => {
                     CHILDREN.fetch_sub(1, SeqCst);
-                    eprintln!("echo-server: cannot fork, so a client was turned away: {error}");
+                    listener.turned_away("cannot fork", &error);
                     thread::sleep(BACK_OFF);
                 }
             }

@@ -70,7 +70,7 @@ fn accept<'scope>(
         let client = clients.enter(stream);
         let thread = Builder::new().stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn_scoped(scope, move || serve_client(client, config)) {
-            eprintln!("echo-server: cannot start a thread, so a client was turned away: {error}");
+            listener.turned_away("cannot start a thread", &error);
             thread::sleep(BACK_OFF);
         }
     }
