@@ -294,6 +294,18 @@ pub struct Generator {
     pub utilisation: f64,
 }
 
+/// Above this share of its threads' time the generator is taken for saturated: a thread
+/// that never waits shows a little less, since the kernel's work for the sockets is in
+/// part charged to nobody.
+pub const SATURATED: f64 = 0.9;
+
+impl Generator {
+    /// Whether it was the bottleneck, so that the server may be faster than what was seen.
+    pub fn is_saturated(&self) -> bool {
+        self.utilisation >= SATURATED
+    }
+}
+
 /// The numbers of a load under the names that scripts may rely on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {

@@ -6,10 +6,6 @@ use crate::histogram::Quantiles;
 use crate::record::{Load, PlanRecord, Summary};
 use crate::units::show_rate;
 
-/// Above this share of its threads the generator is called saturated: a thread that is
-/// never idle shows a little less, for the time before its first message.
-pub const SATURATED: f64 = 0.95;
-
 /// The load in a few lines.
 pub fn describe(load: &Load) -> String {
     let summary = &load.summary;
@@ -117,7 +113,7 @@ fn generator(load: &Load) -> String {
         utilisation * 100.0,
         count(load.plan.threads as u64, "thread")
     );
-    let side = if utilisation >= SATURATED {
+    let side = if load.generator.is_saturated() {
         "saturated: the server may be faster than this; try more --threads"
     } else {
         "not saturated: the server, or the path to it, set the pace"

@@ -258,3 +258,21 @@ fn a_run_that_is_told_to_stop_keeps_what_it_measured() {
     let load = loadgen::run(&plan, &mut (), &stop).unwrap();
     assert!(load.summary.echoes > 0 && load.window_s < 30.0 && load.window_s > 0.0);
 }
+
+#[test]
+fn an_observer_that_panics_leaves_nobody_waiting() {
+    struct Panics;
+    impl loadgen::Observer for Panics {
+        fn window_opened(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let plan = server(echo).validate().unwrap();
+    let ended = thread::spawn(move || loadgen::run(&plan, &mut Panics, &AtomicBool::new(false)));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !ended.is_finished() {
+        assert!(Instant::now() < deadline, "the workers wait for ever");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(ended.join().is_err(), "the panic is passed on");
+}

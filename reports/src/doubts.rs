@@ -4,16 +4,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use loadgen::record::{Load, Outcome, Run, Trial};
+use loadgen::record::{Load, Outcome, Run, SATURATED, Trial};
 use serde::Serialize;
 
 use crate::format;
 use crate::measure::{ECHOES, UTILISATION};
 use crate::summary::{Row, ScenarioSummary};
-
-/// From here on the text calls the generator busy: what is left of its processor is no
-/// more than what the kernel needs to schedule it.
-const BUSY: f64 = 0.9;
 
 /// An interval wider than this about a mean over trials is called unsteady: it is half
 /// of the width at which a tie turns inconclusive.
@@ -211,7 +207,7 @@ fn generator(scenarios: &[ScenarioSummary]) -> Doubt {
         .filter_map(|scenario| {
             let names: Vec<&str> = scenario
                 .measured()
-                .filter(|row| utilisation(row).is_some_and(|share| share >= BUSY))
+                .filter(|row| utilisation(row).is_some_and(|share| share >= SATURATED))
                 .map(|row| row.server.as_str())
                 .collect();
             (!names.is_empty()).then(|| format!("{} ({})", scenario.name, format::list(&names)))

@@ -29,7 +29,7 @@ const PRIMING_GLANCE_MS: u64 = 1;
 /// Runs worker number `index`: connects its share, talks until the window closes,
 /// and keeps the connections open until everybody has counted.
 pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
-    let mut passage = Passage::of(&run.gate);
+    let mut passage = Passage::of(run);
     let mut tally = Tally::new();
     let prepared = prepare(run, index, stop, &mut tally);
     passage.pass();

@@ -148,7 +148,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
 
 /// Opens and closes the window; returns how long it was in nanoseconds.
 fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
-    let mut passage = Passage::of(&run.gate);
+    let mut passage = Passage::of(run);
     let request = run.plan.request();
     let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
     passage.pass();
@@ -173,26 +173,29 @@ fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
     end_ns - start_ns
 }
 
-/// The gate has two passages, and everybody takes both, by a drop if not otherwise: one
-/// that panicked must not leave the others waiting.
+/// The gate has two passages, and everybody takes both: one that fails or panics ends
+/// the run for all, and must not leave the others waiting.
 struct Passage<'a> {
-    gate: &'a Barrier,
+    run: &'a Run<'a>,
     left: u32,
 }
 
 impl<'a> Passage<'a> {
-    fn of(gate: &'a Barrier) -> Self {
-        Passage { gate, left: 2 }
+    fn of(run: &'a Run) -> Self {
+        Passage { run, left: 2 }
     }
 
     fn pass(&mut self) {
         self.left -= 1;
-        self.gate.wait();
+        self.run.gate.wait();
     }
 }
 
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.run.end_ns.store(0, Relaxed);
+        }
         while self.left > 0 {
             self.pass();
         }
