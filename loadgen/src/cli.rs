@@ -1,6 +1,5 @@
 //! The command line of `loadgen`.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -154,14 +153,10 @@ fn plan(options: &RunOptions) -> Result<Plan, Error> {
 }
 
 fn print(load: &Load, format: Format) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match format {
-        Format::Text => write!(out, "{}", text::describe(load)),
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut out, load)?;
-            writeln!(out)
-        }
-    }
+    text::print(&match format {
+        Format::Text => text::describe(load),
+        Format::Json => serde_json::to_string_pretty(load)? + "\n",
+    })
 }
 
 #[cfg(test)]

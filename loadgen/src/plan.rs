@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
 
 use crate::record::{Discipline, PlanRecord};
 
@@ -67,6 +69,14 @@ pub enum PlanError {
     /// A message of no bytes cannot come back, and a huge one cannot be held.
     #[error("a message of {0} bytes cannot be sent: from 1B to 64MiB")]
     MessageSize(u64),
+    /// A processor that the generator may not run on.
+    #[error("processor {cpu} is not one that this process may use: choose from {allowed:?}")]
+    Processor {
+        /// The processor asked for.
+        cpu: usize,
+        /// Those that there are.
+        allowed: Vec<usize>,
+    },
     /// No window, or one of days.
     #[error("a duration of {0:?} cannot be measured: more than 0s, and at most 24h with the warm-up")]
     Duration(Duration),
@@ -99,6 +109,10 @@ impl Request {
         if self.duration.is_zero() || self.duration.saturating_add(self.warmup) > LONGEST {
             return Err(PlanError::Duration(self.duration));
         }
+        let allowed = allowed_processors();
+        if let Some(&cpu) = self.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+            return Err(PlanError::Processor { cpu, allowed });
+        }
         let limit = raise_descriptor_limit();
         let possible = limit.saturating_sub(OWN_DESCRIPTORS);
         if self.connections as u64 > possible {
@@ -129,6 +143,16 @@ impl Plan {
             duration_s: self.0.duration.as_secs_f64(),
         }
     }
+}
+
+/// Those of the calling thread, which its workers inherit.
+fn allowed_processors() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..CpuSet::count())
+        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
+        .collect()
 }
 
 /// The descriptors that this process may open, after raising the soft limit to the hard.

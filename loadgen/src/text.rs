@@ -1,10 +1,20 @@
 //! A load as a person reads it.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 
 use crate::histogram::Quantiles;
-use crate::record::{Load, PlanRecord, Summary};
+use crate::record::{Load, PlanRecord};
 use crate::units::show_rate;
+
+/// Prints a result on standard output; a reader that has seen enough is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
 
 /// The load in a few lines.
 pub fn describe(load: &Load) -> String {
@@ -22,7 +32,7 @@ pub fn describe(load: &Load) -> String {
             ),
         ),
         row("service time", &quantiles(&summary.service_us)),
-        row("connections", &connections(summary)),
+        row("connections", &connections(load)),
         row("errors", &errors(load)),
         row("generator", &generator(load)),
     ];
@@ -46,7 +56,7 @@ fn plan(plan: &PlanRecord) -> String {
 }
 
 /// `1 connection`, `2 connections`.
-fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -78,14 +88,14 @@ pub fn show_micros(micros: f64) -> String {
     }
 }
 
-fn connections(summary: &Summary) -> String {
-    let connections = summary.connections;
+fn connections(load: &Load) -> String {
+    let connections = load.summary.connections;
     let mut text = format!(
         "{} asked, {} open, {} answered",
         connections.asked, connections.open, connections.answered
     );
     let starved = connections.open.saturating_sub(connections.answered);
-    if starved > 0 {
+    if starved > 0 && load.window_s > 0.0 {
         let _ = write!(text, ": {starved} of {} were never answered", connections.open);
     }
     text

@@ -92,7 +92,8 @@ fn json_is_one_load_of_the_schema() {
 
 #[test]
 fn arguments_that_make_no_sense_are_usage_errors() {
-    let wrong: [(&[&str], &str); 10] = [
+    let wrong: [(&[&str], &str); 11] = [
+        (&["--cpus", "9999"], "choose from"),
         (&["--size", "0"], "is not a size"),
         (&["--size", "0B"], "0 bytes"),
         (&["--size", "1GiB"], "64MiB"),
@@ -183,5 +184,9 @@ fn an_interrupt_prints_what_was_measured_and_exits_with_130() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("2 answered"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("2 answered") && text.contains("interrupted: "),
+        "{text}"
+    );
 }

@@ -12,8 +12,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
 use super::conversation::{Conversation, Received};
+use super::latch::Arrival;
 use super::tally::Tally;
-use super::{Passage, Run, dial};
+use super::{Run, dial};
 use crate::pattern::LONGEST_PIECE;
 use crate::record::ErrorKind;
 
@@ -28,14 +29,13 @@ const PRIMING_GLANCE_MS: u64 = 1;
 
 /// Runs worker number `index`: connects its share, talks until the window closes,
 /// and keeps the connections open until everybody has counted.
-pub fn work(run: &Run, index: usize, stop: &AtomicBool) -> io::Result<Tally> {
-    let mut passage = Passage::of(run);
+pub fn work(run: &Run, index: usize, stop: &AtomicBool, arrival: Arrival) -> io::Result<Tally> {
     let mut tally = Tally::new();
-    let prepared = prepare(run, index, stop, &mut tally);
-    passage.pass();
-    let mut worker = prepared?;
+    let mut worker = prepare(run, index, stop, &mut tally)?;
+    drop(arrival);
+    run.connected.wait();
     worker.talk(run, &mut tally)?;
-    passage.pass();
+    run.counted.wait();
     tally.answered = worker
         .connections
         .iter()

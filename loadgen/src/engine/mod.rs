@@ -3,10 +3,10 @@
 mod conversation;
 mod dial;
 mod epoll;
+mod latch;
 mod tally;
 
 use std::io;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::record::{ErrorKind, Load};
+use latch::{Arrival, Latch};
 use tally::Tally;
 
 /// How often the watching thread looks whether it should end early.
@@ -74,9 +75,12 @@ struct Run<'a> {
     plan: &'a Plan,
     pattern: Pattern,
     clock: Clock,
-    /// Passed by all once the workers have connected, and again when the connections
-    /// may be closed.
-    gate: Barrier,
+    /// Opens once every worker has connected, or given up.
+    connected: Latch,
+    /// Opens once everything is counted and the connections may be closed.
+    counted: Latch,
+    /// Whether a worker has failed, which ends the run for all.
+    failed: AtomicBool,
     /// Start of the window; never, until the warm-up is over.
     start_ns: AtomicU64,
     /// End of the window; moved forward when the run ends early.
@@ -110,7 +114,9 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         plan,
         pattern: Pattern::new(),
         clock: Clock(Instant::now()),
-        gate: Barrier::new(request.threads + 1),
+        connected: Latch::new(request.threads),
+        counted: Latch::new(1),
+        failed: AtomicBool::new(false),
         start_ns: AtomicU64::new(u64::MAX),
         end_ns: AtomicU64::new(u64::MAX),
         live: AtomicUsize::new(0),
@@ -119,16 +125,13 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
     };
     let (tally, window_ns) = thread::scope(|scope| -> io::Result<_> {
         let workers: Vec<_> = (0..request.threads)
-            .map(|index| {
-                let run = &run;
-                scope.spawn(move || epoll::work(run, index, stop))
-            })
+            .map(|index| start_worker(&run, index, stop, scope))
             .collect();
         let window_ns = watch(&run, observer, stop);
         let mut total = Tally::new();
         for worker in workers {
             total.merge(
-                worker
+                worker?
                     .join()
                     .map_err(|_| io::Error::other("a worker panicked"))??,
             );
@@ -143,20 +146,54 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
             example,
         });
     }
-    Ok(tally.into_load(plan, started_at, window_ns))
+    Ok(tally.into_load(plan, started_at, window_ns, stop.load(Relaxed)))
+}
+
+/// Starts a worker. Whether it cannot be started, fails or panics: it counts as arrived,
+/// and the run ends.
+fn start_worker<'scope>(
+    run: &'scope Run,
+    index: usize,
+    stop: &'scope AtomicBool,
+    scope: &'scope thread::Scope<'scope, '_>,
+) -> io::Result<thread::ScopedJoinHandle<'scope, io::Result<Tally>>> {
+    let (alive, arrival) = (Alive(run), Arrival(&run.connected));
+    let work = move || {
+        let result = epoll::work(run, index, stop, arrival);
+        if result.is_ok() {
+            std::mem::forget(alive);
+        }
+        result
+    };
+    let started = thread::Builder::new().spawn_scoped(scope, work);
+    started.map_err(|error| {
+        io::Error::other(format!(
+            "cannot start thread {} of the generator: {error}",
+            index + 1
+        ))
+    })
+}
+
+/// Reports the failure of a worker when it is dropped.
+struct Alive<'a>(&'a Run<'a>);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.failed.store(true, Relaxed);
+    }
 }
 
 /// Opens and closes the window; returns how long it was in nanoseconds.
 fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
-    let mut passage = Passage::of(run);
+    let _counted = Arrival(&run.counted);
     let request = run.plan.request();
-    let ended_early = || stop.load(Relaxed) || run.live.load(Relaxed) == 0;
-    passage.pass();
+    let ended_early = || stop.load(Relaxed) || run.failed.load(Relaxed) || run.live.load(Relaxed) == 0;
+    run.connected.wait();
     prime(run, ended_early);
     run.loading.store(true, Relaxed);
     sleep_until(run, run.clock.now_ns() + nanos(request.warmup), ended_early);
+    let end = End(run);
     if ended_early() {
-        run.end_ns.store(0, Relaxed);
         return 0;
     }
     // Before the window, not in it: looking at a thousand processes takes time from
@@ -167,38 +204,18 @@ fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
     run.end_ns.store(due_ns, Relaxed);
     run.start_ns.store(start_ns, Relaxed);
     sleep_until(run, due_ns, ended_early);
-    let end_ns = run.clock.now_ns().min(due_ns);
-    run.end_ns.store(end_ns, Relaxed);
+    drop(end);
+    let end_ns = run.end_ns.load(Relaxed);
     observer.window_closed();
     end_ns - start_ns
 }
 
-/// The gate has two passages, and everybody takes both: one that fails or panics ends
-/// the run for all, and must not leave the others waiting.
-struct Passage<'a> {
-    run: &'a Run<'a>,
-    left: u32,
-}
+/// Ends the window, if it has not ended yet, when it is dropped.
+struct End<'a>(&'a Run<'a>);
 
-impl<'a> Passage<'a> {
-    fn of(run: &'a Run) -> Self {
-        Passage { run, left: 2 }
-    }
-
-    fn pass(&mut self) {
-        self.left -= 1;
-        self.run.gate.wait();
-    }
-}
-
-impl Drop for Passage<'_> {
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.run.end_ns.store(0, Relaxed);
-        }
-        while self.left > 0 {
-            self.pass();
-        }
+        self.0.end_ns.fetch_min(self.0.clock.now_ns(), Relaxed);
     }
 }
 

@@ -67,12 +67,18 @@ impl Tally {
     }
 
     /// The record of a load that was counted for `window_ns`.
-    pub fn into_load(self, plan: &Plan, started_at: SystemTime, window_ns: u64) -> Load {
+    pub fn into_load(self, plan: &Plan, started_at: SystemTime, window_ns: u64, interrupted: bool) -> Load {
         let request = plan.request();
         let window_s = window_ns as f64 / 1e9;
         let echoes = self.service.len();
         let per_second = |count: f64| if window_ns == 0 { 0.0 } else { count / window_s };
-        let reasons = self.reasons(request.connections as u64);
+        let mut reasons = self.reasons(request.connections as u64);
+        if interrupted {
+            let planned_s = request.duration.as_secs_f64();
+            reasons.push(format!(
+                "interrupted: {window_s:.2} s were measured of {planned_s} s"
+            ));
+        }
         let summary = Summary {
             echoes_per_s: per_second(echoes as f64),
             offered_per_s: None,
