@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
+use loadgen::text::{count, print};
 use loadgen::{interrupt, units};
 
 use servers::cli::Format;
@@ -13,7 +14,7 @@ use servers::models::{MODELS, Model};
 
 use crate::conformance::{self, CASES, Case, Subject};
 use crate::results;
-use crate::run::{self, Finished};
+use crate::run::{self, Finished, Prepared};
 use crate::suite::{self, Suite};
 
 /// The measurement was made and may not be believed.
@@ -55,7 +56,7 @@ pub struct RunOptions {
         long,
         value_name = "NAME,...",
         value_delimiter = ',',
-        env = "ECHOBENCH_MODELS"
+        env = "ECHOBENCH_MODELS", value_parser = model_or_all
     )]
     models: Vec<String>,
 
@@ -97,15 +98,15 @@ struct ReportOptions {
 /// Put every model to every case, and print which passes what: not applicable is what
 /// a design does otherwise, with the reason.
 #[derive(Args)]
-#[command(after_help = "Example:\n  echobench conformance --model epoll,pool --case C13")]
+#[command(after_help = "Example:\n  echobench conformance --models epoll,pool --cases C13")]
 struct ConformanceOptions {
     /// Models to test [default: all].
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = model)]
-    model: Vec<&'static dyn Model>,
+    models: Vec<&'static dyn Model>,
 
     /// Cases to run, by id or name [default: all].
     #[arg(long, value_name = "CASE,...", value_delimiter = ',', value_parser = case)]
-    case: Vec<&'static Case>,
+    cases: Vec<&'static Case>,
 
     /// How to print the results.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -132,20 +133,26 @@ impl RunOptions {
             Some(path) => Suite::read(path)?,
             None => Suite::quick()?,
         };
-        self.carry_out(suite)
+        carry_out(self.prepare(suite)?)
     }
 
     /// Puts the models that were asked for in the place of the suite's.
     pub fn choose_models(&self, suite: &mut Suite) -> anyhow::Result<()> {
-        if self.models.is_empty() {
+        let names: Vec<String> = self
+            .models
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
+        if names.is_empty() {
             Ok(())
         } else {
-            suite.select(&self.models)
+            suite.select(&names)
         }
     }
 
-    /// Runs a suite with these options over its own values, and prints what came of it.
-    pub fn carry_out(self, mut suite: Suite) -> anyhow::Result<ExitCode> {
+    /// Prepares a run of a suite with these options over its own values.
+    pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
         self.choose_models(&mut suite)?;
         suite.blocks = self.blocks.unwrap_or(suite.blocks);
         suite.duration = self.duration.unwrap_or(suite.duration);
@@ -155,18 +162,37 @@ impl RunOptions {
             "a suite of no blocks measures nothing: ask for at least 1, better 5"
         );
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-        let folder = self.output.unwrap_or_else(results::new_folder);
-        let stop = interrupt::flag()?;
-        let finished = run::run(&suite, seed, folder, &stop)?;
-        print(&finished).context("cannot print the result")?;
-        Ok(match finished {
-            Finished {
-                interrupted: true, ..
-            } => interrupt::EXIT_CODE.into(),
-            Finished { bad: 1.., .. } => INVALID.into(),
-            Finished { .. } => ExitCode::SUCCESS,
-        })
+        run::prepare(suite, seed, &self.output.unwrap_or_else(results::new_folder))
     }
+}
+
+/// Carries out a run and prints what came of it.
+pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let stop = interrupt::flag()?;
+    let finished = run::carry_out(prepared, &stop)?;
+    let printed = print(&describe(&finished));
+    printed.with_context(|| format!("the report is {}, but printing failed", finished.report.display()))?;
+    Ok(match finished {
+        Finished {
+            interrupted: true, ..
+        } => interrupt::EXIT_CODE.into(),
+        Finished { bad: 1.., .. } => INVALID.into(),
+        Finished { .. } => ExitCode::SUCCESS,
+    })
+}
+
+fn describe(finished: &Finished) -> String {
+    let mut text = format!("{}\n", finished.text.trim_end());
+    if finished.interrupted {
+        text += "\ninterrupted: this is what was measured until then\n";
+    }
+    if finished.bad > 0 {
+        text += &format!(
+            "\nfailed or not to be believed: {}; the report says why\n",
+            count(finished.bad as u64, "trial")
+        );
+    }
+    text + &format!("\nreport: {}\n", finished.report.display())
 }
 
 impl ReportOptions {
@@ -175,22 +201,22 @@ impl ReportOptions {
         let records = folder.join("results.jsonl");
         let (run, trials) = reports::read(&records)?;
         let report = results::write_report(&folder, &run, &trials)?;
-        println!("report: {}", report.display());
+        print(&format!("report: {}\n", report.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl ConformanceOptions {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let models = if self.model.is_empty() {
+        let models = if self.models.is_empty() {
             MODELS.to_vec()
         } else {
-            self.model
+            self.models
         };
-        let cases = if self.case.is_empty() {
+        let cases = if self.cases.is_empty() {
             CASES.iter().collect()
         } else {
-            self.case
+            self.cases
         };
         let mut results = Vec::new();
         for model in models {
@@ -200,8 +226,8 @@ impl ConformanceOptions {
             }
         }
         match self.format {
-            Format::Text => print!("{}", conformance::table(&results)),
-            Format::Json => println!("{}", serde_json::to_string_pretty(&results)?),
+            Format::Text => print(&conformance::table(&results))?,
+            Format::Json => print(&(serde_json::to_string_pretty(&results)? + "\n"))?,
         }
         let failed = results
             .iter()
@@ -212,6 +238,15 @@ impl ConformanceOptions {
             ExitCode::SUCCESS
         })
     }
+}
+
+/// An empty name is left out later: an empty variable is as good as none.
+fn model_or_all(name: &str) -> anyhow::Result<String> {
+    match name.trim() {
+        "" | "all" => {}
+        name => drop(suite::model(name)?),
+    }
+    Ok(name.trim().to_owned())
 }
 
 fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
@@ -227,21 +262,4 @@ fn case(id: &str) -> anyhow::Result<&'static Case> {
             .join(", ")
     };
     conformance::find(id).with_context(|| format!("there is no case `{id}`, but {}", all()))
-}
-
-fn print(finished: &Finished) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", finished.text.trim_end())?;
-    if finished.interrupted {
-        writeln!(out, "\ninterrupted: this is what was measured until then")?;
-    }
-    if finished.bad > 0 {
-        writeln!(
-            out,
-            "\n{} trials failed or may not be believed; the report says why",
-            finished.bad
-        )?;
-    }
-    writeln!(out, "\nreport: {}", finished.report.display())
 }

@@ -14,7 +14,7 @@ use loadgen::record::Cost;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use crate::processes::{family, process, tasks};
+use crate::processes::{family, process, shows_families, tasks};
 
 /// Meters one process tree over the window of a load.
 #[derive(Debug)]
@@ -61,6 +61,9 @@ impl Meter {
 impl Observer for Meter {
     /// The clocks last: what takes long must not lie between them and the window.
     fn window_opened(&mut self) {
+        if !shows_families() {
+            return; // No cost is better than one that leaves the children out.
+        }
         let pids = family(self.root);
         let switches = pids
             .iter()

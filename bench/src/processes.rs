@@ -29,6 +29,13 @@ pub fn process(pid: Pid) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether this kernel lists the children of a process; without that (it is built with
+/// CONFIG_PROC_CHILDREN nearly everywhere) a family cannot be seen.
+pub fn shows_families() -> bool {
+    let this = nix::unistd::getpid();
+    fs::exists(format!("/proc/{this}/task/{this}/children")).unwrap_or(false)
+}
+
 /// A process and its descendants that are there now, parents before children.
 pub fn family(root: Pid) -> Vec<Pid> {
     let mut found = vec![root];

@@ -61,6 +61,14 @@ impl Results {
             .join(format!("{server}-{scenario}-{block}.log"))
     }
 
+    /// Removes the log of a server that said nothing.
+    pub fn forget_empty_log(&self, log: &Path) -> io::Result<()> {
+        match fs::metadata(log) {
+            Ok(found) if found.len() == 0 => fs::remove_file(log),
+            _ => Ok(()),
+        }
+    }
+
     /// The folder of the run.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -70,7 +78,7 @@ impl Results {
 /// Draws the report of a run into its folder.
 pub fn write_report(folder: &Path, run: &Run, trials: &[Trial]) -> anyhow::Result<PathBuf> {
     let report = folder.join("report.html");
-    let written = fs::write(&report, reports::html::render(run, trials)?);
+    let written = reports::html::write(&report, &reports::html::render(run, trials)?);
     written.with_context(|| format!("cannot write {}", report.display()))?;
     Ok(report)
 }

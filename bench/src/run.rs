@@ -1,6 +1,6 @@
 //! Carries out a suite: every trial in a fair order, each result kept as it lands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
@@ -8,6 +8,7 @@ use anyhow::Context;
 use fastrand::Rng;
 use indicatif::HumanDuration;
 use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
+use loadgen::text::count;
 use servers::models::Model;
 
 use crate::progress::Progress;
@@ -29,20 +30,44 @@ pub struct Finished {
     pub interrupted: bool,
 }
 
-/// Measures every server of the suite and writes results and report into `folder`.
-pub fn run(suite: &Suite, seed: u64, folder: PathBuf, stop: &AtomicBool) -> anyhow::Result<Finished> {
-    let models = suite.models()?;
-    let description = describe(suite, seed, &models)?;
-    let mut results = Results::create(&folder)?;
+/// A run that can begin: the suite makes sense here, and its folder is made.
+#[derive(Debug)]
+pub struct Prepared {
+    suite: Suite,
+    description: Run,
+    results: Results,
+}
+
+/// Checks what can be checked before anything is measured, and makes the folder.
+pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
+    let description = describe(&suite, seed, &suite.models()?)?;
+    let mut results = Results::create(folder)?;
     results.begin(&description)?;
+    Ok(Prepared {
+        suite,
+        description,
+        results,
+    })
+}
+
+/// Measures every server of the suite, and writes results and report as it goes.
+pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finished> {
+    let Prepared {
+        suite,
+        description,
+        mut results,
+    } = prepared;
+    let suite = &suite;
+    let models = suite.models()?;
     announce(suite, &description);
 
     let mut trials = Vec::new();
     let progress = Progress::new(suite.trials(models.len()), suite.time(models.len()));
-    for (block, scenario, model) in order(suite, &models, seed) {
+    for (block, scenario, model) in order(suite, &models, description.seed) {
         let scenario = &suite.scenarios[scenario];
         progress.begin(block, &scenario.name, model.name());
-        let log = results.log(model.name(), &scenario.name, block);
+        let server_log = results.log(model.name(), &scenario.name, block);
+        let log = server_log.clone();
         let started_at = now();
         let spec = Spec {
             suite,
@@ -70,6 +95,7 @@ pub fn run(suite: &Suite, seed: u64, folder: PathBuf, stop: &AtomicBool) -> anyh
             outcome,
         };
         results.add(&trial)?;
+        results.forget_empty_log(&server_log)?;
         trials.push(trial);
         progress.done();
     }
@@ -160,11 +186,12 @@ fn command_line() -> Vec<String> {
 fn announce(suite: &Suite, run: &Run) {
     let models = run.servers.len();
     eprintln!(
-        "{}: {models} servers, {} loads, {} blocks: {} trials, about {}; seed {}",
+        "{}: {}, {}, {}: {}, about {}; seed {}",
         suite.name,
-        suite.scenarios.len(),
-        suite.blocks,
-        suite.trials(models),
+        count(models as u64, "server"),
+        count(suite.scenarios.len() as u64, "load"),
+        count(suite.blocks.into(), "block"),
+        count(suite.trials(models) as u64, "trial"),
         HumanDuration(suite.time(models)),
         run.seed,
     );

@@ -85,7 +85,9 @@ impl Suite {
     /// Takes other models than the suite names; `all` stands for every one.
     pub fn select(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.servers = match names {
-            [all] if all == "all" => MODELS.iter().map(|model| model.name().to_owned()).collect(),
+            names if names.iter().any(|name| name == "all") => {
+                MODELS.iter().map(|model| model.name().to_owned()).collect()
+            }
             names => names.to_vec(),
         };
         self.models().map(|_| ())

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use anyhow::ensure;
 use loadgen::plan::Request;
 use loadgen::record::{Outcome, Placement};
 use servers::models::Model;
@@ -84,7 +85,11 @@ fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    server.stop(STOP_WITHIN)?;
+    let status = server.stop(STOP_WITHIN)?;
+    ensure!(
+        status.success(),
+        "told to stop after the load, the server ended with {status}"
+    );
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
 }

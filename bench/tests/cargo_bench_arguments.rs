@@ -71,6 +71,7 @@ fn the_value_of_an_option_is_not_the_filter() {
     assert!(!of("--bench --save-baseline roundtrip --sample-size 20").filters());
     assert!(of("--bench --sample-size=20 roundtrip").filters());
     assert!(suite_runs("--bench --color never -s roundtrip"));
+    assert!(suite_runs("--bench --warm-up-time 1 --measurement-time 2"));
 }
 
 #[test]

@@ -244,8 +244,8 @@ fn what_makes_no_sense_is_refused_and_says_what_to_do() {
     let wrong: [(&[&str], i32, &str); 9] = [
         (&[], 2, "Usage"),
         (&["runn"], 2, "'run'"),
-        (&["run", "--models", "epol"], 1, "did you mean `epoll`"),
-        (&["run", "--models", "nothing-like-it"], 1, "echobench list"),
+        (&["run", "--models", "epol"], 2, "did you mean `epoll`"),
+        (&["run", "--models", "nothing-like-it"], 2, "echobench list"),
         (&["run", "missing.toml"], 1, "missing.toml"),
         (&["run", "--blocks", "0"], 2, "--blocks"),
         (&["run", "--duration", "10"], 2, "is not a time"),

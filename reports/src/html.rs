@@ -2,6 +2,9 @@
 //!
 //! It is well-formed XML too, so that the check can read it with a strict parser.
 
+use std::path::Path;
+use std::{fs, io};
+
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -76,6 +79,13 @@ pub fn render(run: &Run, trials: &[Trial]) -> Result<String, Error> {
         return Err(Error::TooLarge(html.len()));
     }
     Ok(html)
+}
+
+/// Writes a report, beside the file first, so that a reader never sees half of one.
+pub fn write(path: &Path, page: &str) -> io::Result<()> {
+    let draft = path.with_extension("html.tmp");
+    fs::write(&draft, page)?;
+    fs::rename(&draft, path)
 }
 
 /// The Content Security Policy: nothing but this one style and this one script.

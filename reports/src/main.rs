@@ -3,12 +3,12 @@
 mod cli;
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use loadgen::text::print;
 use reports::summary::Summary;
 use reports::{html, text};
 
@@ -29,18 +29,24 @@ fn run(cli: Cli) -> Result<()> {
         Action::Html { records, output } => {
             let (run, trials) = reports::read(&records.path)?;
             let output = output.unwrap_or_else(|| records.path.with_file_name("report.html"));
-            write(&output, &html::render(&run, &trials)?)?;
+            let written = html::write(&output, &html::render(&run, &trials)?);
+            written.with_context(|| {
+                format!(
+                    "cannot write {}: name another file with --output",
+                    output.display()
+                )
+            })?;
             eprintln!("report: wrote {}", output.display());
             Ok(())
         }
         Action::Text(records) => {
             let (run, trials) = reports::read(&records.path)?;
-            print(&text::table(&Summary::of(&run, &trials)))
+            Ok(print(&text::table(&Summary::of(&run, &trials)))?)
         }
         Action::Json(records) => {
             let (run, trials) = reports::read(&records.path)?;
             let json = serde_json::to_string_pretty(&Summary::of(&run, &trials))?;
-            print(&format!("{json}\n"))
+            Ok(print(&format!("{json}\n"))?)
         }
         Action::Check { html, records } => check(&html, &records.path),
     }
@@ -64,27 +70,13 @@ fn check(html: &Path, records: &Path) -> Result<()> {
     if !problems.is_empty() {
         bail!("{} does not agree with {}", html.display(), records.display());
     }
-    print(&format!("{} agrees with {}\n", html.display(), records.display()))
+    Ok(print(&format!(
+        "{} agrees with {}\n",
+        html.display(),
+        records.display()
+    ))?)
 }
 
 fn cannot_read(path: &Path) -> String {
     format!("cannot read {}: give the report.html of a run", path.display())
-}
-
-/// Writes beside the file first, so that a reader never sees half a report.
-fn write(path: &Path, page: &str) -> Result<()> {
-    let draft = path.with_extension("html.tmp");
-    let place = || format!("cannot write {}: name another file with --output", path.display());
-    fs::write(&draft, page).with_context(place)?;
-    fs::rename(&draft, path).with_context(place)
-}
-
-/// Prints results; a reader that closed the pipe, such as `head`, is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write the results")
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,6 +1,6 @@
 //! The command line of `echo-server`: options, and the listener that every model gets.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -136,7 +136,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     };
     stop::on_signals(listener.as_fd(), cli.drain)?;
     terminal::stop_on_q()?;
-    if std::io::stdin().is_terminal() {
+    if io::stdin().is_terminal() {
         eprintln!("echo-server: type q and Enter to stop");
     }
     Ok(model.serve(listener, &config)?)
@@ -144,23 +144,31 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Prints the registry, and why a model cannot run here.
 pub fn list(format: Format) -> anyhow::Result<()> {
-    if let Format::Json = format {
-        let models: Vec<_> = MODELS.iter().map(|model| as_json(*model)).collect();
-        println!("{}", serde_json::to_string_pretty(&models)?);
-        return Ok(());
-    }
-    for model in MODELS {
-        println!(
-            "{:15} {:10} {}",
-            model.name(),
-            model.family().to_string(),
-            model.summary()
-        );
-        if let Err(reason) = model.probe() {
-            println!("{:15} cannot run here: {reason}", "");
+    let text = match format {
+        Format::Text => MODELS.iter().map(|model| as_text(*model)).collect(),
+        Format::Json => {
+            let models: Vec<_> = MODELS.iter().map(|model| as_json(*model)).collect();
+            serde_json::to_string_pretty(&models)? + "\n"
         }
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has seen enough, such as `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print the list"),
     }
-    Ok(())
+}
+
+fn as_text(model: &dyn Model) -> String {
+    let line = format!(
+        "{:15} {:10} {}\n",
+        model.name(),
+        model.family().to_string(),
+        model.summary()
+    );
+    match model.probe() {
+        Ok(()) => line,
+        Err(reason) => line + &format!("{:15} cannot run here: {reason}\n", ""),
+    }
 }
 
 fn as_json(model: &dyn Model) -> serde_json::Value {

@@ -57,7 +57,7 @@ pub enum Remedy {
     GiveUp,
 }
 
-/// What to do after an error of `accept`.
+/// What to do after an error of `accept`; that resources have run out is said, once.
 pub fn remedy(error: &io::Error) -> Remedy {
     match error.raw_os_error() {
         // accept(2): Linux passes pending network errors of the new socket on, and
@@ -76,7 +76,13 @@ pub fn remedy(error: &io::Error) -> Remedy {
             | libc::EPERM,
         ) => Remedy::Next,
         Some(libc::EAGAIN) => Remedy::Wait,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Remedy::BackOff,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                eprintln!("echo-server: {error}: nobody is accepted until something is free (said once)");
+            });
+            Remedy::BackOff
+        }
         // What `accept` says of a listener that the stop signal has shut down.
         Some(libc::EINVAL) if stop::requested() => Remedy::Stop,
         _ => Remedy::GiveUp,

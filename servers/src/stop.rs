@@ -26,8 +26,8 @@ static END: AtomicU64 = AtomicU64::new(0);
 static DRAIN: AtomicU64 = AtomicU64::new(0);
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Lets SIGTERM and SIGINT stop the server behind `listener`, which must stay open for
-/// as long as the process lives.
+/// Lets SIGTERM and SIGINT stop the server behind `listener`, which must stay open until
+/// the first of them has come.
 pub fn on_signals(listener: BorrowedFd, drain: Duration) -> io::Result<()> {
     START.get_or_init(Instant::now);
     DRAIN.store(drain.as_nanos().try_into().unwrap_or(u64::MAX), SeqCst);
@@ -84,11 +84,12 @@ fn since_start() -> u64 {
 
 /// Runs as a signal handler: atomics, the clock and system calls only.
 extern "C" fn stop(signal: i32) {
+    let drain = DRAIN.load(SeqCst);
+    // First, so that whoever sees the request sees how much time there is.
+    END.store(since_start().saturating_add(drain), SeqCst);
     if REQUESTED.swap(true, SeqCst) {
         process::exit_now(128 + signal);
     }
-    let drain = DRAIN.load(SeqCst);
-    END.store(since_start().saturating_add(drain), SeqCst);
     signal::preserving_errno(|| {
         socket::shutdown(LISTENER.load(SeqCst));
         signal::alarm(Duration::from_nanos(drain));

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::sys::clock;
 
+/// More than a client would wait for; a forgotten unit should not stop a server for days.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Work per read that returned data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Work {
@@ -49,6 +52,11 @@ impl FromStr for Work {
         let form = || format!("`{text}` is not `cpu:TIME` or `sleep:TIME`, such as cpu:50us or sleep:5ms");
         let (kind, time) = text.split_once(':').ok_or_else(form)?;
         let duration = humantime::parse_duration(time).map_err(|error| format!("`{time}`: {error}"))?;
+        if duration > LONGEST {
+            return Err(format!(
+                "`{time}` is too long: at most {LONGEST:?} for each piece of input"
+            ));
+        }
         match kind {
             "cpu" => Ok(Work::Cpu(duration)),
             "sleep" => Ok(Work::Sleep(duration)),
@@ -69,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_bare_number_and_an_unknown_kind_are_refused() {
-        for wrong in ["cpu:50", "sleep", "nap:5ms", "cpu:", ""] {
+        for wrong in ["cpu:50", "sleep", "nap:5ms", "cpu:", "", "cpu:99999999y"] {
             assert!(wrong.parse::<Work>().is_err(), "{wrong}");
         }
     }

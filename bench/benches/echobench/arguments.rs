@@ -3,7 +3,7 @@
 use regex::Regex;
 
 /// Options of criterion that are followed by a value, which is then not the filter.
-const WITH_VALUE: [&str; 19] = [
+const WITH_VALUE: [&str; 20] = [
     "-b",
     "-c",
     "-s",
@@ -23,6 +23,7 @@ const WITH_VALUE: [&str; 19] = [
     "--sample-size",
     "--save-baseline",
     "--significance-level",
+    "--warm-up-time",
 ];
 
 /// The arguments, as far as they matter here; criterion reads and checks them itself.

@@ -38,7 +38,7 @@ pub fn models(suite: &Suite, arguments: &Arguments) -> anyhow::Result<Vec<&'stat
 }
 
 /// Runs `roundtrip/MODEL` and `connect/MODEL`, as far as criterion's filter lets them.
-pub fn run(models: &[&'static dyn Model]) -> anyhow::Result<()> {
+pub fn run(models: &[&'static dyn Model], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
     let runnable: Vec<_> = models
         .iter()
@@ -52,6 +52,10 @@ pub fn run(models: &[&'static dyn Model]) -> anyhow::Result<()> {
             .measurement_time(Duration::from_secs(1))
             .sample_size(10)
             .configure_from_args();
+        // Drawing takes ten times as long as a quick benchmark.
+        if arguments.quick() {
+            criterion = criterion.without_plots();
+        }
         group(&mut criterion, "roundtrip", &runnable, &placement, RoundTrip::new);
         group(&mut criterion, "connect", &runnable, &placement, Connect::new);
         criterion.final_summary();

@@ -13,8 +13,8 @@ use clap::Parser;
 use arguments::Arguments;
 
 /// With `--quick`: enough for a look, and the whole stays below a minute and a half.
-const QUICK_WARMUP: Duration = Duration::from_millis(50);
-const QUICK_DURATION: Duration = Duration::from_millis(200);
+const QUICK_WARMUP: Duration = Duration::from_millis(100);
+const QUICK_DURATION: Duration = Duration::from_millis(250);
 
 /// Nothing from the command line, which is criterion's: `ECHOBENCH_*` alone.
 #[derive(Parser)]
@@ -38,16 +38,19 @@ fn run() -> anyhow::Result<ExitCode> {
     let mut suite = Suite::quick()?;
     let name = format!("suite/{}", suite.name);
     options.choose_models(&mut suite)?;
-    groups::run(&groups::models(&suite, &arguments)?)?;
-    if arguments.lists() && arguments.selects(&name) {
-        println!("{name}: benchmark");
-    }
-    if !arguments.measures() || !arguments.selects(&name) {
-        return Ok(ExitCode::SUCCESS);
-    }
     if arguments.quick() {
         suite.warmup = QUICK_WARMUP;
         suite.duration = QUICK_DURATION;
     }
-    options.carry_out(suite)
+    let models = groups::models(&suite, &arguments)?;
+    // Before the groups, so that what cannot be done is said before anybody waits.
+    let prepared = match arguments.measures() && arguments.selects(&name) {
+        true => Some(options.prepare(suite)?),
+        false => None,
+    };
+    groups::run(&models, &arguments)?;
+    if arguments.lists() && arguments.selects(&name) {
+        println!("{name}: benchmark");
+    }
+    prepared.map_or(Ok(ExitCode::SUCCESS), bench::cli::carry_out)
 }

@@ -1,9 +1,11 @@
 //! What `echo-server` says to arguments that make no sense.
 
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use crate::support::{Server, echo_server, exchange};
-use servers::models::MODELS;
+use nix::sys::signal::Signal;
+use servers::models::{Family, MODELS};
 
 /// Runs it with arguments that it must refuse; returns the exit code and what it says.
 fn refused(arguments: &[&str]) -> (i32, String) {
@@ -120,4 +122,46 @@ fn all_shared_options_together_serve() {
         "sleep:1ms",
     ];
     exchange(&mut Server::start("pool", &options).connect(), &[7; 5000]);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut list = echo_server()
+        .arg("--list")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(list.stdout.take());
+    let output = list.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
+    for model in MODELS {
+        let mut server = Server::start(model.name(), &["--drain", "0s"]);
+        let pid = server.child.id().to_string();
+        let limited = Command::new("prlimit")
+            .args(["--pid", &pid, "--nofile=24:24"])
+            .status();
+        if !limited.is_ok_and(|status| status.success()) {
+            eprintln!("not checked: there is no prlimit(1)");
+            return;
+        }
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        exchange(&mut clients[0], b"still served");
+        drop(clients);
+        exchange(&mut server.connect(), b"and again");
+        server.signal(Signal::SIGTERM);
+        server.wait();
+        // In a process per client each has a table of its own, so the parent's suffices.
+        let kept_in_one = model.family() != Family::Process;
+        assert_eq!(
+            server.stderr().contains("until something is free"),
+            kept_in_one,
+            "{}",
+            model.name()
+        );
+    }
 }
