@@ -1,0 +1,159 @@
+//! The table of a report against the raw lines of its records, by other arithmetic.
+//!
+//! Nothing of this crate but the page is used: the records are read as plain JSON, the
+//! page as plain text. `ECHOBENCH_RESULTS=FOLDER` checks the run in that folder instead
+//! of the committed example.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Student's t at 99%, two-sided, by degrees of freedom, from a printed table.
+const STUDENT: [f64; 9] = [63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250];
+
+/// What is compared: its attribute in the page, and where it stands in a record.
+const MEASURES: [(&str, &str); 4] = [
+    ("echoes_per_s", "/outcome/load/summary/echoes_per_s"),
+    ("p50_us", "/outcome/load/summary/service_us/p50"),
+    ("p99_us", "/outcome/load/summary/service_us/p99"),
+    ("cpu_us_per_echo", "/outcome/cost/cpu_us_per_echo"),
+];
+
+fn folder() -> PathBuf {
+    match std::env::var_os("ECHOBENCH_RESULTS") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"),
+    }
+}
+
+/// The valid trials, by scenario and server, each with its block.
+fn trials(records: &str) -> BTreeMap<(String, String), Vec<(u64, Value)>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for line in records.lines().skip(1) {
+        let trial: Value = serde_json::from_str(line).unwrap();
+        if trial.pointer("/outcome/load/summary/valid") == Some(&Value::Bool(true)) {
+            let name = |key: &str| trial[key].as_str().unwrap().to_owned();
+            let block = trial["block"].as_u64().unwrap();
+            found
+                .entry((name("scenario"), name("server")))
+                .or_default()
+                .push((block, trial));
+        }
+    }
+    found
+}
+
+/// What follows `from` in the page, up to `to`.
+fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let rest = page
+        .split_once(from)
+        .unwrap_or_else(|| panic!("there is no {from}"))
+        .1;
+    rest.split_once(to)
+        .unwrap_or_else(|| panic!("there is no {to} after {from}"))
+        .0
+}
+
+/// The numbers in a cell of the table: value, lower and upper end, as far as they are there.
+fn cell(page: &str, scenario: &str, server: &str, measure: &str) -> [Option<f64>; 3] {
+    let table = between(
+        page,
+        &format!("<table class=\"numbers\" data-scenario=\"{scenario}\">"),
+        "</table>",
+    );
+    let row = between(table, &format!("<tr data-server=\"{server}\""), "</tr>");
+    let cell = between(row, &format!("data-measure=\"{measure}\""), ">");
+    ["data-value=\"", "data-low=\"", "data-high=\""].map(|name| {
+        cell.contains(name)
+            .then(|| between(cell, name, "\"").parse().unwrap())
+    })
+}
+
+fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
+    let seen = seen.unwrap_or_else(|| panic!("{what} is not shown"));
+    // The printed table of t has four digits.
+    assert!(
+        (seen / expected - 1.0).abs() < 2e-3,
+        "{what}: {seen} is shown, {expected} is right"
+    );
+}
+
+#[test]
+fn the_table_says_what_the_records_say() {
+    let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
+    let page = fs::read_to_string(folder().join("report.html")).unwrap_or_else(|_| {
+        let (run, trials) = reports::read(&folder().join("results.jsonl")).unwrap();
+        reports::html::render(&run, &trials).unwrap()
+    });
+    let trials = trials(&records);
+    assert!(!trials.is_empty(), "no trial was measured");
+    for ((scenario, server), blocks) in &trials {
+        for (measure, place) in MEASURES {
+            let logs: Option<Vec<f64>> = blocks
+                .iter()
+                .map(|(_, trial)| Some(trial.pointer(place)?.as_f64()?.ln()))
+                .collect();
+            let [value, low, high] = cell(&page, scenario, server, measure);
+            let what = format!("{measure} of {server} in {scenario}");
+            let Some(logs) = logs else {
+                assert_eq!(value, None, "{what}: not every trial has it");
+                continue;
+            };
+            let n = logs.len() as f64;
+            let mean = logs.iter().sum::<f64>() / n;
+            assert_near(value, mean.exp(), &what);
+            if logs.len() > 1 && logs.len() <= STUDENT.len() + 1 {
+                let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
+                let half = STUDENT[logs.len() - 2] * (variance / n).sqrt();
+                // The table's rounding grows with the exponent: compare logarithms.
+                assert!(
+                    (low.unwrap().ln() - (mean - half)).abs() < 2e-3 * (1.0 + half),
+                    "{what}: {low:?}"
+                );
+                assert!(
+                    (high.unwrap().ln() - (mean + half)).abs() < 2e-3 * (1.0 + half),
+                    "{what}: {high:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ratios_are_those_within_the_blocks() {
+    let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
+    let (run, all) = reports::read(&folder().join("results.jsonl")).unwrap();
+    let page = reports::html::render(&run, &all).unwrap();
+    let trials = trials(&records);
+    let rate = |trial: &Value| trial.pointer(MEASURES[0].1).unwrap().as_f64().unwrap();
+    let mut compared = 0;
+    for scenario in &run.scenarios {
+        let of = |server: &str| trials.get(&(scenario.name.clone(), server.to_owned()));
+        let ratio = |server: &str| cell(&page, &scenario.name, server, "to_best")[0];
+        let is_best = |name: &&str| ratio(name) == Some(1.0);
+        let names: Vec<&str> = run.servers.iter().map(|server| server.name.as_str()).collect();
+        let Some(best) = names.iter().copied().find(is_best).and_then(of) else {
+            continue;
+        };
+        for server in names.iter().copied().filter(|name| !is_best(name)) {
+            let Some(own) = of(server) else { continue };
+            let logs: Vec<f64> = own
+                .iter()
+                .filter_map(|(block, trial)| {
+                    let other = best.iter().find(|(theirs, _)| theirs == block)?;
+                    Some((rate(trial) / rate(&other.1)).ln())
+                })
+                .collect();
+            let expected = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+            assert_near(
+                ratio(server),
+                expected,
+                &format!("{server} to the best in {}", scenario.name),
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "nothing was compared");
+}
