@@ -1,5 +1,6 @@
 //! Carries out a suite: every trial in a fair order, each result kept as it lands.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
@@ -174,13 +175,34 @@ fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::
     })
 }
 
-/// The command with the program by its name alone: where it was built is nobody's business.
+/// What to type to run it again: the variables that matter, and the program by its name
+/// alone, since where it was built is nobody's business.
 fn command_line() -> Vec<String> {
-    let mut arguments: Vec<String> = std::env::args().collect();
-    if let Some(program) = arguments.first_mut() {
-        *program = program.rsplit('/').next().unwrap_or_default().into();
+    let variables = env::vars().filter(|(name, _)| name.starts_with("ECHOBENCH_"));
+    let variables = variables.map(|(name, value)| format!("{name}={value}"));
+    variables.chain(as_typed(env::args().collect())).collect()
+}
+
+/// Cargo adds `--bench` when it starts a bench target, whose file name is made up.
+fn as_typed(mut arguments: Vec<String>) -> Vec<String> {
+    let by_cargo = arguments.iter().any(|argument| argument == "--bench");
+    let program = match arguments.is_empty() {
+        true => String::new(),
+        false => arguments
+            .remove(0)
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    if !by_cargo {
+        arguments.insert(0, program);
+        return arguments;
     }
-    arguments
+    arguments.retain(|argument| argument != "--bench");
+    let cargo = ["cargo", "bench", "--"].map(str::to_owned);
+    let words = if arguments.is_empty() { 2 } else { 3 };
+    cargo.into_iter().take(words).chain(arguments).collect()
 }
 
 fn announce(suite: &Suite, run: &Run) {
@@ -241,6 +263,17 @@ mod tests {
                     .all(|(block, scenario, _)| (*block, *scenario) == (group[0].0, group[0].1))
             );
         }
+    }
+
+    #[test]
+    fn the_command_is_what_was_typed() {
+        let typed = |line: &str| as_typed(line.split(' ').map(str::to_owned).collect()).join(" ");
+        assert_eq!(typed("/a/b/echobench run --blocks 2"), "echobench run --blocks 2");
+        assert_eq!(typed("/t/deps/echobench-0123 --bench"), "cargo bench");
+        assert_eq!(
+            typed("/t/deps/echobench-0123 --quick --bench"),
+            "cargo bench -- --quick"
+        );
     }
 
     #[test]
