@@ -5,6 +5,7 @@
 mod epoll;
 mod fork;
 mod iterative;
+mod poll;
 mod pool;
 mod thread;
 mod tokio;
@@ -21,6 +22,7 @@ pub static MODELS: &[&dyn Model] = &[
     &fork::Fork,
     &thread::Thread,
     &pool::Pool,
+    &poll::Poll,
     &epoll::Epoll,
     &tokio::Tokio,
 ];

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod epoll;
+pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod socket;
