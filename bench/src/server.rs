@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -26,12 +26,17 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// How much of a server's standard error is kept for a report.
 const STDERR_KEPT: u64 = 4096;
 
+/// A free port of this host.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// How to start a server.
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// A model of the registry, or the program of another server.
     pub program: Program,
-    /// Arguments after the ones that the harness gives.
+    /// Where it is to listen, which it is told by `--listen`; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Arguments after that one.
     pub arguments: Vec<String>,
     /// Processors it is born on; none leaves it where the harness is.
     pub cpus: Vec<usize>,
@@ -85,7 +90,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on a port of its own and waits until it is ready.
+    /// Starts a server and waits until it is ready.
     pub fn start(launch: &Launch) -> Result<Self, ServerError> {
         let guard = Guard::start()?;
         let mut command = launch.command();
@@ -182,7 +187,7 @@ impl Launch {
         let mut command = match &self.program {
             Program::Model(name) => {
                 let mut command = Role::Server.command();
-                command.args([name, "--listen", "127.0.0.1:0"]);
+                command.arg(name);
                 command
             }
             Program::Command { path, environment } => {
@@ -191,7 +196,10 @@ impl Launch {
                 command
             }
         };
-        command.args(&self.arguments);
+        command
+            .arg("--listen")
+            .arg(self.listen.to_string())
+            .args(&self.arguments);
         command
     }
 }

@@ -11,7 +11,7 @@ use servers::models::Model;
 
 use crate::affinity;
 use crate::meter::Meter;
-use crate::server::{self, Launch, Program, Server};
+use crate::server::{self, ANY_PORT, Launch, Program, Server};
 use crate::suite::{Scenario, Suite};
 
 /// How long a connection may take: a server that is slow to accept is measured, one
@@ -67,6 +67,7 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
 fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
         program: Program::Model(spec.model.name()),
+        listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: spec.placement.server_cpus.clone(),
         log: spec.log.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bench::conformance::client::{Client, wait_until};
 use bench::processes;
 use bench::role;
-use bench::server::{Launch, Program, Server};
+use bench::server::{ANY_PORT, Launch, Program, Server};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::unistd::{Pid, getpgid};
 
@@ -86,6 +86,7 @@ fn harness(end: &str) -> ! {
 fn start() -> (Server, Pid, Vec<Client>) {
     let server = Server::start(&Launch {
         program: Program::Model("fork"),
+        listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: Vec::new(),
         log: "/dev/null".into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bench::affinity;
 use bench::results;
-use bench::server::{Launch, Program, Server};
+use bench::server::{ANY_PORT, Launch, Program, Server};
 use bench::suite::Suite;
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
@@ -105,6 +105,7 @@ fn start(model: &dyn Model, placement: &Placement) -> Server {
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
         program: Program::Model(model.name()),
+        listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: placement.server_cpus.clone(),
         log,

@@ -1,6 +1,6 @@
 //! A server under test: what a case does to it, and what every case leaves behind.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::client::{Client, STALL, noise, wait_until};
 use super::observe::{self, Holdings};
 use super::subject::Subject;
 use crate::processes::process;
-use crate::server::{self, Server};
+use crate::server::{self, ANY_PORT, Server};
 
 /// Time for a fresh client to have its echo after a case.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
@@ -46,8 +46,7 @@ impl Running {
     /// Starts a subject on a port of its own.
     pub(super) fn start(subject: Subject, arguments: &'static [&'static str]) -> anyhow::Result<Self> {
         let log = Log::new()?;
-        let listen = (Ipv4Addr::LOCALHOST, 0).into();
-        let (server, group, baseline) = start(&subject, listen, arguments, &log)?;
+        let (server, group, baseline) = start(&subject, ANY_PORT, arguments, &log)?;
         Ok(Running {
             subject,
             arguments,

@@ -7,7 +7,6 @@ use servers::config::{Config, Workers};
 use servers::models::Model;
 use servers::work::Work;
 
-use crate::role::Role;
 use crate::server::{Launch, Program};
 
 /// A server that can be started: it takes `--listen ADDRESS:PORT` and the arguments of
@@ -32,8 +31,8 @@ impl Subject {
         };
         Subject {
             name: model.name().into(),
-            program: own_executable(),
-            arguments: vec![model.name().into()],
+            program: Program::Model(model.name()),
+            arguments: Vec::new(),
             at_once: model.at_once(&defaults),
             workers: model.workers(),
             unavailable: model.probe().err().map(|reason| reason.to_string()),
@@ -89,29 +88,16 @@ impl Subject {
 
     /// How to start it on an address.
     pub(super) fn launch(&self, listen: SocketAddr, arguments: &[&str], log: &Path) -> Launch {
-        let mut all = self.arguments.clone();
-        all.extend(["--listen".into(), listen.to_string()]);
-        all.extend(arguments.iter().map(|&argument| argument.into()));
+        let own = self.arguments.iter().cloned();
         Launch {
             program: self.program.clone(),
-            arguments: all,
+            listen,
+            arguments: own
+                .chain(arguments.iter().map(|&argument| argument.into()))
+                .collect(),
             cpus: Vec::new(),
             log: log.into(),
         }
-    }
-}
-
-/// This executable as `echo-server`. Not [`Program::Model`], which picks the port itself:
-/// a server that is started again must get the port that it had.
-fn own_executable() -> Program {
-    let command = Role::Server.command();
-    let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
-    Program::Command {
-        path: command.get_program().into(),
-        environment: command
-            .get_envs()
-            .filter_map(|(name, value)| Some((text(name), text(value?))))
-            .collect(),
     }
 }
 
