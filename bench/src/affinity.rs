@@ -2,29 +2,8 @@
 
 use std::io;
 
+pub use loadgen::affinity::{allowed, pin};
 use loadgen::record::Placement;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-
-/// The calling thread, for the affinity calls.
-const SELF: Pid = Pid::from_raw(0);
-
-/// The processors that the calling thread may run on.
-pub fn allowed() -> io::Result<Vec<usize>> {
-    let set = sched_getaffinity(SELF)?;
-    Ok((0..CpuSet::count())
-        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
-        .collect())
-}
-
-/// Pins the calling thread.
-pub fn pin(cpus: &[usize]) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        set.set(cpu)?;
-    }
-    Ok(sched_setaffinity(SELF, &set)?)
-}
 
 /// Runs `action` on other processors, so that a process that it starts is born there:
 /// a runtime that counts its processors at the start must find the right ones.

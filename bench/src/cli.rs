@@ -101,7 +101,7 @@ struct ReportOptions {
 #[command(after_help = "Example:\n  echobench conformance --models epoll,pool --cases C13")]
 struct ConformanceOptions {
     /// Models to test [default: all].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = model)]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
     models: Vec<&'static dyn Model>,
 
     /// Cases to run, by id or name [default: all].
@@ -247,10 +247,6 @@ fn model_or_all(name: &str) -> anyhow::Result<String> {
         name => drop(suite::model(name)?),
     }
     Ok(name.trim().to_owned())
-}
-
-fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
-    suite::model(name)
 }
 
 fn case(id: &str) -> anyhow::Result<&'static Case> {

@@ -67,8 +67,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
     for (block, scenario, model) in order(suite, &models, description.seed) {
         let scenario = &suite.scenarios[scenario];
         progress.begin(block, &scenario.name, model.name());
-        let server_log = results.log(model.name(), &scenario.name, block);
-        let log = server_log.clone();
+        let log = results.log(model.name(), &scenario.name, block);
         let started_at = now();
         let spec = Spec {
             suite,
@@ -96,7 +95,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
             outcome,
         };
         results.add(&trial)?;
-        results.forget_empty_log(&server_log)?;
+        results.forget_empty_log(&spec.log)?;
         trials.push(trial);
         progress.done();
     }

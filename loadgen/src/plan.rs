@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::Pid;
 
+use crate::affinity;
 use crate::record::{Discipline, PlanRecord};
 
 /// Above this the buffers alone would fill a machine.
@@ -109,7 +108,7 @@ impl Request {
         if self.duration.is_zero() || self.duration.saturating_add(self.warmup) > LONGEST {
             return Err(PlanError::Duration(self.duration));
         }
-        let allowed = allowed_processors();
+        let allowed = affinity::allowed().unwrap_or_default();
         if let Some(&cpu) = self.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
             return Err(PlanError::Processor { cpu, allowed });
         }
@@ -143,16 +142,6 @@ impl Plan {
             duration_s: self.0.duration.as_secs_f64(),
         }
     }
-}
-
-/// Those of the calling thread, which its workers inherit.
-fn allowed_processors() -> Vec<usize> {
-    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else {
-        return Vec::new();
-    };
-    (0..CpuSet::count())
-        .filter(|&cpu| set.is_set(cpu).unwrap_or(false))
-        .collect()
 }
 
 /// The descriptors that this process may open, after raising the soft limit to the hard.

@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::unistd::Pid;
 
 use super::conversation::{Conversation, Received};
 use super::latch::Arrival;
 use super::tally::Tally;
 use super::{Run, dial};
+use crate::affinity;
 use crate::pattern::LONGEST_PIECE;
 use crate::record::ErrorKind;
 
@@ -47,7 +46,7 @@ pub fn work(run: &Run, index: usize, stop: &AtomicBool, arrival: Arrival) -> io:
 fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io::Result<Worker> {
     let request = run.plan.request();
     if !request.cpus.is_empty() {
-        pin(request.cpus[index % request.cpus.len()])?;
+        affinity::pin(&[request.cpus[index % request.cpus.len()]])?;
     }
     // Worker i has the connections i, i + threads, i + 2 threads, ...
     let share = (index..request.connections).step_by(request.threads);
@@ -76,12 +75,6 @@ fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io:
         connections,
         buffer,
     })
-}
-
-fn pin(cpu: usize) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 struct Worker {
