@@ -3,18 +3,17 @@
 use std::env;
 use std::process::Command;
 
+// Not under ECHOBENCH_, which is for what a user sets: cargo hands these on to whatever
+// it runs, and they would show in the command that a run records.
 fn main() {
     let compiler = env::var("RUSTC")
         .ok()
         .and_then(|rustc| output(&rustc, &["--version"]));
     println!(
-        "cargo::rustc-env=ECHOBENCH_COMPILER={}",
+        "cargo::rustc-env=BUILT_BY={}",
         compiler.unwrap_or_else(|| "unknown".into())
     );
-    println!(
-        "cargo::rustc-env=ECHOBENCH_COMMIT={}",
-        commit().unwrap_or_default()
-    );
+    println!("cargo::rustc-env=BUILT_FROM={}", commit().unwrap_or_default());
     for source in [
         "src",
         "benches",

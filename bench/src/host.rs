@@ -39,8 +39,8 @@ pub fn fingerprint() -> Host {
         mitigations: mitigations(),
         sysctls: sysctls(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard),
-        compiler: env!("ECHOBENCH_COMPILER").into(),
-        commit: Some(env!("ECHOBENCH_COMMIT"))
+        compiler: env!("BUILT_BY").into(),
+        commit: Some(env!("BUILT_FROM"))
             .filter(|commit| !commit.is_empty())
             .map(Into::into),
     }
