@@ -70,8 +70,14 @@ pub enum Family {
     Thread,
     /// One loop that is told what is ready.
     Readiness,
+    /// One loop that is told by signals.
+    Signal,
+    /// One loop that is told what is done.
+    Completion,
     /// Tasks on a runtime.
     Async,
+    /// Messages without connections.
+    Datagram,
 }
 
 impl fmt::Display for Family {
@@ -80,7 +86,10 @@ impl fmt::Display for Family {
             Family::Process => "process",
             Family::Thread => "thread",
             Family::Readiness => "readiness",
+            Family::Signal => "signal",
+            Family::Completion => "completion",
             Family::Async => "async",
+            Family::Datagram => "datagram",
         })
     }
 }
