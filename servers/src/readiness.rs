@@ -38,6 +38,16 @@ impl Listening {
         }
     }
 
+    /// How to go on after an error of `accept`; one of the listener itself is returned.
+    pub fn after(error: io::Error) -> io::Result<Self> {
+        match remedy(&error) {
+            Remedy::Next | Remedy::Wait => Ok(Listening::Yes),
+            Remedy::BackOff => Ok(Listening::After(Instant::now() + BACK_OFF)),
+            Remedy::Stop => Ok(Listening::Stopped),
+            Remedy::GiveUp => Err(error),
+        }
+    }
+
     /// Whether the loop ends: after a stop, with the last of its `open` connections or
     /// with the drain time.
     pub fn is_over(self, open: usize) -> bool {
@@ -48,19 +58,10 @@ impl Listening {
 /// Accepts all that wait, without blocking, and says how to go on with the listener.
 pub fn accept_all(listener: &Listener, mut keep: impl FnMut(TcpStream)) -> io::Result<Listening> {
     loop {
-        let error = match listener.try_accept() {
-            Ok(stream) => {
-                keep(stream);
-                continue;
-            }
-            Err(error) => error,
-        };
-        match remedy(&error) {
-            Remedy::Next => {}
-            Remedy::Wait => return Ok(Listening::Yes),
-            Remedy::BackOff => return Ok(Listening::After(Instant::now() + BACK_OFF)),
-            Remedy::Stop => return Ok(Listening::Stopped),
-            Remedy::GiveUp => return Err(error),
+        match listener.try_accept() {
+            Ok(stream) => keep(stream),
+            Err(error) if remedy(&error) == Remedy::Next => {}
+            Err(error) => return Listening::after(error),
         }
     }
 }

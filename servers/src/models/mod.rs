@@ -9,6 +9,7 @@ mod poll;
 mod pool;
 mod thread;
 mod tokio;
+mod uring;
 
 use std::fmt;
 use std::io;
@@ -24,6 +25,7 @@ pub static MODELS: &[&dyn Model] = &[
     &pool::Pool,
     &poll::Poll,
     &epoll::Epoll,
+    &uring::Uring,
     &tokio::Tokio,
 ];
 

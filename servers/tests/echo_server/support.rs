@@ -20,7 +20,12 @@ pub struct Server {
 impl Server {
     /// Starts a model on a free port and waits for its ready line.
     pub fn start(model: &str, options: &[&str]) -> Self {
-        let mut child = echo_server()
+        Server::start_as(echo_server(), model, options)
+    }
+
+    /// The same by a command that ends in the program.
+    pub fn start_as(mut program: Command, model: &str, options: &[&str]) -> Self {
+        let mut child = program
             .args([model, "--listen", "127.0.0.1:0"])
             .args(options)
             .stdin(Stdio::null())

@@ -1,0 +1,247 @@
+//! # `uring`: one thread, told what is done
+//!
+//! What it is: an event loop the other way round. It does not ask which socket is ready
+//! and then reads; it hands the kernel requests in a ring in shared memory and finds
+//! their results in another. One request accepts for ever (multishot), one for each
+//! connection receives for ever, into whichever piece of a common pool is free.
+//!
+//! The loop:
+//! 1. hand over what has gathered, and wait until something is done: one system call;
+//! 2. accepted: ask to receive from the connection;
+//! 3. received: ask to send the piece back;
+//! 4. sent: give the piece back to the pool, and at the end of input close.
+//!
+//! What it costs: one system call for all that was done in the meantime, so well under
+//! one per echo when busy, and as many as `epoll` when nearly idle. An idle connection
+//! has no memory of its own; the pool grows with the number of connections.
+//!
+//! When it wins: many busy connections, and wherever system calls are dear.
+//!
+//! Manual pages: io_uring(7), io_uring_enter(2), io_uring_register(2) for the buffer ring.
+//!
+//! Read next: `uring-multi`.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::{Family, Model};
+use crate::config::Config;
+use crate::listener::Listener;
+use crate::readiness::Listening;
+use crate::sys::uring::{Completion, Payload, Piece, Ring};
+
+pub struct Uring;
+
+/// The kernel receives up to this many pieces (MULTISHOT_MAX_RETRY) before the loop
+/// hears of the first and can tell it to stop: together they are one `--buffer`.
+const PIECES_AT_ONCE: usize = 32;
+
+/// Pieces for each connection: one that is being sent and one to receive into.
+const PIECES_EACH: usize = 2;
+
+/// Pieces for whoever sends much at once.
+const PIECES_MORE: usize = 64;
+
+impl Model for Uring {
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+
+    fn family(&self) -> Family {
+        Family::Completion
+    }
+
+    fn summary(&self) -> &'static str {
+        "one thread on io_uring: multishot accept and receive, batched submission"
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        probe()
+    }
+
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
+        let mut server = Loop::new(config)?;
+        listener.announce()?;
+        server.run(&listener, config)
+    }
+}
+
+/// Whether this host has an io_uring that is new enough, and lets us use it.
+pub(super) fn probe() -> io::Result<()> {
+    let advice = match Ring::new(1) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            format!("io_uring is forbidden here ({error}): see kernel.io_uring_disabled in sysctl(8)")
+        }
+        Err(error) => format!("io_uring as of Linux 6.1 is not to be had: {error}"),
+    };
+    Err(io::Error::other(advice))
+}
+
+pub(super) struct Loop {
+    ring: Ring,
+    /// By descriptor.
+    connections: Vec<Option<Connection>>,
+    open: usize,
+}
+
+struct Connection {
+    stream: TcpStream,
+    receiving: Receiving,
+    sending: bool,
+    /// What came while something was being sent.
+    backlog: Vec<u8>,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    Yes,
+    /// Told to stop, which has not completed yet.
+    Stopping,
+    No,
+}
+
+impl Loop {
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        Ok(Loop {
+            ring: Ring::new(config.buffer.div_ceil(PIECES_AT_ONCE))?,
+            connections: Vec::new(),
+            open: 0,
+        })
+    }
+
+    pub(super) fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
+        let mut listening = Listening::Yes;
+        self.ring.accept(listener.as_fd());
+        while !listening.is_over(self.open) {
+            self.ring.wait(listening.timeout())?;
+            if listening != Listening::Yes && listening.is_due() {
+                self.ring.accept(listener.as_fd());
+                listening = Listening::Yes;
+            }
+            while let Some(completion) = self.ring.completed() {
+                match completion {
+                    Completion::Accepted { result, more } => {
+                        listening = self.accepted(listener, result, more)?;
+                    }
+                    Completion::Received {
+                        connection,
+                        result,
+                        more,
+                    } => self.received(connection, result, more, config),
+                    Completion::Sent { connection, result } => self.sent(connection, result),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accepted(
+        &mut self,
+        listener: &Listener,
+        result: io::Result<TcpStream>,
+        more: bool,
+    ) -> io::Result<Listening> {
+        let listening = match result {
+            Ok(stream) if listener.admits(self.open) => {
+                self.insert(stream);
+                Listening::Yes
+            }
+            Ok(_) => Listening::Yes,
+            Err(error) => Listening::after(error)?,
+        };
+        if !more && listening == Listening::Yes {
+            self.ring.accept(listener.as_fd());
+        }
+        Ok(listening)
+    }
+
+    fn insert(&mut self, stream: TcpStream) {
+        let at = stream.as_raw_fd() as usize;
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        self.open += 1;
+        self.ring.offer(self.open * PIECES_EACH + PIECES_MORE);
+        self.ring.receive(at as u32, &stream);
+        self.connections[at] = Some(Connection {
+            stream,
+            receiving: Receiving::Yes,
+            sending: false,
+            backlog: Vec::new(),
+            ended: false,
+        });
+    }
+
+    fn received(&mut self, at: u32, result: io::Result<Option<Piece>>, more: bool, config: &Config) {
+        let Some(connection) = &mut self.connections[at as usize] else {
+            return;
+        };
+        if !more {
+            connection.receiving = Receiving::No;
+        }
+        match result {
+            Ok(Some(piece)) => {
+                config.work.perform();
+                if connection.sending {
+                    // One send at a time: two could overtake each other.
+                    connection.backlog.extend_from_slice(self.ring.bytes(&piece));
+                    self.ring.recycle(piece);
+                } else {
+                    connection.sending = true;
+                    self.ring.send(at, &connection.stream, piece);
+                }
+            }
+            // The pool was empty, or it was told to stop.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ECANCELED)) => {}
+            Ok(None) | Err(_) => connection.ended = true,
+        }
+        self.go_on(at);
+    }
+
+    fn sent(&mut self, at: u32, result: io::Result<Option<Payload>>) {
+        let Some(connection) = &mut self.connections[at as usize] else {
+            return;
+        };
+        connection.sending = false;
+        let rest = result.unwrap_or_else(|_| {
+            connection.ended = true;
+            connection.backlog.clear();
+            None
+        });
+        let next = rest.or_else(|| {
+            let backlog = std::mem::take(&mut connection.backlog);
+            (!backlog.is_empty()).then(|| backlog.into())
+        });
+        if let Some(payload) = next {
+            connection.sending = true;
+            self.ring.send(at, &connection.stream, payload);
+        }
+        self.go_on(at);
+    }
+
+    /// Receives only while nothing is left to send, and closes once nothing is left at all.
+    fn go_on(&mut self, at: u32) {
+        let slot = &mut self.connections[at as usize];
+        let Some(connection) = slot else { return };
+        let over = connection.ended && !connection.sending;
+        let wanted = !connection.ended && connection.backlog.is_empty();
+        match connection.receiving {
+            Receiving::Yes if !wanted => {
+                connection.receiving = Receiving::Stopping;
+                self.ring.stop_receiving(at);
+            }
+            Receiving::No if over => {
+                *slot = None;
+                self.open -= 1;
+            }
+            Receiving::No if wanted => {
+                connection.receiving = Receiving::Yes;
+                self.ring.receive(at, &connection.stream);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Completion rings: `io_uring_setup(2)`, `io_uring_enter(2)`, `io_uring_register(2)`.
+//!
+//! What the kernel works on must stay where it is until it is done. So a [`Ring`] owns
+//! all of it: the pieces that it receives into, and every [`Payload`] that is being sent.
+
+use std::io;
+use std::net::TcpStream;
+use std::num::NonZero;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering::Release};
+use std::time::Duration;
+
+use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// Requests that are gathered until the kernel is told: few, so that the queue stays in
+/// the processor's cache; when it is full the kernel is told in between.
+const SUBMISSIONS: u32 = 512;
+
+/// Room for completions: one of each connection that a process can have.
+const COMPLETIONS: u32 = 32 * 1024;
+
+/// Most pieces of a ring: what the kernel takes.
+const PIECES: u16 = 32 * 1024;
+
+/// The one group of provided buffers.
+const GROUP: u16 = 0;
+
+/// What a request is for, in the upper half of its number; the connection is the lower.
+const ACCEPT: u64 = 0;
+const RECEIVE: u64 = 1;
+const SEND: u64 = 2;
+const CANCEL: u64 = 3;
+
+/// An io_uring with a pool of pieces of memory to receive into.
+pub struct Ring {
+    ring: IoUring,
+    pool: Pool,
+    /// What is being sent, by connection.
+    payloads: Vec<Option<Payload>>,
+}
+
+/// A piece of the pool that holds received bytes; goes back with [`Ring::recycle`].
+#[derive(Debug)]
+#[must_use]
+pub struct Piece {
+    number: u16,
+    length: usize,
+}
+
+/// Bytes to send, which belong to the ring until they are sent.
+#[derive(Debug)]
+pub struct Payload {
+    bytes: Bytes,
+    sent: usize,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Piece(Piece),
+    Own(Vec<u8>),
+}
+
+/// What the kernel has done; `more` says that it goes on without being asked again.
+#[derive(Debug)]
+pub enum Completion {
+    /// Accepted a connection.
+    Accepted {
+        /// The connection, or an error as of accept(2).
+        result: io::Result<TcpStream>,
+        /// Whether the next one will be accepted too.
+        more: bool,
+    },
+    /// Received.
+    Received {
+        /// The connection that was named in the request.
+        connection: u32,
+        /// What came; `None` is the end of input.
+        result: io::Result<Option<Piece>>,
+        /// Whether it goes on receiving.
+        more: bool,
+    },
+    /// Sent, all of it or a part.
+    Sent {
+        /// The connection that was named in the request.
+        connection: u32,
+        /// What is left to send; nothing once all is sent.
+        result: io::Result<Option<Payload>>,
+    },
+}
+
+impl Ring {
+    /// A ring for the calling thread, whose pieces hold `piece` bytes each. It has none
+    /// until some are [offered](Ring::offer).
+    ///
+    /// Needs Linux 6.1: a kernel without the two flags refuses with EINVAL.
+    pub fn new(piece: usize) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            // Completions are worked off when this thread asks for them, not by
+            // interrupting it.
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        // Spares a look-up of the ring's descriptor in every call.
+        ring.submitter().register_ring_fd()?;
+        let pool = Pool::new(piece, &ring)?;
+        Ok(Ring {
+            ring,
+            pool,
+            payloads: Vec::new(),
+        })
+    }
+
+    /// Sees to it that there are at least so many pieces, as far as a ring can have them.
+    pub fn offer(&mut self, pieces: usize) {
+        while usize::from(self.pool.offered) < pieces.min(PIECES.into()) {
+            self.pool.add(self.pool.offered);
+            self.pool.offered += 1;
+        }
+    }
+
+    /// Accepts connections until it completes without `more`.
+    pub fn accept(&mut self, listener: BorrowedFd) {
+        let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
+        self.push(accept.build().user_data(ACCEPT << 32));
+    }
+
+    /// Receives into pieces until it completes without `more`.
+    ///
+    /// The stream must stay open until then; so with the other requests.
+    pub fn receive(&mut self, connection: u32, stream: &TcpStream) {
+        let receive = opcode::RecvMulti::new(fd(stream), GROUP).build();
+        self.push(receive.user_data(RECEIVE << 32 | u64::from(connection)));
+    }
+
+    /// Lets the receiving of a connection complete without `more`.
+    pub fn stop_receiving(&mut self, connection: u32) {
+        let receive = RECEIVE << 32 | u64::from(connection);
+        let cancel = opcode::AsyncCancel::new(receive).build();
+        self.push(cancel.user_data(CANCEL << 32));
+    }
+
+    /// Sends; one payload at a time for each connection.
+    pub fn send(&mut self, connection: u32, stream: &TcpStream, payload: impl Into<Payload>) {
+        let payload = payload.into();
+        let bytes = self.pool.rest(&payload);
+        let send = opcode::Send::new(fd(stream), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        let at = connection as usize;
+        if self.payloads.len() <= at {
+            self.payloads.resize_with(at + 1, || None);
+        }
+        assert!(self.payloads[at].is_none(), "one payload at a time");
+        // From here on nobody can reach the bytes until the kernel is done with them.
+        self.payloads[at] = Some(payload);
+        self.push(send.user_data(SEND << 32 | u64::from(connection)));
+    }
+
+    /// The bytes of a piece.
+    pub fn bytes(&self, piece: &Piece) -> &[u8] {
+        self.pool.bytes(piece)
+    }
+
+    /// Gives a piece back to be received into.
+    pub fn recycle(&mut self, piece: Piece) {
+        self.pool.add(piece.number);
+    }
+
+    /// Tells the kernel what was asked for, and waits until something has completed, for
+    /// ever without a `timeout`. A signal counts as nothing completed.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let result = match timeout {
+            None => self.ring.submit_and_wait(1),
+            Some(timeout) => {
+                let time = Timespec::from(timeout);
+                let arguments = SubmitArgs::new().timespec(&time);
+                self.ring.submitter().submit_with_args(1, &arguments)
+            }
+        };
+        match result {
+            // EBUSY: there is no room for more completions until some are taken.
+            Err(error)
+                if !matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINTR | libc::ETIME | libc::EBUSY)
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next completion, without waiting.
+    pub fn completed(&mut self) -> Option<Completion> {
+        loop {
+            let entry = self.ring.completion().next()?;
+            let more = cqueue::more(entry.flags());
+            let connection = entry.user_data() as u32;
+            return Some(match entry.user_data() >> 32 {
+                ACCEPT => Completion::Accepted {
+                    result: result(&entry).map(|fd| stream(fd as RawFd)),
+                    more,
+                },
+                RECEIVE => Completion::Received {
+                    connection,
+                    result: result(&entry).map(|length| {
+                        cqueue::buffer_select(entry.flags()).map(|number| Piece { number, length })
+                    }),
+                    more,
+                },
+                SEND => Completion::Sent {
+                    connection,
+                    result: self.sent(connection, result(&entry)),
+                },
+                // How a cancellation went is told by what it cancelled.
+                _ => continue,
+            });
+        }
+    }
+
+    fn sent(&mut self, connection: u32, result: io::Result<usize>) -> io::Result<Option<Payload>> {
+        let payload = self.payloads[connection as usize].take();
+        let mut payload = payload.expect("a send completes once");
+        if let Ok(length) = result {
+            payload.sent += length;
+            if !self.pool.rest(&payload).is_empty() {
+                return Ok(Some(payload));
+            }
+        }
+        if let Bytes::Piece(piece) = payload.bytes {
+            self.recycle(piece);
+        }
+        result.map(|_| None)
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: what the entry points to is a descriptor, or a payload, which this
+            // ring keeps in its place until the kernel has completed the request.
+            match unsafe { self.ring.submission().push(&entry) } {
+                Ok(()) => return,
+                // Full. An error here comes again in `wait`, which returns it.
+                Err(_) => drop(self.ring.submit()),
+            }
+        }
+    }
+}
+
+impl Drop for Ring {
+    /// Requests may outlive the ring by a moment, so what they send is not freed.
+    fn drop(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.payloads));
+    }
+}
+
+impl From<Piece> for Payload {
+    fn from(piece: Piece) -> Self {
+        Payload {
+            bytes: Bytes::Piece(piece),
+            sent: 0,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Payload {
+            bytes: Bytes::Own(bytes),
+            sent: 0,
+        }
+    }
+}
+
+fn fd(stream: &TcpStream) -> Fd {
+    Fd(stream.as_fd().as_raw_fd())
+}
+
+fn stream(fd: RawFd) -> TcpStream {
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }.into()
+}
+
+/// A completion has a count, or the negative number of an error.
+fn result(entry: &cqueue::Entry) -> io::Result<usize> {
+    usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()))
+}
+
+/// The pieces, and the queue by which the kernel is given them.
+///
+/// Both are mapped once and never unmapped, since requests may outlive the ring.
+struct Pool {
+    piece: usize,
+    memory: NonNull<u8>,
+    queue: NonNull<BufRingEntry>,
+    /// Where the kernel reads how far the queue is filled.
+    end: NonNull<AtomicU16>,
+    tail: u16,
+    /// Pieces that the kernel has been given at least once.
+    offered: u16,
+}
+
+impl Pool {
+    fn new(piece: usize, ring: &IoUring) -> io::Result<Self> {
+        let memory = map(piece * usize::from(PIECES))?;
+        let queue: NonNull<BufRingEntry> = map(size_of::<BufRingEntry>() * usize::from(PIECES))?.cast();
+        // SAFETY: the mapping has room for that many entries, and is never unmapped.
+        unsafe {
+            ring.submitter()
+                .register_buf_ring_with_flags(queue.as_ptr() as u64, PIECES, GROUP, 0)
+        }?;
+        // SAFETY: `queue` is the first entry of the queue, zeroed by the kernel.
+        let end = unsafe { BufRingEntry::tail(queue.as_ptr()) };
+        let end = NonNull::new(end.cast_mut().cast()).expect("it is inside the queue");
+        Ok(Pool {
+            piece,
+            memory,
+            queue,
+            end,
+            tail: 0,
+            offered: 0,
+        })
+    }
+
+    /// Gives the kernel a piece that is not in use.
+    fn add(&mut self, number: u16) {
+        let entry = self.queue.as_ptr().wrapping_add((self.tail % PIECES).into());
+        // SAFETY: it is within the queue, where the kernel reads what is before the end only.
+        let entry = unsafe { &mut *entry };
+        entry.set_addr(self.start(number) as u64);
+        entry.set_len(self.piece as u32);
+        entry.set_bid(number);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: the kernel reads this field of the mapped queue, and nobody writes it else.
+        unsafe { self.end.as_ref() }.store(self.tail, Release);
+    }
+
+    fn bytes(&self, piece: &Piece) -> &[u8] {
+        let start = self.start(piece.number);
+        // SAFETY: the kernel has filled `length` bytes of the piece, and does not touch it
+        // while a `Piece` stands for it.
+        unsafe { std::slice::from_raw_parts(start, piece.length) }
+    }
+
+    fn rest<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
+        let all = match &payload.bytes {
+            Bytes::Piece(piece) => self.bytes(piece),
+            Bytes::Own(bytes) => bytes,
+        };
+        &all[payload.sent..]
+    }
+
+    fn start(&self, number: u16) -> *const u8 {
+        let offset = usize::from(number) * self.piece;
+        self.memory.as_ptr().wrapping_add(offset)
+    }
+}
+
+/// Memory that takes up room only where it is used.
+fn map(length: usize) -> io::Result<NonNull<u8>> {
+    let length = NonZero::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: the kernel chooses a free place.
+    let memory = unsafe { mmap_anonymous(None, length, protection, flags) }?;
+    Ok(memory.cast())
+}
