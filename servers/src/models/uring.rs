@@ -29,7 +29,7 @@ use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::readiness::Listening;
-use crate::sys::uring::{Completion, Payload, Piece, Ring};
+use crate::sys::uring::{Completion, Payload, Ring};
 
 pub struct Uring;
 
@@ -81,6 +81,7 @@ pub(super) fn probe() -> io::Result<()> {
 
 pub(super) struct Loop {
     ring: Ring,
+    piece: usize,
     /// By descriptor.
     connections: Vec<Option<Connection>>,
     open: usize,
@@ -92,21 +93,29 @@ struct Connection {
     sending: bool,
     /// What came while something was being sent.
     backlog: Vec<u8>,
+    /// It sends more than fits into pieces, or does not read: it is received from once
+    /// at a time, into one buffer.
+    bulk: bool,
     ended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiving {
+    /// Until further notice, into pieces.
     Yes,
     /// Told to stop, which has not completed yet.
     Stopping,
+    /// One time, into a buffer.
+    Once,
     No,
 }
 
 impl Loop {
     pub(super) fn new(config: &Config) -> io::Result<Self> {
+        let piece = config.buffer.div_ceil(PIECES_AT_ONCE);
         Ok(Loop {
-            ring: Ring::new(config.buffer.div_ceil(PIECES_AT_ONCE))?,
+            ring: Ring::new(piece)?,
+            piece,
             connections: Vec::new(),
             open: 0,
         })
@@ -131,7 +140,8 @@ impl Loop {
                         result,
                         more,
                     } => self.received(connection, result, more, config),
-                    Completion::Sent { connection, result } => self.sent(connection, result),
+                    Completion::NotStopped { connection } => self.stop_again(connection),
+                    Completion::Sent { connection, result } => self.sent(connection, result, config),
                 }
             }
         }
@@ -171,11 +181,12 @@ impl Loop {
             receiving: Receiving::Yes,
             sending: false,
             backlog: Vec::new(),
+            bulk: false,
             ended: false,
         });
     }
 
-    fn received(&mut self, at: u32, result: io::Result<Option<Piece>>, more: bool, config: &Config) {
+    fn received(&mut self, at: u32, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
         let Some(connection) = &mut self.connections[at as usize] else {
             return;
         };
@@ -183,25 +194,27 @@ impl Loop {
             connection.receiving = Receiving::No;
         }
         match result {
-            Ok(Some(piece)) => {
+            Ok(Some(payload)) => {
                 config.work.perform();
+                let bytes = self.ring.bytes(&payload);
+                connection.bulk &= bytes.len() > self.piece;
                 if connection.sending {
                     // One send at a time: two could overtake each other.
-                    connection.backlog.extend_from_slice(self.ring.bytes(&piece));
-                    self.ring.recycle(piece);
+                    connection.backlog.extend_from_slice(bytes);
+                    self.ring.recycle(payload);
                 } else {
                     connection.sending = true;
-                    self.ring.send(at, &connection.stream, piece);
+                    self.ring.send(at, &connection.stream, payload);
                 }
             }
             // The pool was empty, or it was told to stop.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ECANCELED)) => {}
             Ok(None) | Err(_) => connection.ended = true,
         }
-        self.go_on(at);
+        self.go_on(at, config);
     }
 
-    fn sent(&mut self, at: u32, result: io::Result<Option<Payload>>) {
+    fn sent(&mut self, at: u32, result: io::Result<Option<Payload>>, config: &Config) {
         let Some(connection) = &mut self.connections[at as usize] else {
             return;
         };
@@ -219,29 +232,43 @@ impl Loop {
             connection.sending = true;
             self.ring.send(at, &connection.stream, payload);
         }
-        self.go_on(at);
+        self.go_on(at, config);
     }
 
-    /// Receives only while nothing is left to send, and closes once nothing is left at all.
-    fn go_on(&mut self, at: u32) {
+    /// Receives only while nothing is left to send but the last piece, and closes once
+    /// nothing is left at all.
+    fn go_on(&mut self, at: u32, config: &Config) {
         let slot = &mut self.connections[at as usize];
         let Some(connection) = slot else { return };
-        let over = connection.ended && !connection.sending;
-        let wanted = !connection.ended && connection.backlog.is_empty();
+        let behind = !connection.backlog.is_empty();
         match connection.receiving {
-            Receiving::Yes if !wanted => {
+            Receiving::Yes if behind || connection.ended => {
+                connection.bulk = true;
                 connection.receiving = Receiving::Stopping;
                 self.ring.stop_receiving(at);
             }
-            Receiving::No if over => {
+            Receiving::No if !connection.sending && connection.ended => {
                 *slot = None;
                 self.open -= 1;
             }
-            Receiving::No if wanted => {
+            Receiving::No if !connection.sending && connection.bulk => {
+                connection.receiving = Receiving::Once;
+                self.ring.receive_once(at, &connection.stream, config.buffer);
+            }
+            Receiving::No if !connection.sending => {
                 connection.receiving = Receiving::Yes;
                 self.ring.receive(at, &connection.stream);
             }
             _ => {}
+        }
+    }
+
+    /// The kernel was at it just then.
+    fn stop_again(&mut self, at: u32) {
+        if let Some(connection) = &self.connections[at as usize]
+            && connection.receiving == Receiving::Stopping
+        {
+            self.ring.stop_receiving(at);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Completion rings: `io_uring_setup(2)`, `io_uring_enter(2)`, `io_uring_register(2)`.
 //!
 //! What the kernel works on must stay where it is until it is done. So a [`Ring`] owns
-//! all of it: the pieces that it receives into, and every [`Payload`] that is being sent.
+//! all of it: the pieces of its pool, and every [`Payload`] while a request has it.
 
 use std::io;
 use std::net::TcpStream;
@@ -32,35 +32,37 @@ const GROUP: u16 = 0;
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
-const CANCEL: u64 = 3;
+const RECEIVE_ONCE: u64 = 3;
+const STOP_RECEIVING: u64 = 4;
 
 /// An io_uring with a pool of pieces of memory to receive into.
 pub struct Ring {
     ring: IoUring,
     pool: Pool,
-    /// What is being sent, by connection.
-    payloads: Vec<Option<Payload>>,
+    /// What requests have, by connection.
+    in_flight: Vec<Option<Payload>>,
 }
 
-/// A piece of the pool that holds received bytes; goes back with [`Ring::recycle`].
+/// Bytes that were received, or are to be sent. One from the pool goes back to it when
+/// it was sent, or with [`Ring::recycle`].
 #[derive(Debug)]
 #[must_use]
-pub struct Piece {
-    number: u16,
-    length: usize,
-}
-
-/// Bytes to send, which belong to the ring until they are sent.
-#[derive(Debug)]
 pub struct Payload {
-    bytes: Bytes,
+    memory: Memory,
     sent: usize,
 }
 
 #[derive(Debug)]
-enum Bytes {
+enum Memory {
     Piece(Piece),
     Own(Vec<u8>),
+}
+
+/// A piece of the pool that is filled up to `length`.
+#[derive(Debug)]
+struct Piece {
+    number: u16,
+    length: usize,
 }
 
 /// What the kernel has done; `more` says that it goes on without being asked again.
@@ -78,9 +80,14 @@ pub enum Completion {
         /// The connection that was named in the request.
         connection: u32,
         /// What came; `None` is the end of input.
-        result: io::Result<Option<Piece>>,
+        result: io::Result<Option<Payload>>,
         /// Whether it goes on receiving.
         more: bool,
+    },
+    /// Could not stop receiving just now.
+    NotStopped {
+        /// The connection that was named in the request.
+        connection: u32,
     },
     /// Sent, all of it or a part.
     Sent {
@@ -110,7 +117,7 @@ impl Ring {
         Ok(Ring {
             ring,
             pool,
-            payloads: Vec::new(),
+            in_flight: Vec::new(),
         })
     }
 
@@ -128,7 +135,7 @@ impl Ring {
         self.push(accept.build().user_data(ACCEPT << 32));
     }
 
-    /// Receives into pieces until it completes without `more`.
+    /// Receives into pieces of the pool until it completes without `more`.
     ///
     /// The stream must stay open until then; so with the other requests.
     pub fn receive(&mut self, connection: u32, stream: &TcpStream) {
@@ -136,38 +143,47 @@ impl Ring {
         self.push(receive.user_data(RECEIVE << 32 | u64::from(connection)));
     }
 
-    /// Lets the receiving of a connection complete without `more`.
+    /// Lets the receiving of a connection complete without `more`, which it does soon,
+    /// unless [`Completion::NotStopped`] comes.
     pub fn stop_receiving(&mut self, connection: u32) {
         let receive = RECEIVE << 32 | u64::from(connection);
         let cancel = opcode::AsyncCancel::new(receive).build();
-        self.push(cancel.user_data(CANCEL << 32));
+        let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(cancel.user_data(STOP_RECEIVING << 32 | u64::from(connection)));
     }
 
-    /// Sends; one payload at a time for each connection.
-    pub fn send(&mut self, connection: u32, stream: &TcpStream, payload: impl Into<Payload>) {
-        let payload = payload.into();
-        let bytes = self.pool.rest(&payload);
+    /// Receives once, at most `length` bytes, into memory of its own.
+    pub fn receive_once(&mut self, connection: u32, stream: &TcpStream, length: usize) {
+        let mut memory = Vec::with_capacity(length);
+        let receive = opcode::Recv::new(fd(stream), memory.as_mut_ptr(), length as u32).build();
+        self.keep(connection, memory.into());
+        self.push(receive.user_data(RECEIVE_ONCE << 32 | u64::from(connection)));
+    }
+
+    /// Sends; not while this connection is sending, or receiving once.
+    pub fn send(&mut self, connection: u32, stream: &TcpStream, payload: Payload) {
+        let bytes = self.bytes(&payload);
         let send = opcode::Send::new(fd(stream), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        let at = connection as usize;
-        if self.payloads.len() <= at {
-            self.payloads.resize_with(at + 1, || None);
-        }
-        assert!(self.payloads[at].is_none(), "one payload at a time");
-        // From here on nobody can reach the bytes until the kernel is done with them.
-        self.payloads[at] = Some(payload);
+        self.keep(connection, payload);
         self.push(send.user_data(SEND << 32 | u64::from(connection)));
     }
 
-    /// The bytes of a piece.
-    pub fn bytes(&self, piece: &Piece) -> &[u8] {
-        self.pool.bytes(piece)
+    /// The bytes of a payload that are not sent.
+    pub fn bytes<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
+        let all = match &payload.memory {
+            Memory::Piece(piece) => self.pool.bytes(piece),
+            Memory::Own(bytes) => bytes,
+        };
+        &all[payload.sent..]
     }
 
-    /// Gives a piece back to be received into.
-    pub fn recycle(&mut self, piece: Piece) {
-        self.pool.add(piece.number);
+    /// Gives up a payload; a piece of the pool can be received into again.
+    pub fn recycle(&mut self, payload: Payload) {
+        if let Memory::Piece(piece) = payload.memory {
+            self.pool.add(piece.number);
+        }
     }
 
     /// Tells the kernel what was asked for, and waits until something has completed, for
@@ -197,50 +213,73 @@ impl Ring {
 
     /// The next completion, without waiting.
     pub fn completed(&mut self) -> Option<Completion> {
-        loop {
-            let entry = self.ring.completion().next()?;
-            let more = cqueue::more(entry.flags());
-            let connection = entry.user_data() as u32;
-            return Some(match entry.user_data() >> 32 {
-                ACCEPT => Completion::Accepted {
-                    result: result(&entry).map(|fd| stream(fd as RawFd)),
-                    more,
-                },
-                RECEIVE => Completion::Received {
-                    connection,
-                    result: result(&entry).map(|length| {
-                        cqueue::buffer_select(entry.flags()).map(|number| Piece { number, length })
-                    }),
-                    more,
-                },
-                SEND => Completion::Sent {
-                    connection,
-                    result: self.sent(connection, result(&entry)),
-                },
-                // How a cancellation went is told by what it cancelled.
-                _ => continue,
-            });
+        let entry = self.ring.completion().next()?;
+        let more = cqueue::more(entry.flags());
+        let connection = entry.user_data() as u32;
+        let result = result(&entry);
+        Some(match entry.user_data() >> 32 {
+            ACCEPT => Completion::Accepted {
+                result: result.map(|fd| stream(fd as RawFd)),
+                more,
+            },
+            RECEIVE => Completion::Received {
+                connection,
+                result: result.map(|length| Some(Piece::of(&entry, length)?.into())),
+                more,
+            },
+            RECEIVE_ONCE => Completion::Received {
+                connection,
+                result: self.received_once(connection, result),
+                more,
+            },
+            SEND => Completion::Sent {
+                connection,
+                result: self.sent(connection, result),
+            },
+            _ => Completion::NotStopped { connection },
+        })
+    }
+
+    fn received_once(&mut self, connection: u32, result: io::Result<usize>) -> io::Result<Option<Payload>> {
+        let mut payload = self.release(connection);
+        let length = result?;
+        if let Memory::Own(bytes) = &mut payload.memory {
+            // SAFETY: the kernel has filled that many bytes of the capacity.
+            unsafe { bytes.set_len(length) };
         }
+        Ok((length > 0).then_some(payload))
     }
 
     fn sent(&mut self, connection: u32, result: io::Result<usize>) -> io::Result<Option<Payload>> {
-        let payload = self.payloads[connection as usize].take();
-        let mut payload = payload.expect("a send completes once");
+        let mut payload = self.release(connection);
         if let Ok(length) = result {
             payload.sent += length;
-            if !self.pool.rest(&payload).is_empty() {
+            if !self.bytes(&payload).is_empty() {
                 return Ok(Some(payload));
             }
         }
-        if let Bytes::Piece(piece) = payload.bytes {
-            self.recycle(piece);
-        }
+        self.recycle(payload);
         result.map(|_| None)
+    }
+
+    /// From here on nobody can reach the bytes, until the kernel is done with them.
+    fn keep(&mut self, connection: u32, payload: Payload) {
+        let at = connection as usize;
+        if self.in_flight.len() <= at {
+            self.in_flight.resize_with(at + 1, || None);
+        }
+        let before = self.in_flight[at].replace(payload);
+        assert!(before.is_none(), "one payload of a connection at a time");
+    }
+
+    fn release(&mut self, connection: u32) -> Payload {
+        let payload = self.in_flight[connection as usize].take();
+        payload.expect("a request completes once")
     }
 
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: what the entry points to is a descriptor, or a payload, which this
+            // SAFETY: what the entry points to is a descriptor, or a payload that this
             // ring keeps in its place until the kernel has completed the request.
             match unsafe { self.ring.submission().push(&entry) } {
                 Ok(()) => return,
@@ -252,16 +291,24 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Requests may outlive the ring by a moment, so what they send is not freed.
+    /// Requests may outlive the ring by a moment, so what they have is not freed.
     fn drop(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.payloads));
+        std::mem::forget(std::mem::take(&mut self.in_flight));
+    }
+}
+
+impl Piece {
+    /// The piece that the kernel has chosen; none if there was nothing to put into it.
+    fn of(entry: &cqueue::Entry, length: usize) -> Option<Self> {
+        let number = cqueue::buffer_select(entry.flags())?;
+        Some(Piece { number, length })
     }
 }
 
 impl From<Piece> for Payload {
     fn from(piece: Piece) -> Self {
         Payload {
-            bytes: Bytes::Piece(piece),
+            memory: Memory::Piece(piece),
             sent: 0,
         }
     }
@@ -270,7 +317,7 @@ impl From<Piece> for Payload {
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
         Payload {
-            bytes: Bytes::Own(bytes),
+            memory: Memory::Own(bytes),
             sent: 0,
         }
     }
@@ -344,14 +391,6 @@ impl Pool {
         // SAFETY: the kernel has filled `length` bytes of the piece, and does not touch it
         // while a `Piece` stands for it.
         unsafe { std::slice::from_raw_parts(start, piece.length) }
-    }
-
-    fn rest<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
-        let all = match &payload.bytes {
-            Bytes::Piece(piece) => self.bytes(piece),
-            Bytes::Own(bytes) => bytes,
-        };
-        &all[payload.sent..]
     }
 
     fn start(&self, number: u16) -> *const u8 {
