@@ -33,7 +33,7 @@ impl Clients {
         self.lock().len()
     }
 
-    /// Waits until all have ended, and at the end of the drain time cuts off the rest.
+    /// Waits until all have ended; at the end of the drain time the rest is cut off.
     pub fn drain(&self) {
         let (open, _) = self
             .left
@@ -43,6 +43,8 @@ impl Clients {
             // It may be gone already: then there is nobody to wake.
             let _ = stream.shutdown(Shutdown::Both);
         }
+        let gone = self.left.wait_while(open, |open| !open.is_empty());
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Arc<TcpStream>>> {

@@ -7,19 +7,21 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use crate::sys::socket;
 use crate::work::Work;
 
 /// Echoes until the peer has sent its FIN and has everything back, or is gone.
 ///
 /// A peer that resets or vanishes ends its own connection and nothing else, so there
 /// is no error to return.
-pub fn echo(mut stream: &TcpStream, buffer: &mut [u8], work: Work) {
+/// `buffer` is used up to its capacity.
+pub fn echo(mut stream: &TcpStream, buffer: &mut Vec<u8>, work: Work) {
     loop {
-        match stream.read(buffer) {
+        match socket::receive(stream, buffer) {
             Ok(0) => return,
-            Ok(length) => {
+            Ok(_) => {
                 work.perform();
-                if stream.write_all(&buffer[..length]).is_err() {
+                if stream.write_all(buffer).is_err() {
                     return;
                 }
             }

@@ -53,7 +53,7 @@ impl Model for Fork {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         process::require_one_thread()?;
         signal::catch(libc::SIGCHLD, collect_children)?;
-        let mut buffer = vec![0; config.buffer];
+        let mut buffer = Vec::with_capacity(config.buffer);
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             if !listener.admits(CHILDREN.load(SeqCst)) {
@@ -79,7 +79,7 @@ impl Model for Fork {
     }
 }
 
-fn serve_as_child(stream: &TcpStream, buffer: &mut [u8], config: &Config) -> ! {
+fn serve_as_child(stream: &TcpStream, buffer: &mut Vec<u8>, config: &Config) -> ! {
     let left = stop::leave_to_parent();
     if left.is_ok() {
         conn::echo(stream, buffer, config.work);

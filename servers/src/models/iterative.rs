@@ -46,7 +46,7 @@ impl Model for Iterative {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let mut buffer = vec![0; config.buffer];
+        let mut buffer = Vec::with_capacity(config.buffer);
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             let _held = stop::hold(&stream);

@@ -87,7 +87,7 @@ fn accept<'a>(
 }
 
 fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
-    let mut buffer = vec![0; config.buffer];
+    let mut buffer = Vec::with_capacity(config.buffer);
     loop {
         // The lock is held while waiting: the others wait for the lock instead.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();

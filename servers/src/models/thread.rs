@@ -7,7 +7,7 @@
 //! 1. accept a connection;
 //! 2. start a thread that owns it;
 //! 3. the thread echoes until the end of input, closes and ends;
-//! 4. the scope lets go of it at once, and at a stop waits for those that still run.
+//! 4. nobody waits for it but at a stop, when the list of clients has to become empty.
 //!
 //! What it costs: a thread per connection with its stack and its buffer, two system
 //! calls per echo, and a context switch whenever another client's turn comes.
@@ -19,13 +19,14 @@
 //! Read next: `pool`.
 
 use std::io;
-use std::thread::{self, Builder, Scope};
+use std::thread;
 
 use super::{Family, Model};
 use crate::clients::{Client, Clients};
 use crate::config::Config;
 use crate::conn;
 use crate::listener::{BACK_OFF, Listener};
+use crate::sys::thread::spawn_detached;
 
 pub struct Thread;
 
@@ -47,29 +48,23 @@ impl Model for Thread {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let clients = Clients::default();
-        thread::scope(|scope| {
-            listener.announce()?;
-            let result = accept(&listener, &clients, scope, config);
-            clients.drain();
-            result
-        })
+        // For the threads, which nothing else outlives.
+        let clients = Box::leak(Box::default());
+        let config = Box::leak(Box::new(config.clone()));
+        listener.announce()?;
+        let result = accept(&listener, clients, config);
+        clients.drain();
+        result
     }
 }
 
-fn accept<'scope>(
-    listener: &Listener,
-    clients: &'scope Clients,
-    scope: &'scope Scope<'scope, '_>,
-    config: &'scope Config,
-) -> io::Result<()> {
+fn accept(listener: &Listener, clients: &'static Clients, config: &'static Config) -> io::Result<()> {
     while let Some(stream) = listener.accept()? {
         if !listener.admits(clients.count()) {
             continue;
         }
         let client = clients.enter(stream);
-        let thread = Builder::new().stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn_scoped(scope, move || serve_client(client, config)) {
+        if let Err(error) = spawn_detached(STACK_BYTES, || serve_client(client, config)) {
             listener.turned_away("cannot start a thread", &error);
             thread::sleep(BACK_OFF);
         }
@@ -78,6 +73,6 @@ fn accept<'scope>(
 }
 
 fn serve_client(client: Client, config: &Config) {
-    let mut buffer = vec![0; config.buffer];
+    let mut buffer = Vec::with_capacity(config.buffer);
     conn::echo(&client, &mut buffer, config.work);
 }

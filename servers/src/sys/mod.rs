@@ -16,6 +16,7 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod thread;
 pub mod uring;
 
 use std::io;
