@@ -138,25 +138,26 @@ fn what_to_read_next_exists() {
 /// The widest line of a figure: it stays whole on a narrow terminal.
 const FIGURE_COLUMNS: usize = 78;
 
-/// The models explained one after another: name, file, family and text of each section.
+/// The models explained one after another. Their sections stand one level below those of
+/// the families, whose headings name the family as code.
 fn explanations() -> Vec<Explanation> {
     let text = fs::read_to_string(root().join("servers/README.md")).unwrap();
-    let mut family = String::new();
-    let mut found: Vec<Explanation> = Vec::new();
-    for line in text.lines() {
-        if let Some(heading) = line.strip_prefix("## ") {
-            family = heading.split('`').nth(1).unwrap_or_default().into();
-        } else if let Some(heading) = line.strip_prefix("### ") {
+    let mut found = Vec::new();
+    for part in text.split("\n## ").skip(1) {
+        let mut sections = part.split("\n### ");
+        let family = sections
+            .next()
+            .and_then(|introduction| introduction.split('`').nth(1));
+        for section in sections {
+            let (heading, text) = section.split_once('\n').unwrap();
             let parts = heading.strip_prefix("[`").and_then(|rest| rest.split_once("`]("));
             let (name, link) = parts.unwrap_or_else(|| panic!("`{heading}` is no link to a model"));
             found.push(Explanation {
                 name: name.into(),
                 file: link.trim_end_matches(')').into(),
-                family: family.clone(),
-                text: String::new(),
+                family: family.unwrap_or_default().into(),
+                text: text.into(),
             });
-        } else if let Some(explanation) = found.last_mut() {
-            explanation.text += &format!("{line}\n");
         }
     }
     found
