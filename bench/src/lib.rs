@@ -9,6 +9,7 @@ pub mod cli;
 pub mod conformance;
 pub mod guard;
 pub mod host;
+pub mod idle;
 pub mod meter;
 pub mod processes;
 pub mod progress;

@@ -84,7 +84,7 @@ impl Observer for Meter {
         let mut cost = Cost {
             cpu_s: cpu.as_secs_f64(),
             processes: pids.len() as u32,
-            pss_bytes: pids.iter().map(|&pid| pss_bytes(pid)).sum(),
+            pss_bytes: pss_bytes(&pids),
             ..Cost::default()
         };
         for task in pids.iter().flat_map(|&pid| tasks(pid)) {
@@ -125,10 +125,20 @@ fn switches(task: &Path) -> Switches {
     }
 }
 
+/// Memory of processes in user space, a page that several share split between them.
+///
 /// Needs the permission to trace; without it there is no number.
-fn pss_bytes(pid: Pid) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    number_after(&text, "Pss:").map(|kibibytes| kibibytes * 1024)
+pub fn pss_bytes(pids: &[Pid]) -> Option<u64> {
+    rollup_bytes(pids, "Pss:")
+}
+
+/// Sums a line of `smaps_rollup`, which counts in kibibytes, over processes.
+fn rollup_bytes(pids: &[Pid], name: &str) -> Option<u64> {
+    let bytes = |pid: &Pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        number_after(&text, name).map(|kibibytes| kibibytes * 1024)
+    };
+    pids.iter().map(bytes).sum()
 }
 
 /// The number in the line that begins with `name`.
@@ -158,6 +168,6 @@ mod tests {
             std::hint::spin_loop();
         }
         assert!(own_cpu_time(this) > before);
-        assert!(pss_bytes(this).is_none_or(|bytes| bytes > 4096));
+        assert!(pss_bytes(&[this]).is_none_or(|bytes| bytes > 4096));
     }
 }

@@ -1,4 +1,4 @@
-//! The registry against the tree, the README and the rules for unsafe code.
+//! The registry against the tree, both READMEs and the rules for unsafe code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -132,6 +132,84 @@ fn what_to_read_next_exists() {
             "{} -> {next}",
             model.name()
         );
+    }
+}
+
+/// The widest line of a figure: it stays whole on a narrow terminal.
+const FIGURE_COLUMNS: usize = 78;
+
+/// The models explained one after another. Their sections stand one level below those of
+/// the families, whose headings name the family as code.
+fn explanations() -> Vec<Explanation> {
+    let text = fs::read_to_string(root().join("servers/README.md")).unwrap();
+    let mut found = Vec::new();
+    for part in text.split("\n## ").skip(1) {
+        let mut sections = part.split("\n### ");
+        let family = sections
+            .next()
+            .and_then(|introduction| introduction.split('`').nth(1));
+        for section in sections {
+            let (heading, text) = section.split_once('\n').unwrap();
+            let parts = heading.strip_prefix("[`").and_then(|rest| rest.split_once("`]("));
+            let (name, link) = parts.unwrap_or_else(|| panic!("`{heading}` is no link to a model"));
+            found.push(Explanation {
+                name: name.into(),
+                file: link.trim_end_matches(')').into(),
+                family: family.unwrap_or_default().into(),
+                text: text.into(),
+            });
+        }
+    }
+    found
+}
+
+struct Explanation {
+    name: String,
+    file: String,
+    family: String,
+    text: String,
+}
+
+#[test]
+fn every_model_is_explained_in_reading_order_and_under_its_family() {
+    let explanations = explanations();
+    // One that was built without its feature is explained and not in the registry.
+    let mut rest = explanations.iter();
+    for model in MODELS {
+        let name = model.name();
+        let explanation = rest.find(|explanation| explanation.name == name);
+        let explanation = explanation.unwrap_or_else(|| panic!("{name} has no heading, or not in its place"));
+        assert_eq!(explanation.family, model.family().to_string(), "{name}");
+    }
+    let names: BTreeSet<_> = explanations.iter().map(|explanation| &explanation.name).collect();
+    assert_eq!(names.len(), explanations.len(), "a model is explained once");
+}
+
+#[test]
+fn every_explanation_links_to_the_file_of_its_model() {
+    for Explanation { name, file, .. } in explanations() {
+        assert_eq!(file, format!("src/models/{}.rs", name.replace('-', "_")));
+        assert!(
+            root().join("servers").join(&file).exists(),
+            "{file} does not exist"
+        );
+    }
+}
+
+#[test]
+fn every_explanation_has_a_figure_what_the_textbook_said_and_what_was_measured() {
+    for Explanation { name, text, .. } in explanations() {
+        let parts: Vec<&str> = text.split("```\n").collect();
+        assert!(parts.len() >= 3, "{name} has no figure");
+        let figure = parts[1];
+        assert!(!figure.trim().is_empty(), "{name}: the figure is empty");
+        for line in figure.lines() {
+            assert!(line.len() <= FIGURE_COLUMNS, "{name}: too wide: {line}");
+        }
+        let prose = parts[2];
+        let begins = |start: &str| prose.lines().any(|line| line.starts_with(start));
+        assert!(begins("The textbook"), "{name}: what did the textbook say?");
+        assert!(begins("Measured: "), "{name}: what was measured?");
     }
 }
 

@@ -1,0 +1,119 @@
+//! Measures what an idle connection costs each model in user-space memory, and prints
+//! a table in Markdown.
+//!
+//! ```text
+//! cargo run --release -p bench --example idle_memory -- --models epoll,thread
+//! ```
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bench::idle::{self, Cost, Plan};
+use bench::{role, suite};
+use clap::Parser;
+use loadgen::text::print;
+use loadgen::units;
+use servers::models::{MODELS, Model};
+use servers::sys::process::raise_descriptor_limit;
+
+/// The most that a connection has echoed: the kernel holds this much of an echo that
+/// nobody reads yet, so the client can write it all before it reads.
+const LARGEST_MESSAGE: u64 = 1 << 20;
+
+/// Measure what an idle connection costs each model in user-space memory.
+///
+/// A fresh server with one connection is compared with a fresh server with many, after
+/// each connection has had one echo. Memory is the PSS of all its processes, so what the
+/// kernel holds for a socket, a thread or a process comes on top.
+#[derive(Parser)]
+#[command(name = "idle_memory")]
+struct Options {
+    /// Idle connections; at most 200 for models that start processes.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = connections)]
+    connections: usize,
+
+    /// Models to measure [default: all].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
+    models: Vec<&'static dyn Model>,
+
+    /// What each connection has echoed before it is idle.
+    #[arg(long, value_name = "SIZE", default_value = "64B", value_parser = message)]
+    size: usize,
+
+    /// How often each model is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+}
+
+fn main() -> ExitCode {
+    role::play().unwrap_or_else(|| match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("idle_memory: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    raise_descriptor_limit();
+    let log = tempfile::NamedTempFile::new().context("cannot make a file for what the servers say")?;
+    let models = match options.models.as_slice() {
+        [] => MODELS,
+        chosen => chosen,
+    };
+    print("| model | connections | bytes per idle connection | smallest to largest |\n")?;
+    print("| --- | ---: | ---: | ---: |\n")?;
+    for model in models {
+        print(&row(model.name(), &measure(*model, options, log.path())))?;
+    }
+    Ok(())
+}
+
+fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<Cost> {
+    idle::measure(
+        model,
+        &Plan {
+            connections: options.connections,
+            message_bytes: options.size,
+            repetitions: options.repetitions.into(),
+            log,
+        },
+    )
+}
+
+fn row(name: &str, measured: &anyhow::Result<Cost>) -> String {
+    match measured {
+        Ok(cost) => format!(
+            "| `{name}` | {} | {:.0} | {:.0} to {:.0} |\n",
+            cost.connections,
+            cost.median_bytes(),
+            cost.smallest_bytes(),
+            cost.largest_bytes()
+        ),
+        Err(reason) => format!(
+            "| `{name}` | | not measured: {} | |\n",
+            one_line(&format!("{reason:#}"))
+        ),
+    }
+}
+
+/// A cell of a table ends at the end of a line and at a bar.
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "\\|")
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 2..) => Ok(number),
+        _ => Err("give a whole number from 2 up: the figure is a difference".into()),
+    }
+}
+
+fn message(text: &str) -> Result<usize, String> {
+    match units::size(text).map_err(|error| error.to_string())? {
+        size @ 1..=LARGEST_MESSAGE => Ok(size as usize),
+        _ => Err("give a size from 1B to 1MiB".into()),
+    }
+}
