@@ -18,20 +18,15 @@
 //!
 //! Read next: `pool`.
 
-use std::io;
-use std::thread::{self, Builder, Scope};
+use std::{io, thread};
 
 use super::{Family, Model};
-use crate::clients::{Client, Clients};
+use crate::clients::{self, Client, Clients};
 use crate::config::Config;
 use crate::conn;
-use crate::listener::{BACK_OFF, Listener};
+use crate::listener::Listener;
 
 pub struct Thread;
-
-/// Enough for the echo loop, whose buffer is on the heap; small, so that the C library
-/// keeps more stacks of ended threads for the next ones.
-const STACK_BYTES: usize = 64 * 1024;
 
 impl Model for Thread {
     fn name(&self) -> &'static str {
@@ -50,31 +45,11 @@ impl Model for Thread {
         let clients = Clients::default();
         thread::scope(|scope| {
             listener.announce()?;
-            let result = accept(&listener, &clients, scope, config);
-            clients.drain();
-            result
+            clients.start_each(&listener, |client| {
+                clients::spawn(scope, move || serve_client(client, config))
+            })
         })
     }
-}
-
-fn accept<'scope>(
-    listener: &Listener,
-    clients: &'scope Clients,
-    scope: &'scope Scope<'scope, '_>,
-    config: &'scope Config,
-) -> io::Result<()> {
-    while let Some(stream) = listener.accept()? {
-        if !listener.admits(clients.count()) {
-            continue;
-        }
-        let client = clients.enter(stream);
-        let thread = Builder::new().stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn_scoped(scope, move || serve_client(client, config)) {
-            listener.turned_away("cannot start a thread", &error);
-            thread::sleep(BACK_OFF);
-        }
-    }
-    Ok(())
 }
 
 fn serve_client(client: Client, config: &Config) {
