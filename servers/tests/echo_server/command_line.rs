@@ -144,12 +144,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
     for model in MODELS {
         let mut server = Server::start(model.name(), &["--drain", "0s"]);
-        let pid = server.child.id().to_string();
-        let limited = Command::new("prlimit")
-            .args(["--pid", &pid, "--nofile=24:24"])
-            .status();
-        if !limited.is_ok_and(|status| status.success()) {
-            eprintln!("not checked: there is no prlimit(1)");
+        if !limit_descriptors(&server) {
             return;
         }
         let said = said_by(&mut server);
@@ -173,6 +168,33 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
             model.name()
         );
     }
+}
+
+#[test]
+fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
+    for model in MODELS {
+        let mut server = Server::start(model.name(), &["--drain", "100ms"]);
+        if !limit_descriptors(&server) {
+            return;
+        }
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        exchange(&mut clients[0], b"served");
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0), "{}", model.name());
+    }
+}
+
+/// Leaves room for a few clients; whether that could be done.
+fn limit_descriptors(server: &Server) -> bool {
+    let pid = server.child.id().to_string();
+    let limited = Command::new("prlimit")
+        .args(["--pid", &pid, "--nofile=24:24"])
+        .status();
+    let done = limited.is_ok_and(|status| status.success());
+    if !done {
+        eprintln!("not checked: there is no prlimit(1)");
+    }
+    done
 }
 
 /// The lines of a server's standard error as they come.
