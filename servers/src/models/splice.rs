@@ -28,7 +28,6 @@ use super::{Family, Model};
 use crate::clients::{self, Client, Clients};
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::stop;
 use crate::sys::pipe::Pipe;
 
 pub struct Splice;
@@ -58,14 +57,11 @@ impl Model for Splice {
     }
 }
 
-/// Waits for descriptors as accepting does, so that the client may stay; until a stop,
-/// since then nobody new is served.
+/// Waits for descriptors as accepting does, so that the client may stay; until a stop.
 fn make_pipe(bytes: usize) -> io::Result<Pipe> {
     loop {
         match Pipe::new(bytes) {
-            Err(error) if listener::remedy(&error) == Remedy::BackOff && !stop::requested() => {
-                thread::sleep(BACK_OFF);
-            }
+            Err(error) if listener::remedy(&error) == Remedy::BackOff => thread::sleep(BACK_OFF),
             result => return result,
         }
     }
