@@ -121,11 +121,11 @@ fn receive(client: &Client, empty: Receiver<Piece>, tasks: SyncSender<Task>, ans
 
 fn process(queue: Receiver<Task>, work: Work) {
     for (piece, answers) in queue {
-        if stop::requested() && stop::left().is_zero() {
-            // All are cut off: work for them would only delay the end.
-            return;
+        // At the end of the drain all are cut off, and work would only delay that. The piece
+        // goes on even so: without it the client's threads would wait for each other.
+        if !(stop::requested() && stop::left().is_zero()) {
+            work.perform();
         }
-        work.perform();
         // A client that is gone has nobody to take it.
         let _ = answers.send(piece);
     }
