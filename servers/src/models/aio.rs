@@ -11,18 +11,19 @@
 //!    what was sent in part too, and after the whole of it input is asked for again;
 //! 4. at the end of input, close, and take the next one from the queue.
 //!
-//! What it costs: six system calls per echo (`pread` and `pwrite`, which sockets refuse with
-//! ESPIPE, before `read` and `write`; two signals), switches between threads, and a look at
-//! all requests per signal: signals merge, since queued ones are lost when their queue is
-//! full. `aio_suspend` would look at all of them twice.
+//! What it costs: a dozen system calls per echo and those of the locks: `pread` and `pwrite`,
+//! which sockets refuse (ESPIPE), before `read` and `write`; two signals, sent and waited
+//! for; a look at all requests per signal, since these merge (queued ones would not, but
+//! where their queue is full glibc loses the result of the request with the signal).
 //!
-//! Its limits: an idle connection holds a thread of glibc in `read`. Of these there are 20,
-//! in which connection 21 starves; `--workers` sets the number, as many connections are
-//! served, and N+1 waits. If threads cannot be started, glibc queues in silence behind
-//! those that idle. Requests for one descriptor run one after the other; one in progress
-//! cannot be cancelled, only its connection cut off.
+//! Its limits: an idle connection holds a thread of glibc in `read`. There are 20, in which
+//! connection 21 starves; `--workers` sets the number: as many connections are served, and
+//! N+1 waits. A thread that is woken and finds another one quicker ends: under load, glibc
+//! starts one for every third echo. Where it cannot, requests wait in silence behind
+//! those that idle. Those of one descriptor run one after the other, and one that runs
+//! cannot be cancelled: its connection is cut off instead.
 //!
-//! When it wins: not with sockets. With files, where readiness says nothing.
+//! When it wins: not with sockets; with files, where readiness says nothing.
 //!
 //! Manual pages: aio(7), aio_read(3), aio_init(3), sigevent(3type), sigwait(3).
 //!

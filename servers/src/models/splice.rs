@@ -15,8 +15,8 @@
 //! short it is. The pipe is the bound on what is held: `--buffer` in whole pages, or
 //! the 64 KiB of a new pipe where the system permits no larger one.
 //!
-//! When it wins: large messages that nobody has to look at, as in a proxy. For small ones
-//! copying is cheaper than passing pages.
+//! When it wins: large messages that nobody has to look at, as in a proxy. With small ones
+//! copying costs no more than passing pages.
 //!
 //! Manual pages: splice(2), pipe(7) for the limits, fcntl(2) for F_SETPIPE_SZ.
 //!

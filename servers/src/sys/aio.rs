@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::{Deref, Range};
+use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::task::Poll;
 
@@ -23,6 +24,7 @@ pub const DONE: i32 = libc::SIGUSR1;
 /// Lets the C library have so many requests in progress; more wait until one is done.
 ///
 /// Counts if it comes before the first request. Without it glibc has 20 threads.
+#[cfg(target_env = "gnu")]
 pub fn set_threads(threads: usize) {
     /// As in `aio.h`.
     #[repr(C)]
@@ -48,6 +50,10 @@ pub fn set_threads(threads: usize) {
     // SAFETY: `init` has the layout of `struct aioinit` and is only read during the call.
     unsafe { aio_init(&init) };
 }
+
+/// Other C libraries set no such limit.
+#[cfg(not(target_env = "gnu"))]
+pub fn set_threads(_: usize) {}
 
 /// A socket with a buffer, and at most one request for them.
 ///
@@ -110,7 +116,7 @@ impl<S: Deref<Target = TcpStream>> Transfer<S> {
         assert!(!self.pending, "one request at a time");
         let part = &mut self.buffer[part];
         let mut control = control_block();
-        control.aio_fildes = std::os::fd::AsRawFd::as_raw_fd(&*self.socket);
+        control.aio_fildes = self.socket.as_raw_fd();
         control.aio_buf = part.as_mut_ptr().cast();
         control.aio_nbytes = part.len();
         control.aio_sigevent.sigev_notify = libc::SIGEV_SIGNAL;
@@ -144,4 +150,59 @@ fn control_block() -> libc::aiocb {
     // SAFETY: a C struct of numbers and pointers, for which all zeros is valid and means
     // nothing special: no offset, which sockets have not, and no priority.
     unsafe { std::mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::signal;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn pair() -> (TcpStream, Transfer<Box<TcpStream>>) {
+        // Nobody waits for it here, and uncaught it would end the process. One that is
+        // ignored would not need a queue.
+        signal::catch(DONE, nothing).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (client, Transfer::new(Box::new(server), 8))
+    }
+
+    extern "C" fn nothing(_: i32) {}
+
+    fn wait(transfer: &mut Transfer<Box<TcpStream>>) -> usize {
+        loop {
+            match transfer.result() {
+                Poll::Ready(moved) => return moved.unwrap(),
+                Poll::Pending => thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_survives_that_no_signal_can_be_queued() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_SIGPENDING).unwrap();
+        setrlimit(Resource::RLIMIT_SIGPENDING, 0, hard).unwrap();
+        let (mut client, mut transfer) = pair();
+        transfer.read().unwrap();
+        client.write_all(b"hello").unwrap();
+        assert_eq!(wait(&mut transfer), 5);
+        transfer.write(1..5).unwrap();
+        assert_eq!(wait(&mut transfer), 4);
+        let mut back = [0; 4];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"ello");
+    }
+
+    #[test]
+    fn dropping_ends_the_request_that_nothing_else_would_end() {
+        let (mut client, mut transfer) = pair();
+        transfer.read().unwrap();
+        assert!(transfer.result().is_pending());
+        drop(transfer);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
 }
