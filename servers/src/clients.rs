@@ -101,7 +101,7 @@ impl Clients {
     }
 
     /// Waits until all have ended, and at the end of the drain time cuts off the rest.
-    fn drain(&self) {
+    pub fn drain(&self) {
         let (open, _) = self
             .left
             .wait_timeout_while(self.lock(), stop::left(), |open| !open.is_empty())
