@@ -3,12 +3,28 @@
 //! A thread inside `read` hears nothing else; shutting its socket down wakes it.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread::{self, Builder, Scope};
 
+use crate::listener::{BACK_OFF, Listener};
 use crate::stop;
+
+/// Enough for an echo loop, whose buffer is on the heap; small, so that the C library
+/// keeps more stacks of ended threads for the next ones.
+pub const STACK_BYTES: usize = 64 * 1024;
+
+/// Starts a thread for a client.
+pub fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() + Send + 'scope,
+) -> io::Result<()> {
+    let thread = Builder::new().stack_size(STACK_BYTES);
+    thread.spawn_scoped(scope, body).map(drop)
+}
 
 /// The connections that are open.
 #[derive(Debug, Default)]
@@ -25,6 +41,57 @@ impl Clients {
         Client {
             clients: self,
             stream,
+        }
+    }
+
+    /// Gives every client to `hand_over` until the stop, and drains.
+    ///
+    /// An error of `hand_over` is the server's own, and ends it.
+    pub fn accept<'a>(
+        &'a self,
+        listener: &Listener,
+        mut hand_over: impl FnMut(Client<'a>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut accept = || {
+            while let Some(stream) = listener.accept()? {
+                if listener.admits(self.count()) {
+                    hand_over(self.enter(stream))?;
+                }
+            }
+            Ok(())
+        };
+        let result = accept();
+        self.drain();
+        result
+    }
+
+    /// As [`Clients::accept`], where each client needs something of its own, such as a
+    /// thread: one for whom `start` cannot have it is turned away.
+    pub fn start_each<'a>(
+        &'a self,
+        listener: &Listener,
+        mut start: impl FnMut(Client<'a>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.accept(listener, |client| {
+            if let Err(error) = start(client) {
+                listener.turned_away("cannot start serving a client", &error);
+                thread::sleep(BACK_OFF);
+            }
+            Ok(())
+        })
+    }
+
+    /// Says, once, that more clients are open than the `workers` serve.
+    pub fn say_who_waits(&self, workers: usize) {
+        static SAID: Once = Once::new();
+        let open = self.count();
+        if open > workers {
+            SAID.call_once(|| {
+                eprintln!(
+                    "echo-server: all {workers} workers are busy: connection {open} is open but waits \
+                     until one of the others ends (--workers sets their number)"
+                );
+            });
         }
     }
 

@@ -76,6 +76,8 @@ pub fn remedy(error: &io::Error) -> Remedy {
             | libc::EPERM,
         ) => Remedy::Next,
         Some(libc::EAGAIN) => Remedy::Wait,
+        // It says so before it looks at the listener, and would never come to EINVAL.
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) if stop::requested() => Remedy::Stop,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
             static SAID: Once = Once::new();
             SAID.call_once(|| {

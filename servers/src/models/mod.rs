@@ -2,12 +2,15 @@
 //!
 //! Read in this order they are a course: each file ends by naming the next.
 
+mod aio;
 mod epoll;
 mod fork;
 mod iterative;
 mod poll;
 mod pool;
+mod splice;
 mod thread;
+mod thread_duplex;
 mod tokio;
 mod uring;
 
@@ -23,8 +26,11 @@ pub static MODELS: &[&dyn Model] = &[
     &fork::Fork,
     &thread::Thread,
     &pool::Pool,
+    &thread_duplex::ThreadDuplex,
+    &splice::Splice,
     &poll::Poll,
     &epoll::Epoll,
+    &aio::Aio,
     &uring::Uring,
     &tokio::Tokio,
 ];

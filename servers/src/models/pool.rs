@@ -18,11 +18,11 @@
 //!
 //! Manual pages: pthreads(7), pthread_mutex_lock(3), pthread_cond_wait(3), futex(7).
 //!
-//! Read next: `epoll`.
+//! Read next: `thread-duplex`.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 use super::{Family, Model};
@@ -60,30 +60,16 @@ impl Model for Pool {
                 Builder::new().spawn_scoped(scope, || work(&waiting, config))?;
             }
             listener.announce()?;
-            let result = accept(&listener, &clients, queue, workers);
-            clients.drain();
+            let result = clients.accept(&listener, |client| {
+                let sent = queue.send(client);
+                clients.say_who_waits(workers);
+                sent.map_err(|_| io::Error::other("all workers of the pool have ended"))
+            });
+            // For the workers: nobody else will come.
+            drop(queue);
             result
         })
     }
-}
-
-/// Consumes the queue, so that it closes when accepting has ended for any reason.
-fn accept<'a>(
-    listener: &Listener,
-    clients: &'a Clients,
-    queue: Sender<Client<'a>>,
-    workers: usize,
-) -> io::Result<()> {
-    while let Some(stream) = listener.accept()? {
-        if !listener.admits(clients.count()) {
-            continue;
-        }
-        if queue.send(clients.enter(stream)).is_err() {
-            return Err(io::Error::other("all workers of the pool have ended"));
-        }
-        say_who_waits(clients.count(), workers);
-    }
-    Ok(())
 }
 
 fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
@@ -93,17 +79,5 @@ fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(client) = next else { return };
         conn::echo(&client, &mut buffer, config.work);
-    }
-}
-
-fn say_who_waits(clients: usize, workers: usize) {
-    static SAID: Once = Once::new();
-    if clients > workers {
-        SAID.call_once(|| {
-            eprintln!(
-                "echo-server: all {workers} workers are busy: connection {clients} is open but waits \
-                 until one of the others ends (--workers sets their number)"
-            );
-        });
     }
 }

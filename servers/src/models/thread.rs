@@ -19,20 +19,15 @@
 //! Read next: `pool`.
 
 use std::io;
-use std::thread;
 
 use super::{Family, Model};
-use crate::clients::{Client, Clients};
+use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::conn;
-use crate::listener::{BACK_OFF, Listener};
+use crate::listener::Listener;
 use crate::sys::thread::spawn_detached;
 
 pub struct Thread;
-
-/// Enough for the echo loop, whose buffer is on the heap; small, so that the C library
-/// keeps more stacks of ended threads for the next ones.
-const STACK_BYTES: usize = 64 * 1024;
 
 impl Model for Thread {
     fn name(&self) -> &'static str {
@@ -49,27 +44,13 @@ impl Model for Thread {
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         // For the threads, which nothing else outlives.
-        let clients = Box::leak(Box::default());
-        let config = Box::leak(Box::new(config.clone()));
+        let clients: &Clients = Box::leak(Box::default());
+        let config: &Config = Box::leak(Box::new(config.clone()));
         listener.announce()?;
-        let result = accept(&listener, clients, config);
-        clients.drain();
-        result
+        clients.start_each(&listener, |client| {
+            spawn_detached(STACK_BYTES, move || serve_client(client, config))
+        })
     }
-}
-
-fn accept(listener: &Listener, clients: &'static Clients, config: &'static Config) -> io::Result<()> {
-    while let Some(stream) = listener.accept()? {
-        if !listener.admits(clients.count()) {
-            continue;
-        }
-        let client = clients.enter(stream);
-        if let Err(error) = spawn_detached(STACK_BYTES, || serve_client(client, config)) {
-            listener.turned_away("cannot start a thread", &error);
-            thread::sleep(BACK_OFF);
-        }
-    }
-    Ok(())
 }
 
 fn serve_client(client: Client, config: &Config) {

@@ -9,8 +9,10 @@
     reason = "system calls have no safe form; this module is their fence"
 )]
 
+pub mod aio;
 pub mod clock;
 pub mod epoll;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signal;

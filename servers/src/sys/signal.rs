@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::unistd::Pid;
 
 use super::check;
 
@@ -33,6 +34,19 @@ pub fn block(signal: i32) -> io::Result<()> {
     let mut set = SigSet::empty();
     set.add(Signal::try_from(signal)?);
     Ok(set.thread_block()?)
+}
+
+/// Waits for `signal`, which every thread blocks; one that is pending already counts.
+pub fn wait(signal: i32) -> io::Result<()> {
+    let mut set = SigSet::empty();
+    set.add(Signal::try_from(signal)?);
+    set.wait()?;
+    Ok(())
+}
+
+/// Sends `signal` to this process.
+pub fn send_to_self(signal: i32) -> io::Result<()> {
+    Ok(signal::kill(Pid::this(), Signal::try_from(signal)?)?)
 }
 
 /// Runs the body of a handler without changing what the interrupted code sees in errno.

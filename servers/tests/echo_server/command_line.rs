@@ -143,22 +143,10 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
-    if Command::new("prlimit").arg("--version").output().is_err() {
-        eprintln!("not checked: there is no prlimit(1)");
-        return;
-    }
     for model in MODELS {
-        let unlimited = Server::start(model.name(), &["--drain", "0s"]);
-        let own = fs::read_dir(format!("/proc/{}/fd", unlimited.child.id()))
-            .unwrap()
-            .count();
-        drop(unlimited);
-        // From its start: a request that waits in the kernel keeps the limit that it was made with.
-        let mut limited = Command::new("prlimit");
-        limited
-            .arg(format!("--nofile={}", own + 16))
-            .arg(echo_server().get_program());
-        let mut server = Server::start_as(limited, model.name(), &["--drain", "0s"]);
+        let Some(mut server) = start_short_of_descriptors(model.name(), "0s") else {
+            return;
+        };
         let said = said_by(&mut server);
         let is_said = |line: &String| line.contains("until something is free");
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
@@ -180,6 +168,36 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
             model.name()
         );
     }
+}
+
+#[test]
+fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
+    for model in MODELS {
+        let Some(mut server) = start_short_of_descriptors(model.name(), "100ms") else {
+            return;
+        };
+        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        exchange(&mut clients[0], b"served");
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0), "{}", model.name());
+    }
+}
+
+/// A server with room for a few clients; none where there is nothing to limit it with.
+fn start_short_of_descriptors(model: &str, drain: &str) -> Option<Server> {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("not checked: there is no prlimit(1)");
+        return None;
+    }
+    let unlimited = Server::start(model, &[]);
+    let own = fs::read_dir(format!("/proc/{}/fd", unlimited.child.id()));
+    let limit = own.unwrap().count() + 16;
+    drop(unlimited);
+    // From its start: a request that waits in the kernel keeps the limit that it was made with.
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={limit}"));
+    limited.arg(echo_server().get_program());
+    Some(Server::start_as(limited, model, &["--drain", drain]))
 }
 
 /// The lines of a server's standard error as they come.

@@ -84,6 +84,21 @@ fn what_is_open_at_the_end_of_the_drain_is_cut_off() {
 }
 
 #[test]
+fn work_that_is_left_at_the_end_of_the_drain_does_not_keep_the_server() {
+    for_each_model(|model| {
+        let mut server = Server::start(model.name(), &["--drain", "100ms", "--work", "sleep:20ms"]);
+        let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        exchange(&mut clients[0], b"here");
+        for client in &mut clients {
+            // Less than the kernel takes while the server is busy.
+            client.write_all(&[7; 256 * 1024]).unwrap();
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0));
+    });
+}
+
+#[test]
 fn a_second_signal_ends_the_server_at_once() {
     for_each_model(|model| {
         let mut server = Server::start(model.name(), &["--drain", "60s"]);

@@ -1,0 +1,208 @@
+//! POSIX asynchronous input and output: `aio_read(3)`, `aio_write(3)`, `aio_error(3)`,
+//! `aio_return(3)`, `aio_suspend(3)`, `aio_init(3)`.
+//!
+//! It is made by the C library, out of threads. The requests of `nix` borrow their buffer
+//! and do not give it back, so that one could not read and then write what was read.
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::ops::{Deref, Range};
+use std::os::fd::AsRawFd;
+use std::ptr::{self, NonNull};
+use std::task::Poll;
+
+use super::check;
+
+/// The signal that comes when a request is done; to be blocked in every thread.
+///
+/// Not a real-time signal: of those each takes a place in a queue, and when that is full
+/// (RLIMIT_SIGPENDING) glibc writes EAGAIN over the result of the request, and the bytes
+/// are lost. An ordinary signal never fails. It merges with others of its kind, so it
+/// says only that something is done.
+pub const DONE: i32 = libc::SIGUSR1;
+
+/// Lets the C library have so many requests in progress; more wait until one is done.
+///
+/// Counts if it comes before the first request. Without it glibc has 20 threads.
+#[cfg(target_env = "gnu")]
+pub fn set_threads(threads: usize) {
+    /// As in `aio.h`.
+    #[repr(C)]
+    struct AioInit {
+        threads: libc::c_int,
+        expected_requests: libc::c_int,
+        unused: [libc::c_int; 4],
+        /// Seconds until a thread without a request ends; 0 leaves it at 1.
+        idle_time: libc::c_int,
+        reserved: libc::c_int,
+    }
+    unsafe extern "C" {
+        fn aio_init(init: *const AioInit);
+    }
+    let threads = threads.try_into().unwrap_or(libc::c_int::MAX);
+    let init = AioInit {
+        threads,
+        expected_requests: threads,
+        unused: [0; 4],
+        idle_time: 0,
+        reserved: 0,
+    };
+    // SAFETY: `init` has the layout of `struct aioinit` and is only read during the call.
+    unsafe { aio_init(&init) };
+}
+
+/// Other C libraries set no such limit.
+#[cfg(not(target_env = "gnu"))]
+pub fn set_threads(_: usize) {}
+
+/// A socket with a buffer, and at most one request for them.
+///
+/// Dropping it cuts the connection off and waits for its request, which may still touch
+/// the buffer: `aio_cancel` does not reach a request in progress.
+#[derive(Debug)]
+pub struct Transfer<S: Deref<Target = TcpStream>> {
+    socket: S,
+    buffer: Vec<u8>,
+    /// On the heap and behind a pointer, because the C library writes to it at any time.
+    control: NonNull<libc::aiocb>,
+    pending: bool,
+}
+
+impl<S: Deref<Target = TcpStream>> Transfer<S> {
+    /// Has no request yet.
+    pub fn new(socket: S, buffer: usize) -> Self {
+        Transfer {
+            socket,
+            buffer: vec![0; buffer],
+            control: NonNull::from(Box::leak(Box::new(control_block()))),
+            pending: false,
+        }
+    }
+
+    /// Asks for input, as much as the buffer takes.
+    pub fn read(&mut self) -> io::Result<()> {
+        self.submit(0..self.buffer.len(), libc::aio_read)
+    }
+
+    /// Asks to send a part of the buffer.
+    pub fn write(&mut self, part: Range<usize>) -> io::Result<()> {
+        self.submit(part, libc::aio_write)
+    }
+
+    /// How many bytes the request has moved, once it is done.
+    pub fn result(&mut self) -> Poll<io::Result<usize>> {
+        if !self.pending {
+            return Poll::Pending;
+        }
+        // SAFETY: the block is that of a request whose result was not taken yet.
+        let error = unsafe { libc::aio_error(self.control.as_ptr()) };
+        if error == libc::EINPROGRESS {
+            return Poll::Pending;
+        }
+        self.pending = false;
+        // SAFETY: the request is done, and this is the one time that its result is taken.
+        let moved = unsafe { libc::aio_return(self.control.as_ptr()) };
+        Poll::Ready(match error {
+            0 => Ok(moved.unsigned_abs()),
+            _ => Err(io::Error::from_raw_os_error(error)),
+        })
+    }
+
+    fn submit(
+        &mut self,
+        part: Range<usize>,
+        call: unsafe extern "C" fn(*mut libc::aiocb) -> libc::c_int,
+    ) -> io::Result<()> {
+        assert!(!self.pending, "one request at a time");
+        let part = &mut self.buffer[part];
+        let mut control = control_block();
+        control.aio_fildes = self.socket.as_raw_fd();
+        control.aio_buf = part.as_mut_ptr().cast();
+        control.aio_nbytes = part.len();
+        control.aio_sigevent.sigev_notify = libc::SIGEV_SIGNAL;
+        control.aio_sigevent.sigev_signo = DONE;
+        // SAFETY: the block is allocated, and without a request only this function uses it.
+        unsafe { self.control.write(control) };
+        // SAFETY: block, buffer and socket stay as they are until `result` has said that
+        // the request is done: `submit` refuses another one, and `drop` waits for it.
+        check(unsafe { call(self.control.as_ptr()) })?;
+        self.pending = true;
+        Ok(())
+    }
+}
+
+impl<S: Deref<Target = TcpStream>> Drop for Transfer<S> {
+    fn drop(&mut self) {
+        if self.pending {
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
+        while self.pending && self.result().is_pending() {
+            let list = [self.control.as_ptr().cast_const()];
+            // SAFETY: a list of one, the block of a request; a null time-out is for ever.
+            unsafe { libc::aio_suspend(list.as_ptr(), 1, ptr::null()) };
+        }
+        // SAFETY: it came from a box, and no request uses it any more.
+        drop(unsafe { Box::from_raw(self.control.as_ptr()) });
+    }
+}
+
+fn control_block() -> libc::aiocb {
+    // SAFETY: a C struct of numbers and pointers, for which all zeros is valid and means
+    // nothing special: no offset, which sockets have not, and no priority.
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::signal;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    fn pair() -> (TcpStream, Transfer<Box<TcpStream>>) {
+        // Nobody waits for it here, and uncaught it would end the process. One that is
+        // ignored would not need a queue.
+        signal::catch(DONE, nothing).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (client, Transfer::new(Box::new(server), 8))
+    }
+
+    extern "C" fn nothing(_: i32) {}
+
+    fn wait(transfer: &mut Transfer<Box<TcpStream>>) -> usize {
+        loop {
+            match transfer.result() {
+                Poll::Ready(moved) => return moved.unwrap(),
+                Poll::Pending => thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_survives_that_no_signal_can_be_queued() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_SIGPENDING).unwrap();
+        setrlimit(Resource::RLIMIT_SIGPENDING, 0, hard).unwrap();
+        let (mut client, mut transfer) = pair();
+        transfer.read().unwrap();
+        client.write_all(b"hello").unwrap();
+        assert_eq!(wait(&mut transfer), 5);
+        transfer.write(1..5).unwrap();
+        assert_eq!(wait(&mut transfer), 4);
+        let mut back = [0; 4];
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"ello");
+    }
+
+    #[test]
+    fn dropping_ends_the_request_that_nothing_else_would_end() {
+        let (mut client, mut transfer) = pair();
+        transfer.read().unwrap();
+        assert!(transfer.result().is_pending());
+        drop(transfer);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
+}
