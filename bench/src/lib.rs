@@ -16,5 +16,6 @@ pub mod results;
 pub mod role;
 pub mod run;
 pub mod server;
+pub mod sockets;
 pub mod suite;
 pub mod trial;

@@ -4,12 +4,12 @@
 //! behind, and which is no child of it any more, is still seen. The leader of the group
 //! is the guard of the harness and does not count.
 
-use std::fs;
 use std::io;
 
 use nix::unistd::Pid;
 
 use crate::processes::{descriptors, group_members};
+use crate::sockets::{self, Socket};
 
 /// What a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,30 +77,15 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
     Ok(total)
 }
 
-/// The connections of a local port over IPv4, also those that no process has any more.
+/// The connections of a local port, also those that no process has any more.
 pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
-    let table = fs::read_to_string("/proc/net/tcp")?;
-    Ok(table
-        .lines()
-        .filter_map(parse_connection)
-        .filter(|(local, _)| *local == port)
-        .map(|(_, connection)| connection)
-        .collect())
-}
-
-/// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
-/// and more; the result starts with the local port.
-fn parse_connection(line: &str) -> Option<(u16, Connection)> {
-    let mut fields = line.split_whitespace().skip(1);
-    let (_, port) = fields.next()?.split_once(':')?;
-    let state = fields.nth(1)?;
-    let (unsent, unread) = fields.next()?.split_once(':')?;
-    let connection = Connection {
-        state: u8::from_str_radix(state, 16).ok()?,
-        unsent_bytes: u32::from_str_radix(unsent, 16).ok()?,
-        unread_bytes: u32::from_str_radix(unread, 16).ok()?,
+    let connection = |socket: Socket| Connection {
+        state: socket.state,
+        unsent_bytes: socket.unsent_bytes,
+        unread_bytes: socket.unread_bytes,
     };
-    Some((u16::from_str_radix(port, 16).ok()?, connection))
+    let of_port = sockets::all()?.filter(|socket| socket.local.port() == port);
+    Ok(of_port.map(connection).collect())
 }
 
 #[cfg(test)]
