@@ -7,6 +7,8 @@
 pub mod affinity;
 pub mod cli;
 pub mod conformance;
+pub mod contender;
+pub mod external;
 pub mod guard;
 pub mod host;
 pub mod meter;

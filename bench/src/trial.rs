@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use loadgen::plan::Request;
 use loadgen::record::{Outcome, Placement};
-use servers::models::Model;
 
 use crate::affinity;
+use crate::contender::Contender;
 use crate::meter::Meter;
-use crate::server::{self, ANY_PORT, Launch, Program, Server};
+use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::{Scenario, Suite};
 
 /// How long a connection may take: a server that is slow to accept is measured, one
@@ -21,6 +21,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than the drain time of the servers, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// An external server that has not ended by then is killed, after every trial.
+const EXTERNAL_STOPS_WITHIN: Duration = Duration::from_secs(3);
+
 /// What a trial is made of.
 #[derive(Clone)]
 pub struct Spec<'a> {
@@ -29,7 +32,7 @@ pub struct Spec<'a> {
     /// The load.
     pub scenario: &'a Scenario,
     /// The server.
-    pub model: &'static dyn Model,
+    pub contender: Contender<'a>,
     /// Who runs where.
     pub placement: &'a Placement,
     /// Where the server's standard error goes.
@@ -52,10 +55,8 @@ pub fn request(suite: &Suite, scenario: &Scenario, placement: &Placement) -> Req
 
 /// Runs a trial; `None` when it was interrupted, since half a window is no result.
 pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
-    if let Err(reason) = spec.model.probe() {
-        return Some(Outcome::Skipped {
-            reason: reason.to_string(),
-        });
+    if let Some(reason) = spec.contender.unavailable() {
+        return Some(Outcome::Skipped { reason });
     }
     let outcome = measure(spec, stop).unwrap_or_else(|error| Outcome::Failed {
         error: format!("{error:#}"),
@@ -66,7 +67,7 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
 
 fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
-        program: Program::Model(spec.model.name()),
+        program: spec.contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: spec.placement.server_cpus.clone(),
@@ -86,11 +87,26 @@ fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    let status = server.stop(STOP_WITHIN)?;
-    ensure!(
-        status.success(),
-        "told to stop after the load, the server ended with {status}"
-    );
+    end(server, spec.contender)?;
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
+}
+
+fn end(server: Server, contender: Contender) -> anyhow::Result<()> {
+    match contender {
+        Contender::Model(_) => {
+            let status = server.stop(STOP_WITHIN)?;
+            ensure!(
+                status.success(),
+                "told to stop after the load, the server ended with {status}"
+            );
+        }
+        // The contract is that of the models: SIGTERM may be the end of any other program,
+        // or nothing to it.
+        Contender::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
+            Ok(_) | Err(ServerError::NotStopped(_)) => {}
+            Err(error) => return Err(error.into()),
+        },
+    }
+    Ok(())
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bench::affinity;
+use bench::contender::Contender;
 use bench::results;
-use bench::server::{ANY_PORT, Launch, Program, Server};
-use bench::suite::Suite;
+use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use servers::models::{MODELS, Model};
 use socket2::{Domain, Socket, Type};
 
 use crate::arguments::Arguments;
@@ -28,23 +27,10 @@ const SOURCES: u8 = 16;
 /// A server that hangs is an error, not a benchmark that never ends.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The models to run: those of the suite, or any that a filter may ask for.
-pub fn models(suite: &Suite, arguments: &Arguments) -> anyhow::Result<Vec<&'static dyn Model>> {
-    if arguments.filters() || arguments.lists() {
-        Ok(MODELS.to_vec())
-    } else {
-        suite.models()
-    }
-}
-
-/// Runs `roundtrip/MODEL` and `connect/MODEL`, as far as criterion's filter lets them.
-pub fn run(models: &[&'static dyn Model], arguments: &Arguments) -> anyhow::Result<()> {
+/// Runs `roundtrip/SERVER` and `connect/SERVER`, as far as criterion's filter lets them.
+pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
-    let runnable: Vec<_> = models
-        .iter()
-        .copied()
-        .filter(|model| is_runnable(*model))
-        .collect();
+    let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
     let measured = affinity::with(&placement.generator_cpus, || {
         let mut criterion = Criterion::default()
             .plotting_backend(PlottingBackend::Plotters)
@@ -63,10 +49,10 @@ pub fn run(models: &[&'static dyn Model], arguments: &Arguments) -> anyhow::Resu
     measured.context("cannot pin to the processors of the generator")
 }
 
-fn is_runnable(model: &dyn Model) -> bool {
-    let reason = model.probe().err();
+fn is_runnable(contender: &Contender) -> bool {
+    let reason = contender.unavailable();
     if let Some(reason) = &reason {
-        eprintln!("{}: skipped: {reason}", model.name());
+        eprintln!("{}: skipped: {reason}", contender.name());
     }
     reason.is_none()
 }
@@ -79,18 +65,18 @@ trait Exercise {
 fn group<E: Exercise>(
     criterion: &mut Criterion,
     name: &str,
-    models: &[&'static dyn Model],
+    contenders: &[Contender],
     placement: &Placement,
     exercise: fn(SocketAddr) -> std::io::Result<E>,
 ) {
     let mut group = criterion.benchmark_group(name);
-    for model in models {
+    for contender in contenders {
         // Criterion calls the closure for each sample; the server is started by the first.
         let mut running = None;
-        group.bench_function(model.name(), |bencher| {
+        group.bench_function(contender.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
-                let server = start(*model, placement);
-                let exercise = exercise(server.address()).expect("the server just said that it is ready");
+                let server = start(*contender, placement);
+                let exercise = exercise(server.address()).expect("the server is ready");
                 (server, exercise)
             });
             bencher.iter(|| exercise.once().expect("the server echoes"));
@@ -100,17 +86,17 @@ fn group<E: Exercise>(
 }
 
 /// A panic here ends the benchmark, and the guard ends the server.
-fn start(model: &dyn Model, placement: &Placement) -> Server {
-    let log = results::home().join(format!("criterion-{}.log", model.name()));
+fn start(contender: Contender, placement: &Placement) -> Server {
+    let log = results::home().join(format!("criterion-{}.log", contender.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
-        program: Program::Model(model.name()),
+        program: contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: placement.server_cpus.clone(),
         log,
     };
-    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", model.name()))
+    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", contender.name()))
 }
 
 /// A message and its answer on a connection that stays open.

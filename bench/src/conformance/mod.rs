@@ -73,7 +73,8 @@ impl Case {
         self
     }
 
-    /// Gives the server arguments beside `--listen`.
+    /// Gives the server arguments beside `--listen`. To one that is external, and takes
+    /// none, the case is not applicable.
     const fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
         self
@@ -82,7 +83,8 @@ impl Case {
     /// Where this names a reason, the server's design answers the question otherwise:
     /// the case then verifies what does hold, and its outcome is not applicable.
     ///
-    /// The one source of [`Outcome::NotApplicable`], so that nothing else is excused.
+    /// The one source of [`Outcome::NotApplicable`] for a model, so that nothing else is
+    /// excused.
     const fn by_design(mut self, reason: fn(&Subject) -> Option<&'static str>) -> Self {
         self.by_design = reason;
         self
@@ -128,6 +130,10 @@ fn outcome(case: &Case, subject: &Subject) -> Outcome {
         return Outcome::Skipped {
             reason: reason.into(),
         };
+    }
+    if subject.is_external() && !case.arguments.is_empty() {
+        let reason = format!("it cannot be told `{}`", case.arguments.join(" "));
+        return Outcome::NotApplicable { reason };
     }
     if let Err(evidence) = examine(case, subject.with_room(case.room)) {
         return Outcome::Fail { evidence };

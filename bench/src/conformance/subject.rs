@@ -7,10 +7,11 @@ use servers::config::{Config, Workers};
 use servers::models::Model;
 use servers::work::Work;
 
+use crate::external::External;
 use crate::server::{Launch, Program};
 
 /// A server that can be started: it takes `--listen ADDRESS:PORT` and the arguments of
-/// the case, prints `ready ADDRESS`, and stops on SIGTERM.
+/// the case, prints `ready ADDRESS`, and stops on SIGTERM; or it is external.
 #[derive(Debug, Clone)]
 pub struct Subject {
     name: String,
@@ -55,6 +56,24 @@ impl Subject {
             workers: Workers::Fixed,
             unavailable: None,
         }
+    }
+
+    /// A command of the user's, which is told nothing but the address, and is taken to
+    /// serve any number of connections at once.
+    pub fn external(external: &External) -> Self {
+        Subject {
+            name: external.name().into(),
+            program: Program::External(external.clone()),
+            arguments: Vec::new(),
+            at_once: None,
+            workers: Workers::Fixed,
+            unavailable: None,
+        }
+    }
+
+    /// Whether it is a command of the user's: it takes no options, and may die of SIGTERM.
+    pub fn is_external(&self) -> bool {
+        matches!(self.program, Program::External(_))
     }
 
     /// What it is called.
