@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use fastrand::Rng;
 use indicatif::HumanDuration;
-use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
+use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use loadgen::text::count;
 use servers::models::Model;
 
@@ -145,7 +145,7 @@ fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
-        let plan = trial::request(suite, scenario, &placement).validate();
+        let plan = trial::request(suite, scenario, &placement, Transport::Tcp).validate();
         let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {
@@ -158,6 +158,7 @@ fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::
         name: model.name().into(),
         family: model.family().to_string(),
         summary: model.summary().into(),
+        transport: trial::transport(*model),
     };
     Ok(Run {
         schema_version: SCHEMA_VERSION,

@@ -306,15 +306,17 @@ fn count(load: &Load, kind: ErrorKind) -> u64 {
 
 #[test]
 fn datagrams_that_come_back_are_valid_whatever_the_size() {
+    // Two, since a socket has room for three of the longest.
     for message_bytes in [8, 64, 1473, 65_507] {
         let load = run(Request {
             message_bytes,
+            connections: 2,
             ..datagram_server(|_, message, send| send(message))
         });
         let summary = &load.summary;
         assert!(summary.valid, "{message_bytes} bytes: {:?}", summary.reasons);
-        assert_eq!((summary.connections.open, summary.connections.answered), (4, 4));
-        assert!(loadgen::text::describe(&load).contains("4 connections over UDP"));
+        assert_eq!((summary.connections.open, summary.connections.answered), (2, 2));
+        assert!(loadgen::text::describe(&load).contains("2 connections over UDP"));
     }
 }
 
