@@ -88,6 +88,17 @@ pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
         .collect())
 }
 
+/// How many datagrams found no room in the queue of a local port over IPv4.
+pub fn lost_datagrams(port: u16) -> io::Result<u64> {
+    let table = fs::read_to_string("/proc/net/udp")?;
+    let lost = |line: &str| -> Option<u64> {
+        let (_, local) = line.split_whitespace().nth(1)?.split_once(':')?;
+        let is_it = u16::from_str_radix(local, 16).is_ok_and(|local| local == port);
+        is_it.then(|| line.split_whitespace().last()?.parse().ok())?
+    };
+    Ok(table.lines().filter_map(lost).sum())
+}
+
 /// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
 /// and more; the result starts with the local port.
 fn parse_connection(line: &str) -> Option<(u16, Connection)> {
@@ -106,8 +117,9 @@ fn parse_connection(line: &str) -> Option<(u16, Connection)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::SockRef;
     use std::io::Write;
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
     #[test]
     fn only_what_differs_is_named() {
@@ -121,6 +133,23 @@ mod tests {
             seen.difference(&due),
             "zombies: 4 instead of 0, threads: 1 instead of 0"
         );
+    }
+
+    #[test]
+    fn datagrams_that_nobody_takes_are_lost_once_the_queue_is_full() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&socket).set_recv_buffer_size(1 << 16).unwrap();
+        let address = socket.local_addr().unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(lost_datagrams(address.port()).unwrap(), 0);
+        for _ in 0..1000 {
+            client.send_to(&[0; 1024], address).unwrap();
+        }
+        let lost = lost_datagrams(address.port()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let queued = std::iter::repeat_with(|| socket.recv(&mut [0; 1024])).take_while(Result::is_ok);
+        assert_eq!(lost + queued.count() as u64, 1000);
+        assert!(lost > 0);
     }
 
     #[test]
