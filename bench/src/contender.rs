@@ -1,5 +1,6 @@
 //! Who takes part in a run: a model of the registry, or another server.
 
+use servers::listener::Transport;
 use servers::models::Model;
 
 use crate::external::External;
@@ -36,6 +37,14 @@ impl Contender<'_> {
         match self {
             Contender::Model(model) => model.summary(),
             Contender::External(external) => external.command(),
+        }
+    }
+
+    /// What it speaks; an external server is taken to speak TCP.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Contender::Model(model) => model.transport(),
+            Contender::External(_) => Transport::Stream,
         }
     }
 

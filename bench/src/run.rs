@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use fastrand::Rng;
 use indicatif::HumanDuration;
-use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
+use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use loadgen::text::count;
 
 use crate::contender::Contender;
@@ -146,7 +146,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
-        let plan = trial::request(suite, scenario, &placement).validate();
+        let plan = trial::request(suite, scenario, &placement, Transport::Tcp).validate();
         let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {
@@ -159,6 +159,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
         name: contender.name().into(),
         family: contender.family(),
         summary: contender.summary().into(),
+        transport: trial::transport(contender),
     };
     Ok(Run {
         schema_version: SCHEMA_VERSION,

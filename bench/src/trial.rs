@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadgen::plan::Request;
-use loadgen::record::{Outcome, Placement};
+use loadgen::plan::{ANSWER_TIMEOUT, Request};
+use loadgen::record::{self, Outcome, Placement};
+use servers::listener::Transport;
 
 use crate::affinity;
 use crate::contender::Contender;
@@ -39,16 +40,31 @@ pub struct Spec<'a> {
     pub log: PathBuf,
 }
 
+/// The transport of a server in the words of a record.
+pub fn transport(contender: &Contender) -> record::Transport {
+    match contender.transport() {
+        Transport::Stream => record::Transport::Tcp,
+        Transport::Datagram => record::Transport::Udp,
+    }
+}
+
 /// What the load generator is asked for in a scenario.
-pub fn request(suite: &Suite, scenario: &Scenario, placement: &Placement) -> Request {
+pub fn request(
+    suite: &Suite,
+    scenario: &Scenario,
+    placement: &Placement,
+    transport: record::Transport,
+) -> Request {
     Request {
         target: ([127, 0, 0, 1], 0).into(),
+        transport,
         connections: scenario.connections,
         threads: placement.generator_cpus.len().clamp(1, scenario.connections),
         message_bytes: scenario.size,
         warmup: suite.warmup,
         duration: suite.duration,
         connect_timeout: CONNECT_TIMEOUT,
+        answer_timeout: ANSWER_TIMEOUT,
         cpus: placement.generator_cpus.clone(),
     }
 }
@@ -58,14 +74,26 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
     if let Some(reason) = spec.contender.unavailable() {
         return Some(Outcome::Skipped { reason });
     }
-    let outcome = measure(spec, stop).unwrap_or_else(|error| Outcome::Failed {
+    let request = request(
+        spec.suite,
+        spec.scenario,
+        spec.placement,
+        transport(&spec.contender),
+    );
+    // The load itself was checked before the run began, for streams.
+    if let Err(reason) = request.clone().validate() {
+        return Some(Outcome::Skipped {
+            reason: reason.to_string(),
+        });
+    }
+    let outcome = measure(spec, request, stop).unwrap_or_else(|error| Outcome::Failed {
         error: format!("{error:#}"),
         stderr: server::stderr_tail(&spec.log),
     });
     (!stop.load(Relaxed)).then_some(outcome)
 }
 
-fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
         program: spec.contender.program(),
         listen: ANY_PORT,
@@ -73,7 +101,6 @@ fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
         cpus: spec.placement.server_cpus.clone(),
         log: spec.log.clone(),
     })?;
-    let request = request(spec.suite, spec.scenario, spec.placement);
     let plan = Request {
         target: server.address(),
         ..request

@@ -1,7 +1,7 @@
 //! The criterion groups: one connection at a time, a round trip and a whole life.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +13,7 @@ use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 
 use crate::arguments::Arguments;
@@ -28,9 +29,16 @@ const SOURCES: u8 = 16;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs `roundtrip/SERVER` and `connect/SERVER`, as far as criterion's filter lets them.
+///
+/// The second not over UDP, where there is no connection to make.
 pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
     let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
+    let connecting: Vec<_> = runnable
+        .iter()
+        .copied()
+        .filter(|contender| contender.transport() == Transport::Stream)
+        .collect();
     let measured = affinity::with(&placement.generator_cpus, || {
         let mut criterion = Criterion::default()
             .plotting_backend(PlottingBackend::Plotters)
@@ -43,7 +51,7 @@ pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()
             criterion = criterion.without_plots();
         }
         group(&mut criterion, "roundtrip", &runnable, &placement, RoundTrip::new);
-        group(&mut criterion, "connect", &runnable, &placement, Connect::new);
+        group(&mut criterion, "connect", &connecting, &placement, Connect::new);
         criterion.final_summary();
     });
     measured.context("cannot pin to the processors of the generator")
@@ -67,7 +75,7 @@ fn group<E: Exercise>(
     name: &str,
     contenders: &[Contender],
     placement: &Placement,
-    exercise: fn(SocketAddr) -> std::io::Result<E>,
+    exercise: fn(SocketAddr, Transport) -> std::io::Result<E>,
 ) {
     let mut group = criterion.benchmark_group(name);
     for contender in contenders {
@@ -76,7 +84,8 @@ fn group<E: Exercise>(
         group.bench_function(contender.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
                 let server = start(*contender, placement);
-                let exercise = exercise(server.address()).expect("the server is ready");
+                let exercise =
+                    exercise(server.address(), contender.transport()).expect("the server is ready");
                 (server, exercise)
             });
             bencher.iter(|| exercise.once().expect("the server echoes"));
@@ -100,11 +109,11 @@ fn start(contender: Contender, placement: &Placement) -> Server {
 }
 
 /// A message and its answer on a connection that stays open.
-struct RoundTrip(TcpStream);
+struct RoundTrip(Socket);
 
 impl RoundTrip {
-    fn new(address: SocketAddr) -> std::io::Result<Self> {
-        connect(address, Ipv4Addr::LOCALHOST).map(RoundTrip)
+    fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
+        connect(address, transport, Ipv4Addr::LOCALHOST).map(RoundTrip)
     }
 }
 
@@ -117,37 +126,49 @@ impl Exercise for RoundTrip {
 /// A connection, a message, its answer, and the end.
 struct Connect {
     address: SocketAddr,
+    transport: Transport,
     source: u8,
 }
 
 impl Connect {
-    fn new(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Connect { address, source: 0 })
+    fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
+        Ok(Connect {
+            address,
+            transport,
+            source: 0,
+        })
     }
 }
 
 impl Exercise for Connect {
     fn once(&mut self) -> std::io::Result<()> {
         self.source = self.source % SOURCES + 1;
-        exchange(&mut connect(self.address, Ipv4Addr::new(127, 0, 0, self.source))?)
+        let source = Ipv4Addr::new(127, 0, 0, self.source);
+        exchange(&mut connect(self.address, self.transport, source)?)
     }
 }
 
-fn connect(address: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+fn connect(address: SocketAddr, transport: Transport, source: Ipv4Addr) -> std::io::Result<Socket> {
+    let kind = match transport {
+        Transport::Stream => Type::STREAM,
+        Transport::Datagram => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::IPV4, kind, None)?;
     // The port is chosen at connect, where only the pair of addresses has to be unique.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::from((source, 0)).into())?;
-    socket.set_tcp_nodelay(true)?;
+    if transport == Transport::Stream {
+        socket.set_tcp_nodelay(true)?;
+    }
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.connect(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
+fn exchange(socket: &mut Socket) -> std::io::Result<()> {
     let mut answer = [0; MESSAGE.len()];
-    stream.write_all(&MESSAGE)?;
-    stream.read_exact(&mut answer)?;
+    socket.write_all(&MESSAGE)?;
+    socket.read_exact(&mut answer)?;
     assert!(answer == MESSAGE, "the server echoes what it reads");
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! behind, and which is no child of it any more, is still seen. The leader of the group
 //! is the guard of the harness and does not count.
 
+use std::fs;
 use std::io;
 
 use nix::unistd::Pid;
@@ -88,11 +89,23 @@ pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
     Ok(of_port.map(connection).collect())
 }
 
+/// How many datagrams found no room in the queue of a local port over IPv4.
+pub fn lost_datagrams(port: u16) -> io::Result<u64> {
+    let table = fs::read_to_string("/proc/net/udp")?;
+    let lost = |line: &str| -> Option<u64> {
+        let (_, local) = line.split_whitespace().nth(1)?.split_once(':')?;
+        let is_it = u16::from_str_radix(local, 16).is_ok_and(|local| local == port);
+        is_it.then(|| line.split_whitespace().last()?.parse().ok())?
+    };
+    Ok(table.lines().filter_map(lost).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::SockRef;
     use std::io::Write;
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
     #[test]
     fn only_what_differs_is_named() {
@@ -106,6 +119,23 @@ mod tests {
             seen.difference(&due),
             "zombies: 4 instead of 0, threads: 1 instead of 0"
         );
+    }
+
+    #[test]
+    fn datagrams_that_nobody_takes_are_lost_once_the_queue_is_full() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&socket).set_recv_buffer_size(1 << 16).unwrap();
+        let address = socket.local_addr().unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(lost_datagrams(address.port()).unwrap(), 0);
+        for _ in 0..1000 {
+            client.send_to(&[0; 1024], address).unwrap();
+        }
+        let lost = lost_datagrams(address.port()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let queued = std::iter::repeat_with(|| socket.recv(&mut [0; 1024])).take_while(Result::is_ok);
+        assert_eq!(lost + queued.count() as u64, 1000);
+        assert!(lost > 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use servers::config::{Config, Workers};
+use servers::listener::Transport;
 use servers::models::Model;
 use servers::work::Work;
 
@@ -19,6 +20,7 @@ pub struct Subject {
     arguments: Vec<String>,
     at_once: Option<usize>,
     workers: Workers,
+    transport: Transport,
     unavailable: Option<String>,
 }
 
@@ -36,11 +38,12 @@ impl Subject {
             arguments: Vec::new(),
             at_once: model.at_once(&defaults),
             workers: model.workers(),
+            transport: model.transport(),
             unavailable: model.probe().err().map(|reason| reason.to_string()),
         }
     }
 
-    /// Another program, which is taken to serve any number of connections at once.
+    /// Another program, which is taken to serve any number of connections over TCP at once.
     pub fn command(name: &str, path: impl Into<PathBuf>, environment: &[(&str, &str)]) -> Self {
         Subject {
             name: name.into(),
@@ -54,6 +57,7 @@ impl Subject {
             arguments: Vec::new(),
             at_once: None,
             workers: Workers::Fixed,
+            transport: Transport::Stream,
             unavailable: None,
         }
     }
@@ -67,6 +71,7 @@ impl Subject {
             arguments: Vec::new(),
             at_once: None,
             workers: Workers::Fixed,
+            transport: Transport::Stream,
             unavailable: None,
         }
     }
@@ -74,6 +79,17 @@ impl Subject {
     /// Whether it is a command of the user's: it takes no options, and may die of SIGTERM.
     pub fn is_external(&self) -> bool {
         matches!(self.program, Program::External(_))
+    }
+
+    /// The same over another transport.
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What it speaks.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// What it is called.

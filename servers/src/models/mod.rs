@@ -9,12 +9,13 @@ mod poll;
 mod pool;
 mod thread;
 mod tokio;
+mod udp;
 
 use std::fmt;
 use std::io;
 
 use crate::config::{Config, Workers};
-use crate::listener::Listener;
+use crate::listener::{Listener, Transport};
 
 /// Every model, in reading order.
 pub static MODELS: &[&dyn Model] = &[
@@ -25,6 +26,7 @@ pub static MODELS: &[&dyn Model] = &[
     &poll::Poll,
     &epoll::Epoll,
     &tokio::Tokio,
+    &udp::Udp,
 ];
 
 /// A design of an echo server.
@@ -37,6 +39,11 @@ pub trait Model: Sync {
 
     /// One line that says what it is.
     fn summary(&self) -> &'static str;
+
+    /// What it speaks; the command line binds its socket accordingly.
+    fn transport(&self) -> Transport {
+        Transport::Stream
+    }
 
     /// What its workers are.
     fn workers(&self) -> Workers {
