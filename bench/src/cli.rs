@@ -13,6 +13,7 @@ use servers::cli::Format;
 use servers::models::{MODELS, Model};
 
 use crate::conformance::{self, CASES, Case, Subject};
+use crate::external::External;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
 use crate::suite::{self, Suite};
@@ -39,7 +40,7 @@ enum Command {
     Run(RunOptions),
     /// Draw the report of a run anew.
     Report(ReportOptions),
-    /// Put every model to the cases that a server must survive.
+    /// Put every model, or your server, to the cases that a server must survive.
     Conformance(ConformanceOptions),
 }
 
@@ -51,14 +52,24 @@ pub struct RunOptions {
     /// A suite file [default: the built-in suite `quick`].
     suite: Option<PathBuf>,
 
-    /// Models to measure instead of the suite's, or `all`.
+    /// Models to measure instead of the suite's, `all`, or `none`.
     #[arg(
         long,
         value_name = "NAME,...",
         value_delimiter = ',',
-        env = "ECHOBENCH_MODELS", value_parser = model_or_all
+        env = "ECHOBENCH_MODELS", value_parser = models_by_name
     )]
     models: Vec<String>,
+
+    /// Another echo server to measure beside the models, instead of the suite's external
+    /// ones; can be given several times.
+    ///
+    /// In the command, `{port}` stands for the port that it must listen on at 127.0.0.1;
+    /// also `{host}` for that address, and `{address}` for both. It is split into words as a shell does, but
+    /// no shell runs it. The server stays in the foreground, and is ready when it listens.
+    /// It is told to stop by SIGTERM, and killed three seconds later.
+    #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = external_or_none)]
+    server: Vec<Option<External>>,
 
     /// How often each server is measured under each load; intervals need at least 2.
     #[arg(long, value_name = "N", env = "ECHOBENCH_BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -86,6 +97,7 @@ const EXAMPLES: &str = "Examples:
   echobench run
   echobench run --models all
   echobench run --models epoll,tokio --blocks 10 --duration 2s
+  echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run my-suite.toml";
 
 /// Draw the report of a run anew from its results.
@@ -95,14 +107,24 @@ struct ReportOptions {
     run: Option<PathBuf>,
 }
 
-/// Put every model to every case, and print which passes what: not applicable is what
+/// Put servers to every case, and print which passes what: not applicable is what
 /// a design does otherwise, with the reason.
 #[derive(Args)]
-#[command(after_help = "Example:\n  echobench conformance --models epoll,pool --cases C13")]
+#[command(
+    after_help = "Examples:\n  echobench conformance --models epoll,pool --cases C13\n  \
+echobench conformance --server 'mine=./my-server --port {port}'"
+)]
 struct ConformanceOptions {
-    /// Models to test [default: all].
+    /// Models to test [default: all, or none with --server].
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
     models: Vec<&'static dyn Model>,
+
+    /// Another echo server to test, as for `run`; can be given several times.
+    ///
+    /// A case that needs an option of the models is not applicable to it, and how it ends
+    /// after SIGTERM is not judged, as long as it does.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    server: Vec<External>,
 
     /// Cases to run, by id or name [default: all].
     #[arg(long, value_name = "CASE,...", value_delimiter = ',', value_parser = case)]
@@ -136,24 +158,27 @@ impl RunOptions {
         carry_out(self.prepare(suite)?)
     }
 
-    /// Puts the models that were asked for in the place of the suite's.
-    pub fn choose_models(&self, suite: &mut Suite) -> anyhow::Result<()> {
+    /// Puts the servers that were asked for in the place of the suite's.
+    pub fn choose_servers(&self, suite: &mut Suite) -> anyhow::Result<()> {
         let names: Vec<String> = self
             .models
             .iter()
             .filter(|name| !name.is_empty())
             .cloned()
             .collect();
-        if names.is_empty() {
-            Ok(())
-        } else {
-            suite.select(&names)
+        if !names.is_empty() {
+            suite.select(&names)?;
         }
+        let externals: Vec<External> = self.server.iter().flatten().cloned().collect();
+        if !externals.is_empty() {
+            suite.select_external(externals)?;
+        }
+        Ok(())
     }
 
     /// Prepares a run of a suite with these options over its own values.
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
-        self.choose_models(&mut suite)?;
+        self.choose_servers(&mut suite)?;
         suite.blocks = self.blocks.unwrap_or(suite.blocks);
         suite.duration = self.duration.unwrap_or(suite.duration);
         suite.warmup = self.warmup.unwrap_or(suite.warmup);
@@ -208,21 +233,25 @@ impl ReportOptions {
 
 impl ConformanceOptions {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let models = if self.models.is_empty() {
+        suite::check_names(&self.server)?;
+        self.server.iter().try_for_each(External::check)?;
+        let models = if self.models.is_empty() && self.server.is_empty() {
             MODELS.to_vec()
         } else {
             self.models
         };
+        let models = models.into_iter().map(Subject::model);
+        let subjects: Vec<_> = models.chain(self.server.iter().map(Subject::external)).collect();
         let cases = if self.cases.is_empty() {
             CASES.iter().collect()
         } else {
             self.cases
         };
         let mut results = Vec::new();
-        for model in models {
+        for subject in &subjects {
             for case in &cases {
-                eprintln!("{} {}: {}", model.name(), case.id(), case.question());
-                results.push(conformance::run(case, &Subject::model(model)));
+                eprintln!("{} {}: {}", subject.name(), case.id(), case.question());
+                results.push(conformance::run(case, subject));
             }
         }
         match self.format {
@@ -241,12 +270,20 @@ impl ConformanceOptions {
 }
 
 /// An empty name is left out later: an empty variable is as good as none.
-fn model_or_all(name: &str) -> anyhow::Result<String> {
+fn models_by_name(name: &str) -> anyhow::Result<String> {
     match name.trim() {
-        "" | "all" => {}
+        "" | "all" | "none" => {}
         name => drop(suite::model(name)?),
     }
     Ok(name.trim().to_owned())
+}
+
+/// An empty variable is as good as none here too.
+fn external_or_none(text: &str) -> anyhow::Result<Option<External>> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some),
+    }
 }
 
 fn case(id: &str) -> anyhow::Result<&'static Case> {

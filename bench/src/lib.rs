@@ -7,6 +7,8 @@
 pub mod affinity;
 pub mod cli;
 pub mod conformance;
+pub mod contender;
+pub mod external;
 pub mod guard;
 pub mod host;
 pub mod idle;
@@ -17,5 +19,6 @@ pub mod results;
 pub mod role;
 pub mod run;
 pub mod server;
+pub mod sockets;
 pub mod suite;
 pub mod trial;

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use anyhow::Context;
 use fastrand::Rng;
 use indicatif::HumanDuration;
-use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
+use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use loadgen::text::count;
-use servers::models::Model;
 
+use crate::contender::Contender;
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
@@ -41,7 +41,7 @@ pub struct Prepared {
 
 /// Checks what can be checked before anything is measured, and makes the folder.
 pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
-    let description = describe(&suite, seed, &suite.models()?)?;
+    let description = describe(&suite, seed, &suite.contenders()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     Ok(Prepared {
@@ -59,20 +59,20 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         mut results,
     } = prepared;
     let suite = &suite;
-    let models = suite.models()?;
+    let contenders = suite.contenders()?;
     announce(suite, &description);
 
     let mut trials = Vec::new();
-    let progress = Progress::new(suite.trials(models.len()), suite.time(models.len()));
-    for (block, scenario, model) in order(suite, &models, description.seed) {
+    let progress = Progress::new(suite.trials(contenders.len()), suite.time(contenders.len()));
+    for (block, scenario, contender) in order(suite, &contenders, description.seed) {
         let scenario = &suite.scenarios[scenario];
-        progress.begin(block, &scenario.name, model.name());
-        let log = results.log(model.name(), &scenario.name, block);
+        progress.begin(block, &scenario.name, contender.name());
+        let log = results.log(contender.name(), &scenario.name, block);
         let started_at = now();
         let spec = Spec {
             suite,
             scenario,
-            model,
+            contender,
             placement: &description.placement,
             log,
         };
@@ -82,11 +82,11 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         if let Outcome::Failed { error, stderr } = &outcome {
             progress.warn(&format!(
                 "{} under {}: {error}\n{stderr}",
-                model.name(),
+                contender.name(),
                 scenario.name
             ));
         }
-        let server = model.name().to_owned();
+        let server = contender.name().to_owned();
         let trial = Trial {
             server,
             scenario: scenario.name.clone(),
@@ -129,23 +129,24 @@ fn is_bad(outcome: &Outcome) -> bool {
 /// So a slow phase of the machine meets all of them, and none of them always first.
 fn order<'a>(
     suite: &'a Suite,
-    models: &'a [&'static dyn Model],
+    contenders: &'a [Contender<'a>],
     seed: u64,
-) -> impl Iterator<Item = (u32, usize, &'static dyn Model)> + 'a {
+) -> impl Iterator<Item = (u32, usize, Contender<'a>)> + 'a {
     let mut random = Rng::with_seed(seed);
     let groups = (0..suite.blocks).flat_map(|block| (0..suite.scenarios.len()).map(move |at| (block, at)));
     groups.flat_map(move |(block, scenario)| {
-        let mut models = models.to_vec();
-        random.shuffle(&mut models);
-        models.into_iter().map(move |model| (block, scenario, model))
+        let mut contenders = contenders.to_vec();
+        random.shuffle(&mut contenders);
+        let place = move |contender| (block, scenario, contender);
+        contenders.into_iter().map(place)
     })
 }
 
-fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::Result<Run> {
+fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Result<Run> {
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
-        let plan = trial::request(suite, scenario, &placement).validate();
+        let plan = trial::request(suite, scenario, &placement, Transport::Tcp).validate();
         let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {
@@ -154,10 +155,11 @@ fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::
             plan: plan.record(),
         });
     }
-    let server = |model: &&dyn Model| Server {
-        name: model.name().into(),
-        family: model.family().to_string(),
-        summary: model.summary().into(),
+    let server = |contender: &Contender| Server {
+        name: contender.name().into(),
+        family: contender.family(),
+        summary: contender.summary().into(),
+        transport: trial::transport(contender),
     };
     Ok(Run {
         schema_version: SCHEMA_VERSION,
@@ -166,7 +168,7 @@ fn describe(suite: &Suite, seed: u64, models: &[&'static dyn Model]) -> anyhow::
         command: command_line(),
         suite: suite.name.clone(),
         scenarios,
-        servers: models.iter().map(server).collect(),
+        servers: contenders.iter().map(server).collect(),
         blocks: suite.blocks,
         seed,
         placement,
@@ -205,15 +207,15 @@ fn as_typed(mut arguments: Vec<String>) -> Vec<String> {
 }
 
 fn announce(suite: &Suite, run: &Run) {
-    let models = run.servers.len();
+    let contenders = run.servers.len();
     eprintln!(
         "{}: {}, {}, {}: {}, about {}; seed {}",
         suite.name,
-        count(models as u64, "server"),
+        count(contenders as u64, "server"),
         count(suite.scenarios.len() as u64, "load"),
         count(suite.blocks.into(), "block"),
-        count(suite.trials(models) as u64, "trial"),
-        HumanDuration(suite.time(models)),
+        count(suite.trials(contenders) as u64, "trial"),
+        HumanDuration(suite.time(contenders)),
         run.seed,
     );
     if run.placement.shared() {
@@ -236,18 +238,18 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn places(seed: u64) -> Vec<(u32, usize, &'static str)> {
+    fn places(seed: u64) -> Vec<(u32, usize, String)> {
         let suite = Suite::quick().unwrap();
-        let models = suite.models().unwrap();
-        order(&suite, &models, seed)
-            .map(|(block, scenario, model)| (block, scenario, model.name()))
+        let contenders = suite.contenders().unwrap();
+        order(&suite, &contenders, seed)
+            .map(|(block, scenario, contender)| (block, scenario, contender.name().to_owned()))
             .collect()
     }
 
     #[test]
     fn every_server_is_measured_once_in_every_block_and_scenario() {
         let suite = Suite::quick().unwrap();
-        let models = suite.models().unwrap().len();
+        let models = suite.contenders().unwrap().len();
         let places = places(1);
         assert_eq!(places.len(), suite.trials(models));
         let mut seen = HashMap::new();
@@ -279,8 +281,8 @@ mod tests {
     fn the_seed_decides_the_order() {
         assert_eq!(places(7), places(7));
         assert_ne!(places(7), places(8));
-        let models = Suite::quick().unwrap().models().unwrap().len();
-        let firsts: Vec<_> = places(7).chunks(models).map(|group| group[0].2).collect();
+        let models = Suite::quick().unwrap().contenders().unwrap().len();
+        let firsts: Vec<_> = places(7).chunks(models).map(|group| group[0].2.clone()).collect();
         assert!(
             firsts.iter().any(|first| *first != firsts[0]),
             "nobody is always first"

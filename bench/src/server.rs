@@ -11,17 +11,28 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 use crate::affinity;
+use crate::external::External;
 use crate::guard::Guard;
 use crate::role::Role;
+use crate::sockets;
 
-/// Time for a server to print its ready line: ours take milliseconds, an interpreter
-/// on a loaded machine takes seconds.
+/// Time for a server to be ready: ours take milliseconds, an interpreter on a loaded
+/// machine takes seconds.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often the end of a process is looked for.
 const GLANCE: Duration = Duration::from_millis(1);
+
+/// How often a listener is looked for: seldom enough to take no time from a server that
+/// starts on the same processor.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How often an external server is started that ends early and finds its port taken:
+/// between the choice of a free port and its use, others may choose the same.
+const STARTS: usize = 3;
 
 /// How much of a server's standard error is kept for a report.
 const STDERR_KEPT: u64 = 4096;
@@ -34,13 +45,14 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 pub struct Launch {
     /// A model of the registry, or the program of another server.
     pub program: Program,
-    /// Where it is to listen, which it is told by `--listen`; port 0 picks a free one.
+    /// Where it is to listen, which it is told by `--listen`, or as its command says if
+    /// it is external; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Arguments after that one.
+    /// Arguments after that one; an external server gets none.
     pub arguments: Vec<String>,
     /// Processors it is born on; none leaves it where the harness is.
     pub cpus: Vec<usize>,
-    /// Where its standard error goes.
+    /// Where its standard error goes, and an external server's standard output.
     pub log: PathBuf,
 }
 
@@ -56,6 +68,9 @@ pub enum Program {
         /// Environment variables that it needs.
         environment: Vec<(String, String)>,
     },
+    /// A command of the user's, which knows nothing of this harness: it is ready when it
+    /// listens.
+    External(External),
 }
 
 /// Why a server could not be started or stopped; what it said is added by the caller.
@@ -67,6 +82,30 @@ pub enum ServerError {
     /// It ended before it was ready.
     #[error("the server ended before it was ready: {0}")]
     EndedEarly(ExitStatus),
+    /// Its first process ended, and said that all is well.
+    #[error(
+        "the command ended with exit status 0 where a server was due on {0}: it has to stay in the foreground"
+    )]
+    LeftForeground(SocketAddr),
+    /// It did not listen.
+    #[error(
+        "the server did not listen on {0} within {READY_WITHIN:?}: does it use the port that it is given?"
+    )]
+    NotListening(SocketAddr),
+    /// It listened elsewhere.
+    #[error("the server listens on {found} where {due} was due: it must use the port that it is given")]
+    Elsewhere {
+        /// Where it was to listen.
+        due: SocketAddr,
+        /// Where it does.
+        found: String,
+    },
+    /// Somebody else listens where it should.
+    #[error(
+        "on {0} listens a process that is not in the server's process group, or may not be looked at: the command \
+         itself has to be the server, in the foreground"
+    )]
+    Stranger(SocketAddr),
     /// It did not say that it is ready.
     #[error("the server was not ready within {READY_WITHIN:?}")]
     NotReady,
@@ -86,44 +125,103 @@ pub struct Server {
     output: Receiver<String>,
     log: PathBuf,
     /// Last, so that what has not ended by itself is killed last.
-    _guard: Guard,
+    guard: Guard,
 }
 
 impl Server {
     /// Starts a server and waits until it is ready.
     pub fn start(launch: &Launch) -> Result<Self, ServerError> {
+        let picks_itself = !matches!(launch.program, Program::External(_));
+        if picks_itself || launch.listen.port() != 0 {
+            return Server::start_on(launch, launch.listen);
+        }
+        let mut left = STARTS;
+        loop {
+            let listen = reserve(launch.listen)?;
+            left -= 1;
+            match Server::start_on(launch, listen) {
+                Err(ServerError::EndedEarly(_)) if left > 0 && reserve(listen).is_err() => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn start_on(launch: &Launch, listen: SocketAddr) -> Result<Self, ServerError> {
+        let log = File::create(&launch.log)?;
+        let is_external = matches!(launch.program, Program::External(_));
+        let mut command = launch.command(listen);
+        command.stdin(Stdio::null());
+        match is_external {
+            true => command.stdout(log.try_clone()?),
+            false => command.stdout(Stdio::piped()),
+        };
+        command.stderr(log);
         let guard = Guard::start()?;
-        let mut command = launch.command();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&launch.log)?);
         guard.adopt(&mut command);
         let mut child = match launch.cpus.as_slice() {
             [] => command.spawn()?,
             cpus => affinity::with(cpus, || command.spawn())??,
         };
-        let output = read_lines(child.stdout.take());
-        let address = match output.recv_timeout(READY_WITHIN) {
+        // From here on an early return ends what was started.
+        let mut server = Server {
+            address: listen,
+            output: read_lines(child.stdout.take()),
+            child,
+            log: launch.log.clone(),
+            guard,
+        };
+        match is_external {
+            true => server.await_listener()?,
+            false => server.address = server.await_ready_line()?,
+        }
+        Ok(server)
+    }
+
+    fn await_ready_line(&mut self) -> Result<SocketAddr, ServerError> {
+        match self.output.recv_timeout(READY_WITHIN) {
             Ok(line) => ready_address(&line).ok_or(ServerError::WrongLine(line)),
             Err(RecvTimeoutError::Timeout) => Err(ServerError::NotReady),
-            Err(RecvTimeoutError::Disconnected) => Err(ServerError::EndedEarly(child.wait()?)),
+            Err(RecvTimeoutError::Disconnected) => Err(ServerError::EndedEarly(self.child.wait()?)),
+        }
+    }
+
+    /// Waits until a process of the group listens where it is due, whatever else it may
+    /// listen on.
+    fn await_listener(&mut self) -> Result<(), ServerError> {
+        let due = self.address;
+        let is_due = |socket: &sockets::Socket| {
+            let local = socket.local;
+            local.port() == due.port() && (local.ip() == due.ip() || local.ip().is_unspecified())
         };
-        let address = match address {
-            Ok(address) => address,
-            Err(error) => {
-                let _ = child.kill();
-                child.wait()?;
-                return Err(error);
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            // Who holds a listener takes longer to find out than whether there is one.
+            let is_there = sockets::listeners()?.iter().any(is_due);
+            let own = || sockets::listeners_of(self.guard.group());
+            let is_ready = is_there && own()?.iter().any(is_due);
+            // After that look: a process may have handed its listener on, and ended.
+            if let Some(status) = self.child.try_wait()? {
+                return Err(match status.success() {
+                    true => ServerError::LeftForeground(due),
+                    false => ServerError::EndedEarly(status),
+                });
             }
-        };
-        Ok(Server {
-            child,
-            address,
-            output,
-            log: launch.log.clone(),
-            _guard: guard,
-        })
+            if is_ready {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let found: Vec<_> = own()?.iter().map(|socket| socket.local.to_string()).collect();
+                return Err(match found.is_empty() {
+                    true if is_there => ServerError::Stranger(due),
+                    true => ServerError::NotListening(due),
+                    false => ServerError::Elsewhere {
+                        due,
+                        found: found.join(" and "),
+                    },
+                });
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     /// Where it listens.
@@ -183,8 +281,9 @@ impl Drop for Server {
 }
 
 impl Launch {
-    fn command(&self) -> Command {
+    fn command(&self, listen: SocketAddr) -> Command {
         let mut command = match &self.program {
+            Program::External(external) => return external.start_on(listen),
             Program::Model(name) => {
                 let mut command = Role::Server.command();
                 command.arg(name);
@@ -198,10 +297,19 @@ impl Launch {
         };
         command
             .arg("--listen")
-            .arg(self.listen.to_string())
+            .arg(listen.to_string())
             .args(&self.arguments);
         command
     }
+}
+
+/// The address with a port that anybody can listen on, also who does not ask for
+/// SO_REUSEADDR; an error if it has a port that is taken.
+fn reserve(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket();
+    bound.ok_or_else(|| io::Error::other("a TCP socket without an address"))
 }
 
 /// The end of a server's standard error, as far as it is worth showing.

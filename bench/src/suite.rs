@@ -9,6 +9,9 @@ use loadgen::units;
 use serde::{Deserialize, Deserializer};
 use servers::models::{self, MODELS, Model};
 
+use crate::contender::Contender;
+use crate::external::External;
+
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
 
@@ -30,7 +33,11 @@ pub struct Suite {
     #[serde(deserialize_with = "time")]
     pub duration: Duration,
     /// Names of models.
+    #[serde(default)]
     servers: Vec<String>,
+    /// Servers that are not ours.
+    #[serde(default, rename = "external")]
+    externals: Vec<External>,
     /// The loads.
     #[serde(rename = "scenario")]
     pub scenarios: Vec<Scenario>,
@@ -67,6 +74,7 @@ impl Suite {
     fn parse(text: &str) -> anyhow::Result<Self> {
         let suite: Suite = toml::from_str(text)?;
         suite.models()?;
+        check_names(&suite.externals)?;
         ensure!(
             !suite.scenarios.is_empty(),
             "there is no [[scenario]], so there is nothing to measure"
@@ -82,9 +90,11 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Takes other models than the suite names; `all` stands for every one.
+    /// Takes other models than the suite names; `all` stands for every one, `none` for
+    /// no model at all.
     pub fn select(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.servers = match names {
+            [only] if only == "none" => Vec::new(),
             names if names.iter().any(|name| name == "all") => {
                 MODELS.iter().map(|model| model.name().to_owned()).collect()
             }
@@ -93,12 +103,29 @@ impl Suite {
         self.models().map(|_| ())
     }
 
-    /// The models, in the order of the registry.
-    pub fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
+    /// Takes other external servers than the suite names.
+    pub fn select_external(&mut self, externals: Vec<External>) -> anyhow::Result<()> {
+        check_names(&externals)?;
+        self.externals = externals;
+        Ok(())
+    }
+
+    /// Who is measured: the models in the order of the registry, then the external
+    /// servers, whose programs this host must have.
+    pub fn contenders(&self) -> anyhow::Result<Vec<Contender<'_>>> {
+        let models = self.models()?.into_iter().map(Contender::Model);
+        self.externals.iter().try_for_each(External::check)?;
+        let contenders: Vec<_> = models
+            .chain(self.externals.iter().map(Contender::External))
+            .collect();
         ensure!(
-            !self.servers.is_empty(),
+            !contenders.is_empty(),
             "no server is named, so there is nothing to measure"
         );
+        Ok(contenders)
+    }
+
+    fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
         for name in &self.servers {
             model(name)?;
         }
@@ -106,14 +133,14 @@ impl Suite {
         Ok(MODELS.iter().copied().filter(chosen).collect())
     }
 
-    /// How many trials it takes with this many models.
-    pub fn trials(&self, models: usize) -> usize {
-        models * self.scenarios.len() * self.blocks as usize
+    /// How many trials it takes with this many servers.
+    pub fn trials(&self, contenders: usize) -> usize {
+        contenders * self.scenarios.len() * self.blocks as usize
     }
 
     /// About how long that takes.
-    pub fn time(&self, models: usize) -> Duration {
-        (self.warmup + self.duration + OVERHEAD) * self.trials(models) as u32
+    pub fn time(&self, contenders: usize) -> Duration {
+        (self.warmup + self.duration + OVERHEAD) * self.trials(contenders) as u32
     }
 }
 
@@ -125,6 +152,19 @@ pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
             nearest(name)
         )
     })
+}
+
+/// A name stands for one server. (None is that of a model: [`External::new`] sees to it.)
+pub fn check_names(externals: &[External]) -> anyhow::Result<()> {
+    let mut names = HashSet::new();
+    for external in externals {
+        ensure!(
+            names.insert(external.name()),
+            "two servers have the name `{}`",
+            external.name()
+        );
+    }
+    Ok(())
 }
 
 fn nearest(name: &str) -> String {
@@ -174,6 +214,11 @@ mod tests {
         assert!(wrong("blocks = 5", "blocks = 5\nblock = 6").contains("unknown field `block`"));
         assert!(wrong("\"1s\"", "\"1\"").contains("is not a time"));
         assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
+        let external = "[[external]]\nname = \"mine\"\ncommand = \"./mine {port}\"\n\n[[scenario]]";
+        let twice = external.replace("\n[[scenario]]", external);
+        assert!(wrong("[[scenario]]", &twice).contains("two servers have the name `mine`"));
+        assert!(wrong("[[scenario]]", &external.replace("{port}", "80")).contains("put `{port}` there"));
+        assert!(wrong("[[scenario]]", &external.replace("\"mine\"", "\"fork\"")).contains("of a model"));
         assert!(wrong("\"10-connections\"", "\"1-connection\"").contains("two scenarios"));
     }
 
@@ -182,6 +227,26 @@ mod tests {
         let mut suite = Suite::quick().unwrap();
         suite.select(&["all".into()]).unwrap();
         assert_eq!(suite.models().unwrap().len(), MODELS.len());
-        assert!(suite.select(&["none".into()]).is_err());
+        assert!(suite.select(&["nobody".into()]).is_err());
+    }
+
+    #[test]
+    fn external_servers_come_after_the_models_or_alone() {
+        let mut suite = Suite::quick().unwrap();
+        let names = |suite: &Suite| -> Vec<String> {
+            let contenders = suite.contenders().unwrap();
+            contenders
+                .iter()
+                .map(|contender| contender.name().into())
+                .collect()
+        };
+        let shell = || External::new("shell", "sh -c {port}").unwrap();
+        suite.select(&["fork".into()]).unwrap();
+        suite.select_external(vec![shell()]).unwrap();
+        assert_eq!(names(&suite), ["fork", "shell"]);
+        suite.select(&["none".into()]).unwrap();
+        assert_eq!(names(&suite), ["shell"]);
+        suite.select_external(Vec::new()).unwrap();
+        assert!(suite.contenders().is_err());
     }
 }

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadgen::plan::Request;
-use loadgen::record::{Outcome, Placement};
-use servers::models::Model;
+use loadgen::plan::{ANSWER_TIMEOUT, Request};
+use loadgen::record::{self, Outcome, Placement};
+use servers::listener::Transport;
 
 use crate::affinity;
+use crate::contender::Contender;
 use crate::meter::Meter;
-use crate::server::{self, ANY_PORT, Launch, Program, Server};
+use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::{Scenario, Suite};
 
 /// How long a connection may take: a server that is slow to accept is measured, one
@@ -21,6 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than the drain time of the servers, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// An external server that has not ended by then is killed, after every trial.
+const EXTERNAL_STOPS_WITHIN: Duration = Duration::from_secs(3);
+
 /// What a trial is made of.
 #[derive(Clone)]
 pub struct Spec<'a> {
@@ -29,50 +33,74 @@ pub struct Spec<'a> {
     /// The load.
     pub scenario: &'a Scenario,
     /// The server.
-    pub model: &'static dyn Model,
+    pub contender: Contender<'a>,
     /// Who runs where.
     pub placement: &'a Placement,
     /// Where the server's standard error goes.
     pub log: PathBuf,
 }
 
+/// The transport of a server in the words of a record.
+pub fn transport(contender: &Contender) -> record::Transport {
+    match contender.transport() {
+        Transport::Stream => record::Transport::Tcp,
+        Transport::Datagram => record::Transport::Udp,
+    }
+}
+
 /// What the load generator is asked for in a scenario.
-pub fn request(suite: &Suite, scenario: &Scenario, placement: &Placement) -> Request {
+pub fn request(
+    suite: &Suite,
+    scenario: &Scenario,
+    placement: &Placement,
+    transport: record::Transport,
+) -> Request {
     Request {
         target: ([127, 0, 0, 1], 0).into(),
+        transport,
         connections: scenario.connections,
         threads: placement.generator_cpus.len().clamp(1, scenario.connections),
         message_bytes: scenario.size,
         warmup: suite.warmup,
         duration: suite.duration,
         connect_timeout: CONNECT_TIMEOUT,
+        answer_timeout: ANSWER_TIMEOUT,
         cpus: placement.generator_cpus.clone(),
     }
 }
 
 /// Runs a trial; `None` when it was interrupted, since half a window is no result.
 pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
-    if let Err(reason) = spec.model.probe() {
+    if let Some(reason) = spec.contender.unavailable() {
+        return Some(Outcome::Skipped { reason });
+    }
+    let request = request(
+        spec.suite,
+        spec.scenario,
+        spec.placement,
+        transport(&spec.contender),
+    );
+    // The load itself was checked before the run began, for streams.
+    if let Err(reason) = request.clone().validate() {
         return Some(Outcome::Skipped {
             reason: reason.to_string(),
         });
     }
-    let outcome = measure(spec, stop).unwrap_or_else(|error| Outcome::Failed {
+    let outcome = measure(spec, request, stop).unwrap_or_else(|error| Outcome::Failed {
         error: format!("{error:#}"),
         stderr: server::stderr_tail(&spec.log),
     });
     (!stop.load(Relaxed)).then_some(outcome)
 }
 
-fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
-        program: Program::Model(spec.model.name()),
+        program: spec.contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: spec.placement.server_cpus.clone(),
         log: spec.log.clone(),
     })?;
-    let request = request(spec.suite, spec.scenario, spec.placement);
     let plan = Request {
         target: server.address(),
         ..request
@@ -86,11 +114,26 @@ fn measure(spec: &Spec, stop: &AtomicBool) -> anyhow::Result<Outcome> {
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    let status = server.stop(STOP_WITHIN)?;
-    ensure!(
-        status.success(),
-        "told to stop after the load, the server ended with {status}"
-    );
+    end(server, spec.contender)?;
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
+}
+
+fn end(server: Server, contender: Contender) -> anyhow::Result<()> {
+    match contender {
+        Contender::Model(_) => {
+            let status = server.stop(STOP_WITHIN)?;
+            ensure!(
+                status.success(),
+                "told to stop after the load, the server ended with {status}"
+            );
+        }
+        // The contract is that of the models: SIGTERM may be the end of any other program,
+        // or nothing to it.
+        Contender::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
+            Ok(_) | Err(ServerError::NotStopped(_)) => {}
+            Err(error) => return Err(error.into()),
+        },
+    }
+    Ok(())
 }

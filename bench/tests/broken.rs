@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use bench::conformance::{self, CASES, Case, Outcome, Subject};
 use bench::role;
 use libtest_mimic::{Arguments, Failed, Trial};
-use servers_with_bugs::{Broken, HEALTHY, ROLE, SERVERS};
+use servers::listener::Transport;
+use servers_with_bugs::{Broken, HEALTHY, OF_DATAGRAMS, ROLE, SERVERS};
 
 /// Most of these tests wait until a server has done nothing for long enough.
 const AT_ONCE: usize = 4;
@@ -21,20 +22,24 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let broken = SERVERS.iter().map(|server| {
+    let streams = SERVERS.iter().map(|server| (server, Transport::Stream));
+    let datagrams = OF_DATAGRAMS.iter().map(|server| (server, Transport::Datagram));
+    let broken = streams.chain(datagrams).map(|(server, transport)| {
         let name = format!("{}_fails_{}", server.name, server.fails.to_lowercase());
-        Trial::test(name, || fails_for_its_reason(server))
+        Trial::test(name, move || fails_for_its_reason(server, transport))
     });
-    let healthy = CASES.iter().map(|case| {
+    // The one that is about datagrams is passed by the model that speaks them.
+    let applicable = CASES.iter().filter(|case| case.name() != "datagrams");
+    let healthy = applicable.map(|case| {
         let name = format!("{}_passes_{}", HEALTHY.name, case.id().to_lowercase());
         Trial::test(name, || passes(case))
     });
     libtest_mimic::run(&arguments, broken.chain(healthy).collect()).exit_code()
 }
 
-fn fails_for_its_reason(server: &Broken) -> Result<(), Failed> {
+fn fails_for_its_reason(server: &Broken, transport: Transport) -> Result<(), Failed> {
     let case = conformance::find(server.fails).ok_or("there is no such case")?;
-    match conformance::run(case, &subject(server)).outcome {
+    match conformance::run(case, &subject(server).over(transport)).outcome {
         Outcome::Fail { evidence } if evidence.contains(server.evidence) => Ok(()),
         Outcome::Fail { evidence } => {
             Err(format!("failed for another reason than `{}`: {evidence}", server.evidence).into())

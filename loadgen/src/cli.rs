@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::plan::{Plan, PlanError, Request};
-use crate::record::Load;
+use crate::plan::{self, Plan, PlanError, Request};
+use crate::record::{Load, Transport};
 use crate::target::{self, TargetError};
 use crate::{RunError, interrupt, text, units};
 
@@ -42,6 +42,10 @@ struct RunOptions {
     /// The server, as HOST:PORT.
     target: String,
 
+    /// Send datagrams: each connection is a connected UDP socket with one message on its way.
+    #[arg(long)]
+    udp: bool,
+
     /// Connections, held open over the whole run.
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     connections: usize,
@@ -54,7 +58,7 @@ struct RunOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::time)]
     warmup: Duration,
 
-    /// Bytes in a message.
+    /// Bytes in a message; over UDP from 8B to 65507B.
     #[arg(long, value_name = "SIZE", default_value = "64B", value_parser = units::size)]
     size: u64,
 
@@ -66,9 +70,15 @@ struct RunOptions {
     #[arg(long, value_name = "CPU,...", value_delimiter = ',')]
     cpus: Vec<usize>,
 
-    /// How long a connection may take to be established.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
+    /// How long a connection may take to be established; not over UDP.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time, conflicts_with = "udp")]
     connect_timeout: Duration,
+
+    /// Over UDP: how long an answer is waited for; then its message counts as lost, and the
+    /// next is sent. A load that lost more than one message in a thousand is not valid
+    /// [default: 200ms].
+    #[arg(long, value_name = "TIME", value_parser = units::time, requires = "udp")]
+    answer_timeout: Option<Duration>,
 
     /// Permit a target that is not this host. Load only what you may load.
     #[arg(long)]
@@ -83,6 +93,7 @@ const EXAMPLES: &str = "Examples:
   loadgen run 127.0.0.1:7007
   loadgen run 127.0.0.1:7007 -c 1000 -d 30s --size 4KiB --threads 2
   loadgen run 127.0.0.1:7007 --format json
+  loadgen run --udp 127.0.0.1:7007 -c 10 --size 1KiB
   loadgen run --allow-remote 192.0.2.7:7007 -c 50";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -122,7 +133,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: &RunOptions) -> Result<ExitCode, Error> {
-    let plan = plan(options)?;
+    let plan = plan_of(options)?;
     let stop = interrupt::flag()?;
     let result = crate::run(&plan, &mut (), &stop);
     if stop.load(Relaxed) && result.is_err() {
@@ -138,15 +149,20 @@ fn run(options: &RunOptions) -> Result<ExitCode, Error> {
     })
 }
 
-fn plan(options: &RunOptions) -> Result<Plan, Error> {
+fn plan_of(options: &RunOptions) -> Result<Plan, Error> {
     let request = Request {
         target: target::resolve(&options.target, options.allow_remote)?,
+        transport: match options.udp {
+            true => Transport::Udp,
+            false => Transport::Tcp,
+        },
         connections: options.connections,
         threads: options.threads,
         message_bytes: options.size,
         warmup: options.warmup,
         duration: options.duration,
         connect_timeout: options.connect_timeout,
+        answer_timeout: options.answer_timeout.unwrap_or(plan::ANSWER_TIMEOUT),
         cpus: options.cpus.clone(),
     };
     Ok(request.validate()?)

@@ -75,6 +75,13 @@ mod tests {
     }
 
     #[test]
+    fn eight_bytes_are_found_at_one_place_only() {
+        let pattern = Pattern::new();
+        let places: HashSet<&[u8]> = (0..PERIOD).map(|k| pattern.piece(k, 8)).collect();
+        assert_eq!(places.len() as u64, PERIOD);
+    }
+
+    #[test]
     fn streams_that_are_shifted_or_swapped_differ_in_nearly_every_byte() {
         let pattern = Pattern::new();
         let stream = |connection, shift| pattern.piece(Pattern::start(connection) + shift, 4096);

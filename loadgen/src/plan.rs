@@ -6,10 +6,17 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::affinity;
-use crate::record::{Discipline, PlanRecord};
+use crate::record::{Discipline, PlanRecord, Transport};
 
 /// Above this the buffers alone would fill a machine.
 const LARGEST_MESSAGE: u64 = 64 << 20;
+
+/// The longest datagram: what 16 bits count, without the headers of IPv4 and UDP.
+const LARGEST_DATAGRAM: u64 = 65_507;
+
+/// A datagram of fewer bytes does not tell which message it is the answer to: every eight
+/// bytes of the pattern are found at one place only.
+const SMALLEST_DATAGRAM: u64 = 8;
 
 /// A forgotten zero should not load a host for days.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -17,11 +24,18 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Descriptors that the program needs beside its connections, with room to spare.
 const OWN_DESCRIPTORS: u64 = 64;
 
+/// How long an answer over UDP is waited for, where nothing else is said: what Linux's TCP
+/// waits at least before it sends again (TCP_RTO_MIN). A shorter time takes slow answers
+/// for lost ones; a longer one leaves the connection idle after a loss for much of a trial.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// What to ask of the load generator; [`Request::validate`] makes a [`Plan`] of it.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The server.
     pub target: SocketAddr,
+    /// What it speaks.
+    pub transport: Transport,
     /// Connections, held open over the whole run.
     pub connections: usize,
     /// Worker threads; each serves its share of the connections.
@@ -34,6 +48,8 @@ pub struct Request {
     pub duration: Duration,
     /// How long a connection may take to be established.
     pub connect_timeout: Duration,
+    /// Over UDP: how long an answer is waited for until its message counts as lost.
+    pub answer_timeout: Duration,
     /// Processors that the workers are pinned to, in turn; none leaves them free.
     pub cpus: Vec<usize>,
 }
@@ -68,6 +84,15 @@ pub enum PlanError {
     /// A message of no bytes cannot come back, and a huge one cannot be held.
     #[error("a message of {0} bytes cannot be sent: from 1B to 64MiB")]
     MessageSize(u64),
+    /// A datagram has bounds of its own.
+    #[error(
+        "a message of {0} bytes cannot be sent over UDP: from {SMALLEST_DATAGRAM}B, so that its bytes tell it \
+         from the one before, to {LARGEST_DATAGRAM}B, the longest datagram"
+    )]
+    DatagramSize(u64),
+    /// Every message would be lost.
+    #[error("an answer cannot come within {0:?}: more than 0s, and at most 24h")]
+    AnswerTimeout(Duration),
     /// A processor that the generator may not run on.
     #[error("processor {cpu} is not one that this process may use: choose from {allowed:?}")]
     Processor {
@@ -105,6 +130,14 @@ impl Request {
         if self.message_bytes == 0 || self.message_bytes > LARGEST_MESSAGE {
             return Err(PlanError::MessageSize(self.message_bytes));
         }
+        if self.transport == Transport::Udp {
+            if !(SMALLEST_DATAGRAM..=LARGEST_DATAGRAM).contains(&self.message_bytes) {
+                return Err(PlanError::DatagramSize(self.message_bytes));
+            }
+            if self.answer_timeout.is_zero() || self.answer_timeout > LONGEST {
+                return Err(PlanError::AnswerTimeout(self.answer_timeout));
+            }
+        }
         if self.duration.is_zero() || self.duration.saturating_add(self.warmup) > LONGEST {
             return Err(PlanError::Duration(self.duration));
         }
@@ -140,6 +173,7 @@ impl Plan {
             message_bytes: self.0.message_bytes,
             warmup_s: self.0.warmup.as_secs_f64(),
             duration_s: self.0.duration.as_secs_f64(),
+            transport: self.0.transport,
         }
     }
 }
@@ -162,12 +196,14 @@ mod tests {
     fn request() -> Request {
         Request {
             target: "127.0.0.1:7007".parse().unwrap(),
+            transport: Transport::Tcp,
             connections: 4,
             threads: 2,
             message_bytes: 64,
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
+            answer_timeout: ANSWER_TIMEOUT,
             cpus: Vec::new(),
         }
     }
@@ -206,6 +242,25 @@ mod tests {
             refused(|r| r.warmup = Duration::MAX),
             PlanError::Duration(_)
         ));
+    }
+
+    #[test]
+    fn a_datagram_has_bounds_that_a_stream_has_not() {
+        let of = |message_bytes, transport| {
+            let request = Request {
+                message_bytes,
+                transport,
+                ..request()
+            };
+            request.validate().err()
+        };
+        for size in [1, 7, 65_508, 64 << 20] {
+            assert_eq!(of(size, Transport::Tcp), None);
+            assert_eq!(of(size, Transport::Udp), Some(PlanError::DatagramSize(size)));
+        }
+        for size in [8, 65_507] {
+            assert_eq!(of(size, Transport::Udp), None);
+        }
     }
 
     #[test]

@@ -80,6 +80,20 @@ pub struct Server {
     pub family: String,
     /// One line that says what it is.
     pub summary: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub transport: Transport,
+}
+
+/// What a server speaks, and so what a load is sent over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Connections that carry streams of bytes.
+    #[default]
+    Tcp,
+    /// Datagrams: messages on their own, which may be lost.
+    Udp,
 }
 
 /// Which processors did what.
@@ -245,6 +259,9 @@ pub struct PlanRecord {
     pub warmup_s: f64,
     /// Seconds that were to be counted.
     pub duration_s: f64,
+    /// What the messages were sent over; a connection over UDP is a connected socket.
+    #[serde(default)]
+    pub transport: Transport,
 }
 
 /// When the next message of a connection is due.
@@ -345,7 +362,7 @@ pub struct Connections {
     pub answered: u64,
 }
 
-/// What can go wrong with a connection.
+/// What can go wrong with a connection, or over UDP with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -363,6 +380,10 @@ pub enum ErrorKind {
     NoLocalPort,
     /// Too many open files: a limit of this side, not the server's.
     TooManyOpenFiles,
+    /// Over UDP: a message had no answer in time, and the next was sent.
+    Lost,
+    /// Over UDP: an answer to an earlier message came, too late or a second time.
+    Stale,
     /// Anything else; the example says what.
     Other,
 }
@@ -378,8 +399,15 @@ impl ErrorKind {
             ErrorKind::EarlyEnd => "early_end",
             ErrorKind::NoLocalPort => "no_local_port",
             ErrorKind::TooManyOpenFiles => "too_many_open_files",
+            ErrorKind::Lost => "lost",
+            ErrorKind::Stale => "stale",
             ErrorKind::Other => "other",
         }
+    }
+
+    /// Whether it is about one message, and its connection went on.
+    pub fn is_of_a_message(self) -> bool {
+        matches!(self, ErrorKind::Lost | ErrorKind::Stale)
     }
 
     /// Whether this side caused it: such an error makes a load invalid.
@@ -521,6 +549,7 @@ mod tests {
                 name: "epoll".into(),
                 family: "readiness".into(),
                 summary: "one thread".into(),
+                transport: Transport::Tcp,
             }],
             blocks: 5,
             seed: 7,
@@ -556,6 +585,7 @@ mod tests {
                 message_bytes: 64,
                 warmup_s: 0.2,
                 duration_s: 1.0,
+                transport: Transport::Udp,
             },
             generator: Generator {
                 version: "1.2.3".into(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use crate::histogram::Quantiles;
-use crate::record::{Load, PlanRecord};
+use crate::record::{Load, PlanRecord, Transport};
 use crate::units::show_rate;
 
 /// Prints a result on standard output; a reader that has seen enough is no error.
@@ -45,8 +45,12 @@ fn row(name: &str, text: &str) -> String {
 }
 
 fn plan(plan: &PlanRecord) -> String {
+    let over = match plan.transport {
+        Transport::Tcp => "",
+        Transport::Udp => " over UDP",
+    };
     format!(
-        "{} in a closed loop, messages of {}, {}, {} s after {} s of warm-up",
+        "{}{over} in a closed loop, messages of {}, {}, {} s after {} s of warm-up",
         count(plan.connections as u64, "connection"),
         bytesize::ByteSize(plan.message_bytes),
         count(plan.threads as u64, "thread"),

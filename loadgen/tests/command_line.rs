@@ -92,7 +92,7 @@ fn json_is_one_load_of_the_schema() {
 
 #[test]
 fn arguments_that_make_no_sense_are_usage_errors() {
-    let wrong: [(&[&str], &str); 11] = [
+    let wrong: [(&[&str], &str); 15] = [
         (&["--cpus", "9999"], "choose from"),
         (&["--size", "0"], "is not a size"),
         (&["--size", "0B"], "0 bytes"),
@@ -104,6 +104,10 @@ fn arguments_that_make_no_sense_are_usage_errors() {
         (&["--threads", "65"], "at most as many threads"),
         (&["--warmup", "48h"], "24h"),
         (&["--format", "xml"], "json"),
+        (&["--udp", "--size", "7B"], "from 8B"),
+        (&["--udp", "--size", "64KiB"], "65507B"),
+        (&["--udp", "--connect-timeout", "1s"], "--udp"),
+        (&["--answer-timeout", "1s"], "--udp"),
     ];
     for (arguments, hint) in wrong {
         let output = loadgen(&[&["run", "127.0.0.1:7"], arguments].concat());

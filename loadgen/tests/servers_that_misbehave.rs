@@ -3,15 +3,15 @@
 //! The servers are threads of the test, each a few lines of the standard library.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::RunError;
-use loadgen::plan::Request;
-use loadgen::record::{ErrorKind, Load};
+use loadgen::plan::{ANSWER_TIMEOUT, Request};
+use loadgen::record::{ErrorKind, Load, Transport};
 
 /// Starts a server that treats each connection by `serve`; returns its request.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
@@ -24,14 +24,20 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
             thread::spawn(move || serve(stream));
         }
     });
+    request(target, Transport::Tcp)
+}
+
+fn request(target: SocketAddr, transport: Transport) -> Request {
     Request {
         target,
+        transport,
         connections: 4,
         threads: 2,
         message_bytes: 64,
         warmup: Duration::from_millis(50),
         duration: Duration::from_millis(300),
         connect_timeout: Duration::from_secs(5),
+        answer_timeout: ANSWER_TIMEOUT,
         cpus: Vec::new(),
     }
 }
@@ -275,4 +281,163 @@ fn an_observer_that_panics_leaves_nobody_waiting() {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(ended.join().is_err(), "the panic is passed on");
+}
+
+/// Starts a server of datagrams: `answer` is called with the number of each datagram, from
+/// 1, its bytes, and what sends an answer.
+fn datagram_server(mut answer: impl FnMut(u64, &[u8], &dyn Fn(&[u8])) + Send + 'static) -> Request {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        for number in 1.. {
+            let (length, source) = socket.recv_from(&mut buffer).unwrap();
+            // The client may have left.
+            let send = |message: &[u8]| drop(socket.send_to(message, source));
+            answer(number, &buffer[..length], &send);
+        }
+    });
+    request(target, Transport::Udp)
+}
+
+fn count(load: &Load, kind: ErrorKind) -> u64 {
+    load.summary.errors.get(&kind).copied().unwrap_or(0)
+}
+
+#[test]
+fn datagrams_that_come_back_are_valid_whatever_the_size() {
+    // Two, since a socket has room for three of the longest.
+    for message_bytes in [8, 64, 1473, 65_507] {
+        let load = run(Request {
+            message_bytes,
+            connections: 2,
+            ..datagram_server(|_, message, send| send(message))
+        });
+        let summary = &load.summary;
+        assert!(summary.valid, "{message_bytes} bytes: {:?}", summary.reasons);
+        assert_eq!((summary.connections.open, summary.connections.answered), (2, 2));
+        assert!(loadgen::text::describe(&load).contains("2 connections over UDP"));
+    }
+}
+
+#[test]
+fn every_third_datagram_dropped_is_lost_and_counted_and_the_rest_is_measured() {
+    let load = run(Request {
+        duration: Duration::from_secs(1),
+        ..datagram_server(|number, message, send| {
+            if number % 3 != 0 {
+                send(message);
+            }
+        })
+    });
+    let (lost, echoes) = (count(&load, ErrorKind::Lost), load.summary.echoes);
+    assert!(echoes > 0 && lost > 0, "{:?}", load.summary.errors);
+    // The window holds a part of what the errors are counted over.
+    assert!(lost + 4 >= echoes / 2, "{lost} of {echoes}");
+    assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
+    assert_eq!(load.summary.connections.answered, 4, "a loss ends no connection");
+    assert!(!load.summary.valid && load.summary.reasons[0].contains("were lost"));
+    let slowest = load.summary.service_us.max.unwrap();
+    assert!(slowest < 200_000.0, "{slowest} us: what was lost has no latency");
+    assert!(loadgen::text::describe(&load).contains("lost (no answer within 200ms)"));
+}
+
+#[test]
+fn a_rare_loss_is_counted_and_leaves_the_load_valid() {
+    let load = run(datagram_server(|number, message, send| {
+        if number != 1000 {
+            send(message);
+        }
+    }));
+    assert_eq!(count(&load, ErrorKind::Lost), 1, "{:?}", load.summary.errors);
+    assert!(load.summary.valid, "{:?}", load.summary.reasons);
+}
+
+#[test]
+fn garbage_cut_off_and_empty_datagrams_are_wrong() {
+    type Answer = fn(&[u8]) -> Vec<u8>;
+    let answers: [Answer; 5] = [
+        |_| b"HTTP/1.1 400 Bad Request".to_vec(),
+        |message| message[..message.len() - 1].to_vec(),
+        |message| [message, b"x"].concat(),
+        |message| message.iter().map(|byte| byte ^ 1).collect(),
+        |_| Vec::new(),
+    ];
+    for answer in answers {
+        let load = run(datagram_server(move |_, message, send| send(&answer(message))));
+        assert_wrong(&load);
+        assert_eq!(load.summary.echoes, 0);
+    }
+}
+
+#[test]
+fn a_doubled_answer_is_taken_for_no_other_and_counted() {
+    let load = run(datagram_server(|_, message, send| {
+        send(message);
+        send(message);
+    }));
+    let (stale, echoes) = (count(&load, ErrorKind::Stale), load.summary.echoes);
+    assert!(echoes > 0 && stale + 4 >= echoes, "{stale} of {echoes}");
+    assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
+    assert!(!load.summary.valid && load.summary.reasons[0].contains("more than once"));
+}
+
+#[test]
+fn a_late_answer_is_lost_and_then_recognised() {
+    let mut held = None;
+    let load = run(Request {
+        duration: Duration::from_secs(1),
+        connections: 1,
+        threads: 1,
+        ..datagram_server(move |number, message, send| {
+            // Every tenth answer comes after that to the next message.
+            match number % 10 {
+                0 => held = Some(message.to_vec()),
+                _ => send(message),
+            }
+            if number % 10 == 1
+                && let Some(held) = held.take()
+            {
+                send(&held);
+            }
+        })
+    });
+    let (lost, stale) = (count(&load, ErrorKind::Lost), count(&load, ErrorKind::Stale));
+    assert!(
+        load.summary.echoes > 0 && lost > 0 && stale + 1 >= lost,
+        "{lost} {stale}"
+    );
+    assert_eq!(load.summary.errors.len(), 2, "{:?}", load.summary.errors);
+}
+
+#[test]
+fn datagrams_that_are_never_answered_are_counted_and_not_valid() {
+    let load = run(datagram_server(|_, _, _| {}));
+    let summary = &load.summary;
+    assert_eq!(
+        (
+            summary.echoes,
+            summary.connections.open,
+            summary.connections.answered
+        ),
+        (0, 4, 0)
+    );
+    assert!(count(&load, ErrorKind::Lost) >= 4);
+    assert!(
+        summary.reasons[0].contains("no message came back"),
+        "{:?}",
+        summary.reasons
+    );
+}
+
+#[test]
+fn no_server_of_datagrams_on_the_port_is_an_error_of_its_own() {
+    let target = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plan = request(target, Transport::Udp).validate().unwrap();
+    let error = loadgen::run(&plan, &mut (), &AtomicBool::new(false)).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("refused") && said.contains("is the server running"),
+        "{said}"
+    );
 }

@@ -428,14 +428,20 @@ fn machine(run: &Run) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A command line that can be pasted into a shell.
+/// A command line that can be pasted into a shell. Of `NAME=VALUE` the value alone is
+/// quoted: in front of a command, a shell knows a variable by its bare name.
 fn command(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
-    let quoted = |word: &String| match word.is_empty() || !word.chars().all(plain) {
-        true => format!("'{}'", word.replace('\'', r"'\''")),
-        false => word.clone(),
+    let plain = |text: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+        !text.is_empty() && text.chars().all(allowed)
     };
-    format::plain_line(&words.iter().map(quoted).collect::<Vec<_>>().join(" "))
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let typed = |word: &String| match word.split_once('=') {
+        _ if plain(word) => word.clone(),
+        Some((name, value)) if plain(name) => format!("{name}={}", quoted(value)),
+        _ => quoted(word),
+    };
+    format::plain_line(&words.iter().map(typed).collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -461,5 +467,10 @@ mod tests {
     fn a_command_survives_the_shell() {
         let words = ["run", "--server", "my echo=it's {port}", ""].map(str::to_owned);
         assert_eq!(command(&words), r"run --server 'my echo=it'\''s {port}' ''");
+        let words = ["ECHOBENCH_SERVER=mine=run {port}", "echobench", "--seed=1"].map(str::to_owned);
+        assert_eq!(
+            command(&words),
+            "ECHOBENCH_SERVER='mine=run {port}' echobench --seed=1"
+        );
     }
 }

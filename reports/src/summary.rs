@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loadgen::record::{Cost, Load, Outcome, Run, Scenario, Server, Trial};
+use loadgen::record::{Cost, Load, Outcome, Run, Scenario, Server, Transport, Trial};
 use serde::Serialize;
 
 use crate::doubts::{self, Doubt};
@@ -222,6 +222,7 @@ fn plain_server(server: &Server) -> Server {
         name: format::plain_line(&server.name),
         family: format::plain_line(&server.family),
         summary: format::plain_line(&server.summary),
+        transport: server.transport,
     }
 }
 
@@ -288,6 +289,9 @@ fn summarise(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> ScenarioSumma
         .zip(&measured)
         .map(|(server, measured)| row(server, measured, trials))
         .collect();
+    for (row, server) in rows.iter_mut().zip(&run.servers) {
+        row.left_out = left_out(row).or_else(|| unlike(server, &run.servers));
+    }
     let verdicts = judge(&mut rows, &measured);
     let caveats = rows
         .iter()
@@ -316,7 +320,7 @@ fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
         .copied()
         .filter(|trial| trial.server == server.name)
         .collect();
-    let mut row = Row {
+    Row {
         server: format::plain_line(&server.name),
         family: format::plain_line(&server.family),
         trials: outcomes(&own),
@@ -326,9 +330,7 @@ fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
         connections: measured.reach(),
         errors: errors(&own),
         left_out: None,
-    };
-    row.left_out = left_out(&row);
-    row
+    }
 }
 
 fn outcomes(trials: &[&Trial]) -> Trials {
@@ -395,6 +397,18 @@ fn left_out(row: &Row) -> Option<String> {
     }
     let reach = row.connections.filter(|reach| !reach.all())?;
     Some(format!("{name} answered {} connections.", reach.words()))
+}
+
+/// Why a server that did its work is no candidate beside those that did more.
+fn unlike(server: &Server, all: &[Server]) -> Option<String> {
+    let others = all.iter().any(|other| other.transport == Transport::Tcp);
+    (server.transport == Transport::Udp && others).then(|| {
+        format!(
+            "{} speaks UDP, which keeps no connection and sends nothing again: it is shown, and not compared \
+             with servers over TCP.",
+            format::plain_line(&server.name)
+        )
+    })
 }
 
 /// Trials that were left out of servers that are judged.

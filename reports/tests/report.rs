@@ -69,6 +69,34 @@ fn a_starved_server_is_left_out_of_the_verdict_and_named() {
 }
 
 #[test]
+fn a_server_of_datagrams_is_shown_and_judged_among_its_own_kind_only() {
+    let models = [
+        model("udp", "datagram", 300_000.0, 2.0),
+        model("epoll", "readiness", 158_000.0, 5.1),
+        model("poll", "readiness", 148_000.0, 5.6),
+    ];
+    let (run, trials) = (run(&models, &[10], 5), trials(&models, &[10], 5));
+    let summary = Summary::of(&run, &trials);
+    let left_out = row(&summary, 0, "udp").left_out.as_deref().unwrap();
+    assert!(
+        left_out.contains("not compared with servers over TCP"),
+        "{left_out}"
+    );
+    for verdict in &summary.scenarios[0].verdicts {
+        assert!(!verdict.leaders.contains(&"udp".into()), "{verdict:?}");
+    }
+    assert!(page(&run, &trials).contains(left_out));
+
+    let alone = [
+        model("udp", "datagram", 300_000.0, 2.0),
+        model("udp2", "datagram", 200_000.0, 2.0),
+    ];
+    let (run, trials) = (support::run(&alone, &[10], 5), support::trials(&alone, &[10], 5));
+    let summary = Summary::of(&run, &trials);
+    assert_eq!(summary.scenarios[0].verdicts[0].leaders, ["udp"]);
+}
+
+#[test]
 fn hostile_names_and_output_are_text_wherever_they_appear() {
     let hostile = r#"<script>alert(1)</script> & "it's""#;
     let models = vec![

@@ -12,11 +12,15 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
 
 use crate::config::{Config, Workers};
-use crate::listener::{self, Listener, Options};
+use crate::listener::{self, Listener, Options, Transport};
 use crate::models::{self, MODELS, Model};
 use crate::stop;
 use crate::sys::{process, terminal};
 use crate::work::Work;
+
+/// Connections that wait until they are accepted, where nothing else is said: enough for
+/// a thousand clients that come at once, and the usual net.core.somaxconn.
+const BACKLOG: i32 = 4096;
 
 /// The largest buffer that is sensible: each connection may hold one.
 const LARGEST_BUFFER: u64 = 64 << 20;
@@ -51,11 +55,12 @@ pub struct Cli {
     workers: Option<NonZero<usize>>,
 
     /// Connections that the kernel may hold until they are accepted; it caps this at
-    /// net.core.somaxconn.
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(i32).range(1..))]
-    backlog: i32,
+    /// net.core.somaxconn [default: 4096].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    backlog: Option<i32>,
 
-    /// Bytes read at once, and the most held for a client that does not read.
+    /// Bytes read at once, and the most held for a client that does not read; over UDP
+    /// the longest datagram that is answered.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = buffer_size)]
     buffer: usize,
 
@@ -73,9 +78,14 @@ pub struct Cli {
     #[arg(long, value_name = "TIME", value_parser = keepalive_time)]
     keepalive: Option<Duration>,
 
-    /// Send at once instead of gathering small writes (TCP_NODELAY).
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    nodelay: bool,
+    /// Send at once instead of gathering small writes (TCP_NODELAY) [default: true].
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    nodelay: Option<bool>,
+
+    /// Over UDP: permit a --listen that is not loopback. Addresses of senders can be
+    /// forged, and the server sends to them.
+    #[arg(long)]
+    allow_remote: bool,
 
     /// Work done for each piece of input before it is echoed: `cpu:50us` burns a
     /// processor, `sleep:5ms` waits as for a backend [default: none].
@@ -122,13 +132,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .probe()
         .with_context(|| format!("this host cannot run `{name}`"))?;
     process::raise_descriptor_limit();
-    let listener = Listener::bind(&Options {
-        address: listener::resolve(&cli.listen)?,
-        backlog: cli.backlog,
-        keepalive: cli.keepalive,
-        nodelay: cli.nodelay,
-        max_connections: cli.max_connections.map(NonZero::get),
-    })?;
+    let listener = bind(cli, model)?;
     let config = Config {
         workers: cli.workers,
         buffer: cli.buffer,
@@ -140,6 +144,41 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         eprintln!("echo-server: type q and Enter to stop");
     }
     Ok(model.serve(listener, &config)?)
+}
+
+fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
+    let (name, address) = (model.name(), listener::resolve(&cli.listen)?);
+    match model.transport() {
+        Transport::Stream if cli.allow_remote => bail!(
+            "--allow-remote is for models over UDP: `{name}` speaks TCP and listens wherever --listen says"
+        ),
+        Transport::Stream => Listener::bind(&Options {
+            address,
+            backlog: cli.backlog.unwrap_or(BACKLOG),
+            keepalive: cli.keepalive,
+            nodelay: cli.nodelay.unwrap_or(true),
+            max_connections: cli.max_connections.map(NonZero::get),
+        }),
+        Transport::Datagram => {
+            for (option, given) in [
+                ("--backlog", cli.backlog.is_some()),
+                ("--max-connections", cli.max_connections.is_some()),
+                ("--keepalive", cli.keepalive.is_some()),
+                ("--nodelay", cli.nodelay.is_some()),
+            ] {
+                if given {
+                    bail!("`{name}` speaks UDP and has no connections: leave {option} out");
+                }
+            }
+            if !address.ip().is_loopback() && !cli.allow_remote {
+                bail!(
+                    "{address} is not a loopback address, and a server of datagrams can be made to send to \
+                     addresses that others have forged: with --allow-remote `{name}` listens there all the same"
+                );
+            }
+            Listener::bind_datagram(address)
+        }
+    }
 }
 
 /// Prints the registry, and why a model cannot run here.
@@ -175,6 +214,7 @@ fn as_json(model: &dyn Model) -> serde_json::Value {
     serde_json::json!({
         "name": model.name(),
         "family": model.family().to_string(),
+        "transport": model.transport().to_string(),
         "summary": model.summary(),
         "unavailable": model.probe().err().map(|reason| reason.to_string()),
     })

@@ -2,7 +2,7 @@
 //!
 //! A reader who wants to know how a model works opens its file in [`models`]; what the
 //! models have in common stands beside it, each thing once: [`listener`] accepts,
-//! [`conn`] echoes, [`work`] burns or waits, [`stop`] ends, [`clients`] keeps what is
+//! [`conn`] echoes, [`datagram`] says what is not echoed, [`work`] burns or waits, [`stop`] ends, [`clients`] keeps what is
 //! open, [`readiness`] is for event loops, [`sys`] calls the kernel.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod conn;
+pub mod datagram;
 pub mod listener;
 pub mod models;
 pub mod readiness;

@@ -3,6 +3,7 @@
 //! The errors of `accept` are the connection's, the process's or the socket's own, and
 //! each asks for something else: go on, back off, or end. That is decided here, once.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +21,28 @@ use crate::sys::socket::{self, Blocking};
 /// that tries on burns a processor, and a client hardly notices ten milliseconds.
 pub const BACK_OFF: Duration = Duration::from_millis(10);
 
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Connections, which carry streams of bytes: TCP.
+    Stream,
+    /// Messages on their own: UDP.
+    Datagram,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Stream => "tcp",
+            Transport::Datagram => "udp",
+        })
+    }
+}
+
+/// Bytes that the kernel may queue for a datagram server: one small datagram, which counts
+/// with its overhead for nearly 1 KiB, from each of some thousand clients.
+const DATAGRAM_QUEUE: usize = 4 << 20;
+
 /// What the listener is to be like.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,9 +58,10 @@ pub struct Options {
     pub max_connections: Option<usize>,
 }
 
-/// A bound and listening socket.
+/// A bound socket, which listens where its transport has connections.
 #[derive(Debug)]
 pub struct Listener {
+    /// Owns the descriptor; typed as what it is for all models but those of datagrams.
     socket: TcpListener,
     max_connections: Option<usize>,
 }
@@ -92,7 +116,7 @@ pub fn remedy(error: &io::Error) -> Remedy {
 }
 
 impl Listener {
-    /// Binds and listens.
+    /// Binds, and listens for connections.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
         let address = options.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -103,18 +127,29 @@ impl Listener {
         if let Some(idle) = options.keepalive {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
         }
-        socket
-            .bind(&address.into())
-            .map_err(|error| bind_advice(address, &error))?;
+        bind(&socket, address)?;
         socket
             .listen(options.backlog)
             .with_context(|| format!("cannot listen on {address}"))?;
-        if !address.ip().is_loopback() {
-            eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
-        }
         Ok(Listener {
             socket: socket.into(),
             max_connections: options.max_connections,
+        })
+    }
+
+    /// Binds a socket for datagrams, which a model receives from through its descriptor:
+    /// there is nothing to accept.
+    pub fn bind_datagram(address: SocketAddr) -> anyhow::Result<Self> {
+        // Not SO_REUSEADDR: for UDP it is what SO_REUSEPORT is for TCP, and no old
+        // connection ever holds the port.
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        // The kernel drops what the queue has no room for, and takes at most
+        // net.core.rmem_max of what is asked here.
+        socket.set_recv_buffer_size(DATAGRAM_QUEUE)?;
+        bind(&socket, address)?;
+        Ok(Listener {
+            socket: socket.into(),
+            max_connections: None,
         })
     }
 
@@ -195,6 +230,16 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+fn bind(socket: &Socket, address: SocketAddr) -> anyhow::Result<()> {
+    socket
+        .bind(&address.into())
+        .map_err(|error| bind_advice(address, &error))?;
+    if !address.ip().is_loopback() {
+        eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
+    }
+    Ok(())
 }
 
 fn bind_advice(address: SocketAddr, error: &io::Error) -> anyhow::Error {

@@ -91,7 +91,7 @@ extern "C" fn stop(signal: i32) {
         process::exit_now(128 + signal);
     }
     signal::preserving_errno(|| {
-        socket::shutdown(LISTENER.load(SeqCst));
+        socket::shutdown_input(LISTENER.load(SeqCst));
         signal::alarm(Duration::from_nanos(drain));
     });
 }

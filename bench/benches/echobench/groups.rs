@@ -1,19 +1,19 @@
 //! The criterion groups: one connection at a time, a round trip and a whole life.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
 use bench::affinity;
+use bench::contender::Contender;
 use bench::results;
-use bench::server::{ANY_PORT, Launch, Program, Server};
-use bench::suite::Suite;
+use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use servers::models::{MODELS, Model};
+use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 
 use crate::arguments::Arguments;
@@ -28,22 +28,16 @@ const SOURCES: u8 = 16;
 /// A server that hangs is an error, not a benchmark that never ends.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The models to run: those of the suite, or any that a filter may ask for.
-pub fn models(suite: &Suite, arguments: &Arguments) -> anyhow::Result<Vec<&'static dyn Model>> {
-    if arguments.filters() || arguments.lists() {
-        Ok(MODELS.to_vec())
-    } else {
-        suite.models()
-    }
-}
-
-/// Runs `roundtrip/MODEL` and `connect/MODEL`, as far as criterion's filter lets them.
-pub fn run(models: &[&'static dyn Model], arguments: &Arguments) -> anyhow::Result<()> {
+/// Runs `roundtrip/SERVER` and `connect/SERVER`, as far as criterion's filter lets them.
+///
+/// The second not over UDP, where there is no connection to make.
+pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
-    let runnable: Vec<_> = models
+    let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
+    let connecting: Vec<_> = runnable
         .iter()
         .copied()
-        .filter(|model| is_runnable(*model))
+        .filter(|contender| contender.transport() == Transport::Stream)
         .collect();
     let measured = affinity::with(&placement.generator_cpus, || {
         let mut criterion = Criterion::default()
@@ -57,16 +51,16 @@ pub fn run(models: &[&'static dyn Model], arguments: &Arguments) -> anyhow::Resu
             criterion = criterion.without_plots();
         }
         group(&mut criterion, "roundtrip", &runnable, &placement, RoundTrip::new);
-        group(&mut criterion, "connect", &runnable, &placement, Connect::new);
+        group(&mut criterion, "connect", &connecting, &placement, Connect::new);
         criterion.final_summary();
     });
     measured.context("cannot pin to the processors of the generator")
 }
 
-fn is_runnable(model: &dyn Model) -> bool {
-    let reason = model.probe().err();
+fn is_runnable(contender: &Contender) -> bool {
+    let reason = contender.unavailable();
     if let Some(reason) = &reason {
-        eprintln!("{}: skipped: {reason}", model.name());
+        eprintln!("{}: skipped: {reason}", contender.name());
     }
     reason.is_none()
 }
@@ -79,18 +73,19 @@ trait Exercise {
 fn group<E: Exercise>(
     criterion: &mut Criterion,
     name: &str,
-    models: &[&'static dyn Model],
+    contenders: &[Contender],
     placement: &Placement,
-    exercise: fn(SocketAddr) -> std::io::Result<E>,
+    exercise: fn(SocketAddr, Transport) -> std::io::Result<E>,
 ) {
     let mut group = criterion.benchmark_group(name);
-    for model in models {
+    for contender in contenders {
         // Criterion calls the closure for each sample; the server is started by the first.
         let mut running = None;
-        group.bench_function(model.name(), |bencher| {
+        group.bench_function(contender.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
-                let server = start(*model, placement);
-                let exercise = exercise(server.address()).expect("the server just said that it is ready");
+                let server = start(*contender, placement);
+                let exercise =
+                    exercise(server.address(), contender.transport()).expect("the server is ready");
                 (server, exercise)
             });
             bencher.iter(|| exercise.once().expect("the server echoes"));
@@ -100,25 +95,25 @@ fn group<E: Exercise>(
 }
 
 /// A panic here ends the benchmark, and the guard ends the server.
-fn start(model: &dyn Model, placement: &Placement) -> Server {
-    let log = results::home().join(format!("criterion-{}.log", model.name()));
+fn start(contender: Contender, placement: &Placement) -> Server {
+    let log = results::home().join(format!("criterion-{}.log", contender.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
-        program: Program::Model(model.name()),
+        program: contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         cpus: placement.server_cpus.clone(),
         log,
     };
-    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", model.name()))
+    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", contender.name()))
 }
 
 /// A message and its answer on a connection that stays open.
-struct RoundTrip(TcpStream);
+struct RoundTrip(Socket);
 
 impl RoundTrip {
-    fn new(address: SocketAddr) -> std::io::Result<Self> {
-        connect(address, Ipv4Addr::LOCALHOST).map(RoundTrip)
+    fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
+        connect(address, transport, Ipv4Addr::LOCALHOST).map(RoundTrip)
     }
 }
 
@@ -131,37 +126,49 @@ impl Exercise for RoundTrip {
 /// A connection, a message, its answer, and the end.
 struct Connect {
     address: SocketAddr,
+    transport: Transport,
     source: u8,
 }
 
 impl Connect {
-    fn new(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Connect { address, source: 0 })
+    fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
+        Ok(Connect {
+            address,
+            transport,
+            source: 0,
+        })
     }
 }
 
 impl Exercise for Connect {
     fn once(&mut self) -> std::io::Result<()> {
         self.source = self.source % SOURCES + 1;
-        exchange(&mut connect(self.address, Ipv4Addr::new(127, 0, 0, self.source))?)
+        let source = Ipv4Addr::new(127, 0, 0, self.source);
+        exchange(&mut connect(self.address, self.transport, source)?)
     }
 }
 
-fn connect(address: SocketAddr, source: Ipv4Addr) -> std::io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+fn connect(address: SocketAddr, transport: Transport, source: Ipv4Addr) -> std::io::Result<Socket> {
+    let kind = match transport {
+        Transport::Stream => Type::STREAM,
+        Transport::Datagram => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::IPV4, kind, None)?;
     // The port is chosen at connect, where only the pair of addresses has to be unique.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::from((source, 0)).into())?;
-    socket.set_tcp_nodelay(true)?;
+    if transport == Transport::Stream {
+        socket.set_tcp_nodelay(true)?;
+    }
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.connect(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
+fn exchange(socket: &mut Socket) -> std::io::Result<()> {
     let mut answer = [0; MESSAGE.len()];
-    stream.write_all(&MESSAGE)?;
-    stream.read_exact(&mut answer)?;
+    socket.write_all(&MESSAGE)?;
+    socket.read_exact(&mut answer)?;
     assert!(answer == MESSAGE, "the server echoes what it reads");
     Ok(())
 }

@@ -37,18 +37,23 @@ fn run() -> anyhow::Result<ExitCode> {
     let options = Environment::parse_from(["echobench"]).options;
     let mut suite = Suite::quick()?;
     let name = format!("suite/{}", suite.name);
-    options.choose_models(&mut suite)?;
+    options.choose_servers(&mut suite)?;
     if arguments.quick() {
         suite.warmup = QUICK_WARMUP;
         suite.duration = QUICK_DURATION;
     }
-    let models = groups::models(&suite, &arguments)?;
+    let mut candidates = suite.clone();
+    if arguments.filters() || arguments.lists() {
+        // A filter may ask for any model.
+        candidates.select(&["all".into()])?;
+    }
+    let candidates = candidates.contenders()?;
     // Before the groups, so that what cannot be done is said before anybody waits.
     let prepared = match arguments.measures() && arguments.selects(&name) {
         true => Some(options.prepare(suite)?),
         false => None,
     };
-    groups::run(&models, &arguments)?;
+    groups::run(&candidates, &arguments)?;
     if arguments.lists() && arguments.selects(&name) {
         println!("{name}: benchmark");
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::client::{Reading, noise};
+use super::client::{LONGEST_DATAGRAM, Reading, noise};
 use super::{Case, Running};
 
 pub const CASE: Case = Case::new(
@@ -10,7 +10,8 @@ pub const CASE: Case = Case::new(
     "exact",
     "Does every byte come back, whatever its value, in any size from nothing to 64 MiB?",
     drive,
-);
+)
+.over_datagrams(drive_datagrams);
 
 /// Around the usual size of a server's buffer, where a loop that is off by one shows,
 /// and far above what the kernel holds for a connection.
@@ -28,6 +29,22 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     }
     for size in SIZES_IN_BYTES {
         converse(running, size, 1, Reading::AtOnce)?;
+    }
+    Ok(())
+}
+
+/// Lengths around those at which a datagram is cut up on its way, and around the buffer of
+/// a server that forgot the longest.
+const DATAGRAMS: [usize; 10] = [0, 1, 2, 1471, 1472, 1473, 9000, 32_768, 65_506, LONGEST_DATAGRAM];
+
+/// Every length in one datagram, which comes back in one.
+fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
+    every_value(running).context("a datagram of all 256 byte values")?;
+    let mut client = running.client()?;
+    for size in DATAGRAMS {
+        client
+            .echo(&noise(size as u64, size))
+            .with_context(|| format!("a datagram of {size} bytes"))?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::client::Client;
 use super::{Case, Running};
 
 pub const CASE: Case = Case::new(
@@ -13,6 +12,7 @@ pub const CASE: Case = Case::new(
     "Is a second client answered while the first one is idle?",
     drive,
 )
+.over_datagrams(drive)
 .by_design(|subject| {
     (subject.at_once() == Some(1))
         .then_some("it serves one client at a time: the second was answered once the first had ended")
@@ -46,7 +46,8 @@ fn second_is_answered(running: &Running) -> anyhow::Result<()> {
     let mut times = Vec::new();
     for _ in 0..TIMES {
         let start = Instant::now();
-        Client::connect_within(running.address(), NEVER)
+        running
+            .client_within(NEVER)
             .and_then(|mut client| client.echo(b"second\n"))
             .context("a second client was not answered while the first one was idle")?;
         times.push(start.elapsed());

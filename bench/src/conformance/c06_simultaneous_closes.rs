@@ -14,7 +14,8 @@ pub const CASE: Case = Case::new(
     "Is all given back when 5 or 500 clients end at once, also while the server's main process is stopped?",
     drive,
 )
-.room(MANY);
+.room(MANY)
+.over_datagrams(drive);
 
 const FEW: usize = 5;
 const MANY: usize = 500;

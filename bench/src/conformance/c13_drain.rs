@@ -18,7 +18,8 @@ pub const CASE: Case = Case::new(
 )
 .room(CLIENTS)
 // Far above what the case takes: an exit within its own bound is one before the deadline.
-.arguments(&["--drain", "60s"]);
+.arguments(&["--drain", "60s"])
+.over_datagrams(drive_datagrams);
 
 const CLIENTS: usize = 100;
 
@@ -30,6 +31,9 @@ const FULL: usize = 4;
 const FULL_BYTES: usize = 32 << 20;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// So short that a hundred fit into the queue that a socket has if nobody asks for more.
+const DATAGRAM_BYTES: usize = 256;
 
 /// Time for the listener to close.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
@@ -56,6 +60,25 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
         client
             .expect_release()
             .context("a client that was queued when SIGTERM came")?;
+    }
+    running.expect_clean_exit()
+}
+
+/// A datagram is in flight while it is queued in the server's socket.
+fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
+    let mut crowd = running.crowd(CLIENTS)?;
+    running.freeze()?;
+    let message = |number| noise(number as u64, DATAGRAM_BYTES);
+    for (number, client) in crowd.iter().enumerate() {
+        client.send(&message(number))?;
+    }
+    running.terminate()?;
+    running.thaw()?;
+    for (number, client) in crowd.iter_mut().enumerate() {
+        client.receive(&message(number)).with_context(|| {
+            let number = number + 1;
+            format!("datagram {number} of {CLIENTS} was queued when SIGTERM came, and its reply was lost")
+        })?;
     }
     running.expect_clean_exit()
 }

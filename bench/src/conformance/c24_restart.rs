@@ -19,7 +19,8 @@ pub const CASE: Case = Case::new(
     drive,
 )
 // Short, so that the server is the side that closes first.
-.arguments(&["--drain", "100ms"]);
+.arguments(&["--drain", "100ms"])
+.over_datagrams(drive_datagrams);
 
 /// More than a client with the smallest buffer takes, less than fills the server's.
 const REPLY_BYTES: usize = 32 * 1024;
@@ -37,6 +38,16 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     client.expect_release()?;
     drop(client);
     restart(running).context("with a connection left in TIME_WAIT on the server's side")
+}
+
+/// Nothing of a client stays behind, so neither does anything that holds the port.
+fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
+    let mut crowd = running.crowd(2)?;
+    restart(running).context("with clients that have not gone")?;
+    for client in &mut crowd {
+        client.echo(b"the same socket\n").context("after a restart")?;
+    }
+    Ok(())
 }
 
 fn restart(running: &mut Running) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use anyhow::{Context, bail, ensure};
+use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 
 /// Time after which a server that does nothing is stuck and not slow.
@@ -27,10 +28,16 @@ pub enum Reading {
     Late,
 }
 
+/// The longest datagram over IPv4: what 16 bits count, without the headers.
+pub const LONGEST_DATAGRAM: usize = 65_507;
+
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Client {
+    /// Over UDP it is a connected socket all the same, which the same calls read and write:
+    /// a whole message each.
     stream: TcpStream,
+    transport: Transport,
     received: usize,
 }
 
@@ -55,6 +62,30 @@ impl Client {
         Client::start(socket, address, STALL)
     }
 
+    /// A client over UDP. Nobody is asked before it sends.
+    pub fn over_datagrams(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        Client::start_over_datagrams(socket, address, patience)
+    }
+
+    /// The same from an address and port of this host, which a server may know.
+    pub fn over_datagrams_from(source: SocketAddr, address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        let bound = socket.bind(&source.into());
+        bound.with_context(|| format!("cannot send from {source}"))?;
+        Client::start_over_datagrams(socket, address, STALL)
+    }
+
+    fn start_over_datagrams(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+        socket.connect(&address.into())?;
+        socket.set_read_timeout(Some(patience))?;
+        Ok(Client {
+            stream: socket.into(),
+            transport: Transport::Datagram,
+            received: 0,
+        })
+    }
+
     fn start(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
         let connected = socket.connect_timeout(&address.into(), patience);
         connected.with_context(|| format!("cannot connect to {address}"))?;
@@ -62,7 +93,11 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
-        Ok(Client { stream, received: 0 })
+        Ok(Client {
+            stream,
+            transport: Transport::Stream,
+            received: 0,
+        })
     }
 
     /// How many bytes have come back as they were sent.
@@ -78,6 +113,10 @@ impl Client {
 
     /// Sends a message.
     pub fn send(&self, message: &[u8]) -> anyhow::Result<()> {
+        if self.transport == Transport::Datagram {
+            let sent = (&self.stream).write(message);
+            return sent.map(drop).context("while a datagram was sent");
+        }
         write(&self.stream, message).with_context(|| format!("while {} bytes were sent", message.len()))
     }
 
@@ -132,6 +171,9 @@ impl Client {
 
     /// Waits for exactly these bytes.
     pub fn receive(&mut self, expected: &[u8]) -> anyhow::Result<()> {
+        if self.transport == Transport::Datagram {
+            return self.receive_datagram(expected);
+        }
         let mut buffer = vec![0; expected.len().min(64 * 1024)];
         let mut done = 0;
         while done < expected.len() {
@@ -149,6 +191,24 @@ impl Client {
             done += length;
             self.received += length;
         }
+        Ok(())
+    }
+
+    /// Waits for one datagram, which must be these bytes.
+    fn receive_datagram(&mut self, expected: &[u8]) -> anyhow::Result<()> {
+        let mut buffer = vec![0; LONGEST_DATAGRAM + 1];
+        let length = self.stream.read(&mut buffer).map_err(|error| {
+            let stalled = format!("no datagram came back for {:?}", self.patience());
+            explain(error, &stalled).context(format!("after {} bytes were sent", expected.len()))
+        })?;
+        let same = length.min(expected.len());
+        compare(&buffer[..same], &expected[..same], 0)?;
+        ensure!(
+            length == expected.len(),
+            "a datagram of {} bytes came back as one of {length}",
+            expected.len()
+        );
+        self.received += length;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod c03_second_client;
 mod c06_simultaneous_closes;
 mod c13_drain;
 mod c24_restart;
+mod c27_datagrams;
 pub mod client;
 pub mod observe;
 mod running;
@@ -21,6 +22,8 @@ mod subject;
 mod table;
 
 use std::time::Instant;
+
+use servers::listener::Transport;
 
 pub use loadgen::record::{CaseOutcome as Outcome, CaseResult};
 pub use running::Running;
@@ -35,6 +38,7 @@ pub static CASES: &[Case] = &[
     c06_simultaneous_closes::CASE,
     c13_drain::CASE,
     c24_restart::CASE,
+    c27_datagrams::CASE,
 ];
 
 /// Drives a running server; the error is the evidence against it.
@@ -47,6 +51,7 @@ pub struct Case {
     name: &'static str,
     question: &'static str,
     drive: Drive,
+    over_datagrams: Option<Drive>,
     room: usize,
     arguments: &'static [&'static str],
     by_design: fn(&Subject) -> Option<&'static str>,
@@ -60,10 +65,18 @@ impl Case {
             name,
             question,
             drive,
+            over_datagrams: None,
             room: 0,
             arguments: &[],
             by_design: |_| None,
         }
+    }
+
+    /// How it is driven where clients have no connections. A case that does not say so asks
+    /// about connections, and is not applicable there.
+    const fn over_datagrams(mut self, drive: Drive) -> Self {
+        self.over_datagrams = Some(drive);
+        self
     }
 
     /// Needs that many connections at once: a server whose workers serve one each gets
@@ -73,7 +86,8 @@ impl Case {
         self
     }
 
-    /// Gives the server arguments beside `--listen`.
+    /// Gives the server arguments beside `--listen`. To one that is external, and takes
+    /// none, the case is not applicable.
     const fn arguments(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
         self
@@ -82,7 +96,8 @@ impl Case {
     /// Where this names a reason, the server's design answers the question otherwise:
     /// the case then verifies what does hold, and its outcome is not applicable.
     ///
-    /// The one source of [`Outcome::NotApplicable`], so that nothing else is excused.
+    /// The one source of [`Outcome::NotApplicable`] for a model, beside
+    /// [`Case::over_datagrams`], so that nothing else is excused.
     const fn by_design(mut self, reason: fn(&Subject) -> Option<&'static str>) -> Self {
         self.by_design = reason;
         self
@@ -101,6 +116,22 @@ impl Case {
     /// What it asks, in a sentence.
     pub fn question(&self) -> &'static str {
         self.question
+    }
+
+    /// How it is driven over a transport, if that makes sense.
+    fn drive(&self, transport: Transport) -> Option<Drive> {
+        match transport {
+            Transport::Stream => Some(self.drive),
+            Transport::Datagram => self.over_datagrams,
+        }
+    }
+
+    /// Why a server's design answers the question otherwise.
+    fn excuse(&self, subject: &Subject) -> Option<&'static str> {
+        match self.drive(subject.transport()) {
+            None => Some("it speaks UDP: there are no connections, and no streams, to ask about"),
+            Some(_) => (self.by_design)(subject),
+        }
     }
 }
 
@@ -129,10 +160,14 @@ fn outcome(case: &Case, subject: &Subject) -> Outcome {
             reason: reason.into(),
         };
     }
+    if subject.is_external() && !case.arguments.is_empty() {
+        let reason = format!("it cannot be told `{}`", case.arguments.join(" "));
+        return Outcome::NotApplicable { reason };
+    }
     if let Err(evidence) = examine(case, subject.with_room(case.room)) {
         return Outcome::Fail { evidence };
     }
-    match (case.by_design)(subject) {
+    match case.excuse(subject) {
         Some(reason) => Outcome::NotApplicable {
             reason: reason.into(),
         },
@@ -144,8 +179,9 @@ fn outcome(case: &Case, subject: &Subject) -> Outcome {
 fn examine(case: &Case, subject: Subject) -> Result<(), String> {
     // The clients of a case are descriptors of the harness.
     servers::sys::process::raise_descriptor_limit();
+    let drive = case.drive(subject.transport()).unwrap_or(|_| Ok(()));
     let mut running = Running::start(subject, case.arguments).map_err(|error| format!("{error:#}"))?;
-    (case.drive)(&mut running)
+    drive(&mut running)
         .and_then(|()| running.aftermath())
         .map_err(|error| running.evidence(&error))
 }

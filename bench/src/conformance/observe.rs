@@ -10,6 +10,7 @@ use std::io;
 use nix::unistd::Pid;
 
 use crate::processes::{descriptors, group_members};
+use crate::sockets::{self, Socket};
 
 /// What a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,37 +78,34 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
     Ok(total)
 }
 
-/// The connections of a local port over IPv4, also those that no process has any more.
+/// The connections of a local port, also those that no process has any more.
 pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
-    let table = fs::read_to_string("/proc/net/tcp")?;
-    Ok(table
-        .lines()
-        .filter_map(parse_connection)
-        .filter(|(local, _)| *local == port)
-        .map(|(_, connection)| connection)
-        .collect())
+    let connection = |socket: Socket| Connection {
+        state: socket.state,
+        unsent_bytes: socket.unsent_bytes,
+        unread_bytes: socket.unread_bytes,
+    };
+    let of_port = sockets::all()?.filter(|socket| socket.local.port() == port);
+    Ok(of_port.map(connection).collect())
 }
 
-/// Reads a line of /proc/net/tcp: `0: 0100007F:1B5F 0100007F:C3A2 06 00000000:0000002A`
-/// and more; the result starts with the local port.
-fn parse_connection(line: &str) -> Option<(u16, Connection)> {
-    let mut fields = line.split_whitespace().skip(1);
-    let (_, port) = fields.next()?.split_once(':')?;
-    let state = fields.nth(1)?;
-    let (unsent, unread) = fields.next()?.split_once(':')?;
-    let connection = Connection {
-        state: u8::from_str_radix(state, 16).ok()?,
-        unsent_bytes: u32::from_str_radix(unsent, 16).ok()?,
-        unread_bytes: u32::from_str_radix(unread, 16).ok()?,
+/// How many datagrams found no room in the queue of a local port over IPv4.
+pub fn lost_datagrams(port: u16) -> io::Result<u64> {
+    let table = fs::read_to_string("/proc/net/udp")?;
+    let lost = |line: &str| -> Option<u64> {
+        let (_, local) = line.split_whitespace().nth(1)?.split_once(':')?;
+        let is_it = u16::from_str_radix(local, 16).is_ok_and(|local| local == port);
+        is_it.then(|| line.split_whitespace().last()?.parse().ok())?
     };
-    Some((u16::from_str_radix(port, 16).ok()?, connection))
+    Ok(table.lines().filter_map(lost).sum())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::SockRef;
     use std::io::Write;
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
     #[test]
     fn only_what_differs_is_named() {
@@ -121,6 +119,23 @@ mod tests {
             seen.difference(&due),
             "zombies: 4 instead of 0, threads: 1 instead of 0"
         );
+    }
+
+    #[test]
+    fn datagrams_that_nobody_takes_are_lost_once_the_queue_is_full() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&socket).set_recv_buffer_size(1 << 16).unwrap();
+        let address = socket.local_addr().unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(lost_datagrams(address.port()).unwrap(), 0);
+        for _ in 0..1000 {
+            client.send_to(&[0; 1024], address).unwrap();
+        }
+        let lost = lost_datagrams(address.port()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let queued = std::iter::repeat_with(|| socket.recv(&mut [0; 1024])).take_while(Result::is_ok);
+        assert_eq!(lost + queued.count() as u64, 1000);
+        assert!(lost > 0);
     }
 
     #[test]

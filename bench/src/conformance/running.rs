@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid};
+use servers::listener::Transport;
 
 use super::client::{Client, STALL, noise, wait_until};
 use super::observe::{self, Holdings};
@@ -75,7 +76,15 @@ impl Running {
 
     /// Connects a client.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Client::connect(self.address())
+        self.client_within(STALL)
+    }
+
+    /// Connects a client that waits no longer than `patience`.
+    pub fn client_within(&self, patience: Duration) -> anyhow::Result<Client> {
+        match self.subject.transport() {
+            Transport::Stream => Client::connect_within(self.address(), patience),
+            Transport::Datagram => Client::over_datagrams(self.address(), patience),
+        }
     }
 
     /// Connects so many clients. All that can be served at the same time have had an
@@ -127,14 +136,19 @@ impl Running {
         Ok(self.server.signal(Signal::SIGTERM)?)
     }
 
-    /// Waits for the end of a server that was told to stop: exit status 0, nothing left
-    /// behind, nothing said.
+    /// What it has said on standard error, as far as its last words.
+    pub fn said(&self) -> String {
+        server::stderr_tail(&self.log.path())
+    }
+
+    /// Waits for the end of a server that was told to stop: exit status 0 (unless it is
+    /// external, which may die of the signal), nothing left behind, nothing said.
     pub fn expect_clean_exit(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.server.wait(STALL)? else {
             bail!("the server had not ended {STALL:?} after SIGTERM and the end of its last client");
         };
         ensure!(
-            status.success(),
+            status.success() || self.subject.is_external(),
             "the server ended with {status} after SIGTERM where exit status 0 was due"
         );
         let mut left = Holdings::default();
@@ -206,7 +220,7 @@ impl Running {
 
     fn expect_fresh_echo(&self) -> anyhow::Result<()> {
         let start = Instant::now();
-        Client::connect_within(self.address(), FRESH_WITHIN)
+        self.client_within(FRESH_WITHIN)
             .and_then(|mut client| client.echo(HELLO))
             .with_context(|| format!("a fresh client had no echo within {FRESH_WITHIN:?}"))?;
         ensure!(

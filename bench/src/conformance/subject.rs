@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use servers::config::{Config, Workers};
+use servers::listener::Transport;
 use servers::models::Model;
 use servers::work::Work;
 
+use crate::external::External;
 use crate::server::{Launch, Program};
 
 /// A server that can be started: it takes `--listen ADDRESS:PORT` and the arguments of
-/// the case, prints `ready ADDRESS`, and stops on SIGTERM.
+/// the case, prints `ready ADDRESS`, and stops on SIGTERM; or it is external.
 #[derive(Debug, Clone)]
 pub struct Subject {
     name: String,
@@ -18,6 +20,7 @@ pub struct Subject {
     arguments: Vec<String>,
     at_once: Option<usize>,
     workers: Workers,
+    transport: Transport,
     unavailable: Option<String>,
 }
 
@@ -35,11 +38,12 @@ impl Subject {
             arguments: Vec::new(),
             at_once: model.at_once(&defaults),
             workers: model.workers(),
+            transport: model.transport(),
             unavailable: model.probe().err().map(|reason| reason.to_string()),
         }
     }
 
-    /// Another program, which is taken to serve any number of connections at once.
+    /// Another program, which is taken to serve any number of connections over TCP at once.
     pub fn command(name: &str, path: impl Into<PathBuf>, environment: &[(&str, &str)]) -> Self {
         Subject {
             name: name.into(),
@@ -53,8 +57,39 @@ impl Subject {
             arguments: Vec::new(),
             at_once: None,
             workers: Workers::Fixed,
+            transport: Transport::Stream,
             unavailable: None,
         }
+    }
+
+    /// A command of the user's, which is told nothing but the address, and is taken to
+    /// serve any number of connections at once.
+    pub fn external(external: &External) -> Self {
+        Subject {
+            name: external.name().into(),
+            program: Program::External(external.clone()),
+            arguments: Vec::new(),
+            at_once: None,
+            workers: Workers::Fixed,
+            transport: Transport::Stream,
+            unavailable: None,
+        }
+    }
+
+    /// Whether it is a command of the user's: it takes no options, and may die of SIGTERM.
+    pub fn is_external(&self) -> bool {
+        matches!(self.program, Program::External(_))
+    }
+
+    /// The same over another transport.
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What it speaks.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// What it is called.

@@ -43,7 +43,7 @@ fn accept(listener: &TcpListener) {
         if STOP.load(SeqCst) {
             return;
         }
-        thread::spawn(move || conn::echo(&stream, &mut [0; 4096], Work::None));
+        thread::spawn(move || conn::echo(&stream, &mut Vec::with_capacity(4096), Work::None));
     }
 }
 

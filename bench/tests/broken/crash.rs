@@ -12,7 +12,7 @@ pub const SERVER: Broken = Broken {
     name: "crash",
     serve: |options| {
         thread_per_client(options, |stream| {
-            conn::echo(stream, &mut [0; 4096], Work::None);
+            conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             stream.shutdown(Shutdown::Both)?;
             process::exit_now(3)
         })

@@ -20,6 +20,6 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     println!("ready {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept()?;
-        thread::spawn(move || conn::echo(&stream, &mut [0; 4096], Work::None));
+        thread::spawn(move || conn::echo(&stream, &mut Vec::with_capacity(4096), Work::None));
     }
 }

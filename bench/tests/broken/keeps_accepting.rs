@@ -41,7 +41,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
 }
 
 fn serve_client(stream: TcpStream) {
-    conn::echo(&stream, &mut [0; 4096], Work::None);
+    conn::echo(&stream, &mut Vec::with_capacity(4096), Work::None);
     drop(stream);
     OPEN.fetch_sub(1, SeqCst);
 }

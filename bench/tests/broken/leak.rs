@@ -12,7 +12,7 @@ pub const SERVER: Broken = Broken {
     serve: |options| {
         thread_per_client(options, |stream| {
             std::mem::forget(File::open("/dev/null")?);
-            conn::echo(stream, &mut [0; 4096], Work::None);
+            conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             Ok(())
         })
     },

@@ -1,7 +1,9 @@
 //! Servers with one bug each, and what they share with the healthy one.
 
+mod answers_anyone;
 mod closed_listener;
 mod crash;
+mod cut_off;
 mod dies_of_sigterm;
 mod early_close;
 mod healthy;
@@ -17,6 +19,8 @@ mod partial_send;
 mod strlen;
 mod swapped;
 mod talkative;
+mod unaccounted;
+mod undrained;
 mod wedged;
 
 use std::env;
@@ -28,8 +32,11 @@ use std::thread;
 use std::time::Duration;
 
 use servers::clients::Clients;
+use servers::datagram;
 use servers::listener::{self, Listener};
 use servers::stop;
+use servers::sys::socket::{self, Datagram};
+use socket2::SockRef;
 
 pub use healthy::SERVER as HEALTHY;
 
@@ -56,6 +63,14 @@ pub static SERVERS: &[Broken] = &[
     orphan::SERVER,
 ];
 
+/// Those that speak UDP.
+pub static OF_DATAGRAMS: &[Broken] = &[
+    answers_anyone::SERVER,
+    cut_off::SERVER,
+    unaccounted::SERVER,
+    undrained::SERVER,
+];
+
 /// A server with a bug.
 pub struct Broken {
     pub name: &'static str,
@@ -70,6 +85,7 @@ pub struct Broken {
 pub struct Options {
     pub listen: SocketAddr,
     pub drain: Duration,
+    pub buffer: usize,
 }
 
 /// Is one of the servers, if this process was started for that.
@@ -77,6 +93,7 @@ pub fn play() -> Option<ExitCode> {
     let name = env::var(ROLE).ok()?;
     let server = SERVERS
         .iter()
+        .chain(OF_DATAGRAMS)
         .chain([&HEALTHY])
         .find(|server| server.name == name)?;
     let served = options().and_then(|options| (server.serve)(&options));
@@ -104,6 +121,35 @@ pub fn thread_per_client(options: &Options, echo: fn(&TcpStream) -> io::Result<(
     })
 }
 
+/// Answers the datagrams that `is_answered` picks with what has fitted into the buffer, the
+/// queue of the stop included; counts nothing.
+pub fn answer_each(options: &Options, is_answered: fn(&Datagram, &Options) -> bool) -> anyhow::Result<()> {
+    let listener = Listener::bind_datagram(options.listen)?;
+    stop::on_signals(listener.as_fd(), options.drain)?;
+    listener.announce()?;
+    let options = &Options {
+        listen: listener.address()?,
+        ..*options
+    };
+    let mut buffer = vec![0; options.buffer];
+    loop {
+        let datagram = socket::receive_from(listener.as_fd(), &mut buffer)?;
+        let Some(source) = datagram.source else {
+            return Ok(());
+        };
+        if is_answered(&datagram, options) {
+            let message = &buffer[..datagram.length.min(options.buffer)];
+            SockRef::from(&listener).send_to(message, &source.into())?;
+        }
+    }
+}
+
+/// Whether the sender is one that a server on that port may answer.
+pub fn is_client(datagram: &Datagram, options: &Options) -> bool {
+    let source = datagram.source;
+    source.is_some_and(|source| datagram::refusal(source, options.listen.port()).is_none())
+}
+
 /// A listener that SIGTERM shuts down.
 pub fn listen(options: &Options) -> anyhow::Result<Listener> {
     let listener = Listener::bind(&listener::Options {
@@ -121,12 +167,14 @@ fn options() -> anyhow::Result<Options> {
     let mut options = Options {
         listen: ([127, 0, 0, 1], 0).into(),
         drain: Duration::from_secs(5),
+        buffer: 64 * 1024,
     };
     let mut arguments = env::args().skip(1);
     while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
         match name.as_str() {
             "--listen" => options.listen = value.parse()?,
             "--drain" => options.drain = humantime::parse_duration(&value)?,
+            "--buffer" => options.buffer = loadgen::units::size(&value)? as usize,
             other => anyhow::bail!("no case is expected to give {other}"),
         }
     }

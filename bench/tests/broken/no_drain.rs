@@ -18,7 +18,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     thread_per_client(options, |stream| {
         // In place of the handler that the listener came with.
         signal::catch(Signal::SIGTERM as i32, exit)?;
-        conn::echo(stream, &mut [0; 4096], Work::None);
+        conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
         Ok(())
     })
 }

@@ -31,7 +31,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         // SIGTERM shuts the listener down, and `accept` says so with an error.
         while let Ok((stream, _)) = listener.accept() {
             let client = clients.enter(stream);
-            scope.spawn(move || conn::echo(&client, &mut [0; 4096], Work::None));
+            scope.spawn(move || conn::echo(&client, &mut Vec::with_capacity(4096), Work::None));
         }
         clients.drain();
         Ok(())

@@ -29,7 +29,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
         if process::fork()? == Forked::Child {
             drop(listener);
             stop::leave_to_parent()?;
-            conn::echo(&stream, &mut [0; 4096], Work::None);
+            conn::echo(&stream, &mut Vec::with_capacity(4096), Work::None);
             process::exit_now(0);
         }
     }

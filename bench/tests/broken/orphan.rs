@@ -17,7 +17,7 @@ pub const SERVER: Broken = Broken {
 fn serve(options: &Options) -> anyhow::Result<()> {
     Command::new("sleep").arg("600").stdout(Stdio::null()).spawn()?;
     thread_per_client(options, |stream| {
-        conn::echo(stream, &mut [0; 4096], Work::None);
+        conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
         Ok(())
     })
 }

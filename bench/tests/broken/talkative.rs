@@ -10,7 +10,7 @@ pub const SERVER: Broken = Broken {
     serve: |options| {
         thread_per_client(options, |stream| {
             println!("a client came");
-            conn::echo(stream, &mut [0; 4096], Work::None);
+            conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             Ok(())
         })
     },

@@ -16,7 +16,7 @@ pub const SERVER: Broken = Broken {
             if WEDGED.swap(true, SeqCst) {
                 thread::sleep(stop::left());
             }
-            conn::echo(stream, &mut [0; 4096], Work::None);
+            conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             Ok(())
         })
     },

@@ -3,6 +3,11 @@
 //! No socket and no clock here: an engine moves the bytes and brings the time.
 
 use crate::pattern::Pattern;
+use crate::record::Transport;
+
+/// How many messages back an answer is recognised for what it is: further back than any
+/// network keeps a datagram at one message in flight.
+const EARLIER: u64 = 4096;
 
 /// A connection in a closed loop: one message is on its way or the next one is due.
 #[derive(Debug)]
@@ -10,6 +15,9 @@ pub struct Conversation {
     /// Position in the pattern of the message that is on its way.
     message: u64,
     message_bytes: u64,
+    transport: Transport,
+    /// How many messages came before it.
+    number: u64,
     sent: u64,
     received: u64,
     /// When the first byte of the message was handed to the kernel.
@@ -28,16 +36,21 @@ pub enum Received {
         /// When its first byte was handed to the kernel, in nanoseconds.
         started_ns: u64,
     },
+    /// The answer to a message before: it is late, or there for the second time. Only
+    /// where messages can be lost.
+    Stale,
     /// Not the bytes that were due, or more than were due.
     Wrong,
 }
 
 impl Conversation {
     /// The conversation of connection number `connection`.
-    pub fn new(connection: usize, message_bytes: u64) -> Self {
+    pub fn new(connection: usize, message_bytes: u64, transport: Transport) -> Self {
         Conversation {
             message: Pattern::start(connection),
             message_bytes,
+            transport,
+            number: 0,
             sent: 0,
             received: 0,
             started_ns: 0,
@@ -61,7 +74,44 @@ impl Conversation {
     }
 
     /// Checks what came back. After `Complete` the next message is due.
-    pub fn receive(&mut self, mut input: &[u8], pattern: &Pattern) -> Received {
+    pub fn receive(&mut self, input: &[u8], pattern: &Pattern) -> Received {
+        match self.transport {
+            Transport::Tcp => self.receive_bytes(input, pattern),
+            Transport::Udp => self.receive_message(input, pattern),
+        }
+    }
+
+    /// Whether the answer to a message that was sent has been waited for so long.
+    pub fn is_overdue(&self, now_ns: u64, patience_ns: u64) -> bool {
+        self.sent > 0 && now_ns.saturating_sub(self.started_ns) >= patience_ns
+    }
+
+    /// Leaves the message, answered or given up: the next one is due.
+    pub fn leave(&mut self) {
+        self.message += self.message_bytes;
+        self.number += 1;
+        self.sent = 0;
+        self.received = 0;
+    }
+
+    /// A datagram is a whole message, of this connection, or it is wrong.
+    fn receive_message(&mut self, input: &[u8], pattern: &Pattern) -> Received {
+        let is_from = |position| input == pattern.piece(position, self.message_bytes);
+        if self.sent > 0 && is_from(self.message) {
+            self.leave();
+            return Received::Complete {
+                started_ns: self.started_ns,
+            };
+        }
+        let earlier = 1..=self.number.min(EARLIER);
+        match { earlier }.any(|back| is_from(self.message - back * self.message_bytes)) {
+            true => Received::Stale,
+            false => Received::Wrong,
+        }
+    }
+
+    /// Of a stream any part of the message may come at once, and nothing else.
+    fn receive_bytes(&mut self, mut input: &[u8], pattern: &Pattern) -> Received {
         // Nothing can come back that was not sent.
         if self.received + input.len() as u64 > self.sent {
             return Received::Wrong;
@@ -77,9 +127,7 @@ impl Conversation {
         if self.received < self.message_bytes {
             return Received::Partial;
         }
-        self.message += self.message_bytes;
-        self.sent = 0;
-        self.received = 0;
+        self.leave();
         Received::Complete {
             started_ns: self.started_ns,
         }
@@ -90,6 +138,10 @@ impl Conversation {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn over_tcp(connection: usize, message_bytes: u64) -> Conversation {
+        Conversation::new(connection, message_bytes, Transport::Tcp)
+    }
 
     fn send_all(conversation: &mut Conversation, pattern: &Pattern) -> Vec<u8> {
         let mut out = Vec::new();
@@ -103,7 +155,7 @@ mod tests {
     #[test]
     fn an_echo_completes_the_message_with_the_time_of_its_start() {
         let pattern = Pattern::new();
-        let mut conversation = Conversation::new(3, 600_000);
+        let mut conversation = over_tcp(3, 600_000);
         conversation.start(42);
         let message = send_all(&mut conversation, &pattern);
         assert_eq!(message.len(), 600_000);
@@ -122,14 +174,14 @@ mod tests {
     #[test]
     fn a_repeated_message_is_wrong() {
         let pattern = Pattern::new();
-        let mut conversation = Conversation::new(0, 64);
+        let mut conversation = over_tcp(0, 64);
         let first = send_all(&mut conversation, &pattern);
         assert_eq!(
             conversation.receive(&[&first[..], &first].concat(), &pattern),
             Received::Wrong
         );
 
-        let mut conversation = Conversation::new(0, 64);
+        let mut conversation = over_tcp(0, 64);
         send_all(&mut conversation, &pattern);
         conversation.receive(&first, &pattern);
         send_all(&mut conversation, &pattern);
@@ -139,7 +191,7 @@ mod tests {
     #[test]
     fn an_answer_before_its_question_is_wrong() {
         let pattern = Pattern::new();
-        let mut conversation = Conversation::new(0, 64);
+        let mut conversation = over_tcp(0, 64);
         let due = conversation.unsent(&pattern)[..8].to_vec();
         assert_eq!(conversation.receive(&due, &pattern), Received::Wrong);
     }
@@ -147,7 +199,7 @@ mod tests {
     #[test]
     fn single_bytes_of_swapped_connections_are_wrong_within_a_few_messages() {
         let pattern = Pattern::new();
-        let (mut left, mut right) = (Conversation::new(0, 1), Conversation::new(1, 1));
+        let (mut left, mut right) = (over_tcp(0, 1), over_tcp(1, 1));
         let caught = (0..8).any(|_| {
             send_all(&mut left, &pattern);
             let theirs = send_all(&mut right, &pattern);
@@ -157,13 +209,51 @@ mod tests {
         assert!(caught);
     }
 
+    #[test]
+    fn a_datagram_is_told_from_those_before_and_wrong_when_it_is_none_of_them() {
+        let pattern = Pattern::new();
+        for size in [8, 64, 65_507] {
+            let mut conversation = Conversation::new(3, size, Transport::Udp);
+            let first = send_all(&mut conversation, &pattern);
+            assert!(!conversation.is_overdue(9, 10) && conversation.is_overdue(10, 10));
+            conversation.leave();
+            assert!(!conversation.is_overdue(u64::MAX, 10), "nothing is on its way");
+            assert_eq!(conversation.receive(&first, &pattern), Received::Stale);
+
+            conversation.start(42);
+            let second = send_all(&mut conversation, &pattern);
+            assert_eq!(conversation.receive(&first, &pattern), Received::Stale);
+            let answered = Received::Complete { started_ns: 42 };
+            assert_eq!(conversation.receive(&second, &pattern), answered);
+            assert_eq!(conversation.receive(&second, &pattern), Received::Stale);
+
+            let third = send_all(&mut conversation, &pattern);
+            assert_eq!(conversation.receive(&third[1..], &pattern), Received::Wrong);
+            assert_eq!(
+                conversation.receive(&[&third[..], b"x"].concat(), &pattern),
+                Received::Wrong
+            );
+            assert_eq!(conversation.receive(b"", &pattern), Received::Wrong);
+            let theirs = send_all(&mut Conversation::new(4, size, Transport::Udp), &pattern);
+            assert_eq!(conversation.receive(&theirs, &pattern), Received::Wrong);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_was_not_asked_for_yet_is_wrong() {
+        let pattern = Pattern::new();
+        let mut conversation = Conversation::new(0, 64, Transport::Udp);
+        let due = conversation.unsent(&pattern).to_vec();
+        assert_eq!(conversation.receive(&due, &pattern), Received::Wrong);
+    }
+
     proptest! {
         #[test]
         fn any_cut_of_the_right_bytes_is_right(
             size in 1u64..5000, connection in 0usize..100_000, cuts in prop::collection::vec(1usize..700, 1..40)
         ) {
             let pattern = Pattern::new();
-            let mut conversation = Conversation::new(connection, size);
+            let mut conversation = over_tcp(connection, size);
             let mut cuts = cuts.iter().cycle();
             for _ in 0..3 {
                 let message = send_all(&mut conversation, &pattern);
@@ -184,7 +274,7 @@ mod tests {
         #[test]
         fn any_wrong_byte_is_seen(size in 1u64..5000, at in 0usize..5000, flip in 1u8..) {
             let pattern = Pattern::new();
-            let mut conversation = Conversation::new(9, size);
+            let mut conversation = over_tcp(9, size);
             let mut message = send_all(&mut conversation, &pattern);
             let at = at % message.len();
             message[at] ^= flip;

@@ -1,21 +1,21 @@
 //! The epoll engine: one readiness loop per worker, many connections in each.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
+use socket2::Socket;
 
 use super::conversation::{Conversation, Received};
 use super::latch::Arrival;
 use super::tally::Tally;
-use super::{Run, dial};
+use super::{Run, dial, nanos};
 use crate::affinity;
 use crate::pattern::LONGEST_PIECE;
-use crate::record::ErrorKind;
+use crate::record::{ErrorKind, Transport};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -50,23 +50,24 @@ fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io:
     }
     // Worker i has the connections i, i + threads, i + 2 threads, ...
     let share = (index..request.connections).step_by(request.threads);
-    let streams = dial::dial(request.target, share.len(), request.connect_timeout, stop, tally)?;
-    tally.open = streams.len() as u64;
-    run.live.fetch_add(streams.len(), Relaxed);
+    let sockets = dial::dial(request, share.len(), stop, tally)?;
+    tally.open = sockets.len() as u64;
+    run.live.fetch_add(sockets.len(), Relaxed);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let connections: Vec<_> = streams
+    let connections: Vec<_> = sockets
         .into_iter()
         .zip(share)
-        .map(|(stream, number)| Connection {
-            stream: Some(stream),
-            conversation: Conversation::new(number, request.message_bytes),
+        .map(|(socket, number)| Connection {
+            socket: Some(socket),
+            conversation: Conversation::new(number, request.message_bytes, request.transport),
             watches_output: false,
             primed: false,
+            reached: false,
         })
         .collect();
     for (at, connection) in connections.iter().enumerate() {
-        if let Some(stream) = &connection.stream {
-            epoll.add(stream, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
+        if let Some(socket) = &connection.socket {
+            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         }
     }
     let buffer = vec![0; request.message_bytes.clamp(64 * 1024, LONGEST_PIECE as u64) as usize];
@@ -85,11 +86,13 @@ struct Worker {
 
 struct Connection {
     /// Gone once the connection has failed.
-    stream: Option<TcpStream>,
+    socket: Option<Socket>,
     conversation: Conversation,
     watches_output: bool,
     /// Whether it was answered and waits for the load to begin.
     primed: bool,
+    /// Whether anything came back yet.
+    reached: bool,
 }
 
 /// Why a connection cannot go on.
@@ -117,6 +120,10 @@ impl Worker {
         for at in 0..self.connections.len() {
             self.handle(at, run, tally, |worker, _| worker.begin(at, run));
         }
+        let request = run.plan.request();
+        // Over TCP nothing is ever overdue: the kernel sends again, or reports an error.
+        let patience_ns = (request.transport == Transport::Udp).then(|| nanos(request.answer_timeout));
+        let mut look_ns = 0;
         let mut events = vec![EpollEvent::empty(); EVENTS];
         let mut cpu_before = None;
         let mut loading = false;
@@ -133,7 +140,8 @@ impl Worker {
             if now_ns >= end_ns {
                 break;
             }
-            let ready = match self.epoll.wait(&mut events, timeout(end_ns - now_ns, loading)) {
+            let left_ns = (end_ns - now_ns).min(patience_ns.unwrap_or(u64::MAX));
+            let ready = match self.epoll.wait(&mut events, timeout(left_ns, loading)) {
                 Ok(ready) => ready,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
@@ -145,6 +153,14 @@ impl Worker {
                     worker.ready(at, flags, run, tally)
                 });
             }
+            // Everything that had come by `now_ns` has been read, unless more was ready.
+            if let Some(patience_ns) = patience_ns
+                && now_ns >= look_ns
+                && ready < EVENTS
+            {
+                self.give_up_overdue(now_ns, patience_ns, run, tally);
+                look_ns = now_ns + patience_ns.min(GLANCE_MS * 1_000_000);
+            }
         }
         tally.cpu = cpu_before.map_or(Duration::ZERO, |before| cpu_time().saturating_sub(before));
         Ok(())
@@ -154,6 +170,21 @@ impl Worker {
     fn load(&mut self, run: &Run, tally: &mut Tally) {
         for at in 0..self.connections.len() {
             if std::mem::take(&mut self.connections[at].primed) {
+                self.handle(at, run, tally, |worker, _| worker.begin(at, run));
+            }
+        }
+    }
+
+    /// Counts the messages whose answer has been waited for long enough, and sends the next.
+    fn give_up_overdue(&mut self, now_ns: u64, patience_ns: u64, run: &Run, tally: &mut Tally) {
+        for at in 0..self.connections.len() {
+            let Connection {
+                socket, conversation, ..
+            } = &mut self.connections[at];
+            if socket.is_some() && conversation.is_overdue(now_ns, patience_ns) {
+                conversation.leave();
+                let patience = Duration::from_nanos(patience_ns);
+                tally.error(ErrorKind::Lost, format_args!("no answer within {patience:?}"));
                 self.handle(at, run, tally, |worker, _| worker.begin(at, run));
             }
         }
@@ -172,7 +203,12 @@ impl Worker {
                 Failure::System(error) => tally.io_error(&error),
                 Failure::Kind(kind, example) => tally.error(kind, example),
             }
-            self.connections[at].stream = None;
+            let connection = &mut self.connections[at];
+            connection.socket = None;
+            // Over UDP that nobody is there shows only now.
+            if run.plan.request().transport == Transport::Udp && !connection.reached {
+                tally.open -= 1;
+            }
             run.live.fetch_sub(1, Relaxed);
         }
     }
@@ -197,7 +233,7 @@ impl Worker {
     /// Sends as much of the message as fits, and watches for room if that is not all.
     fn send(&mut self, at: usize, run: &Run) -> Result<(), Failure> {
         let connection = &mut self.connections[at];
-        let Some(stream) = &mut connection.stream else {
+        let Some(socket) = &mut connection.socket else {
             return Ok(());
         };
         let mut blocked = false;
@@ -206,7 +242,7 @@ impl Worker {
             if unsent.is_empty() || blocked {
                 break;
             }
-            match stream.write(unsent) {
+            match socket.write(unsent) {
                 Ok(length) => connection.conversation.sent(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -221,7 +257,7 @@ impl Worker {
                 EpollFlags::empty()
             };
             self.epoll.modify(
-                &*stream,
+                &*socket,
                 &mut EpollEvent::new(EpollFlags::EPOLLIN | output, at as u64),
             )?;
         }
@@ -232,11 +268,12 @@ impl Worker {
     /// latency and sends the next message.
     fn receive(&mut self, at: usize, run: &Run, tally: &mut Tally) -> Result<(), Failure> {
         let connection = &mut self.connections[at];
-        let Some(stream) = &mut connection.stream else {
+        let Some(socket) = &mut connection.socket else {
             return Ok(());
         };
-        let length = match stream.read(&mut self.buffer) {
-            Ok(0) => {
+        let length = match socket.read(&mut self.buffer) {
+            // Over UDP that is an answer, and a wrong one.
+            Ok(0) if run.plan.request().transport == Transport::Tcp => {
                 return Err(Failure::Kind(
                     ErrorKind::EarlyEnd,
                     "the server ended the connection",
@@ -254,11 +291,19 @@ impl Worker {
             Err(error) => return Err(error.into()),
         };
         let now_ns = run.clock.now_ns();
+        connection.reached = true;
         match connection
             .conversation
             .receive(&self.buffer[..length], &run.pattern)
         {
             Received::Partial => Ok(()),
+            Received::Stale => {
+                tally.error(
+                    ErrorKind::Stale,
+                    "an answer to an earlier message, late or repeated",
+                );
+                Ok(())
+            }
             Received::Wrong => Err(Failure::Kind(
                 ErrorKind::WrongBytes,
                 "bytes came back that were not due",

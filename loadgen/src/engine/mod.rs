@@ -43,7 +43,7 @@ impl Observer for () {}
 /// Why there is no load to report.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Not one connection was established.
+    /// Not one connection was established, or over UDP reached anybody.
     #[error("cannot connect to {target}: {example}; {}", advice(*kind))]
     NoConnection {
         /// Where to.

@@ -8,6 +8,11 @@ use crate::histogram::{self, Encoded, Histogram, Quantiles};
 use crate::plan::Plan;
 use crate::record::{Connections, ErrorKind, Generator, Histograms, Load, SCHEMA_VERSION, Summary};
 
+/// Of so many messages over UDP one may be lost in a valid load. A message without an answer
+/// has no latency, and is missing in the histogram at its upper end: beyond p99.9, the last
+/// quantile that is shown, as long as there are no more of them than that.
+const MESSAGES_PER_LOSS: u64 = 1000;
+
 /// The counts of one worker, or of several together.
 #[derive(Debug)]
 pub struct Tally {
@@ -140,6 +145,19 @@ impl Tally {
                 "{wrong} of {asked} connections got wrong bytes: the server does not echo what it reads"
             ));
         }
+        let echoes = self.service.len();
+        for (kind, what) in [
+            (ErrorKind::Lost, "were lost"),
+            (ErrorKind::Stale, "were answered late or more than once"),
+        ] {
+            if count(kind) > (echoes + count(kind)) / MESSAGES_PER_LOSS {
+                reasons.push(format!(
+                    "{} messages {what} beside {echoes} echoes: more than one in {MESSAGES_PER_LOSS}, which is \
+                     where p99.9 is read",
+                    count(kind)
+                ));
+            }
+        }
         let ours: u64 = self
             .errors
             .iter()
@@ -151,10 +169,11 @@ impl Tally {
                 "{ours} of {asked} connections failed for a limit of this side, not of the server"
             ));
         }
-        let lost = self.errors.values().map(|(count, _)| count).sum::<u64>() - wrong - ours;
-        if lost > 0 {
+        let of_connections = self.errors.iter().filter(|(kind, _)| !kind.is_of_a_message());
+        let failed = of_connections.map(|(_, (count, _))| count).sum::<u64>() - wrong - ours;
+        if failed > 0 {
             reasons.push(format!(
-                "{lost} of {asked} connections failed, so the load was not the one asked for"
+                "{failed} of {asked} connections failed, so the load was not the one asked for"
             ));
         }
         reasons
@@ -208,6 +227,22 @@ mod tests {
         for (errno, expected) in table {
             assert_eq!(kind(&errno.into()), expected);
         }
+    }
+
+    #[test]
+    fn a_thousandth_of_the_messages_may_be_lost_or_stale_and_no_connection() {
+        let mut tally = Tally::new();
+        tally.service.saturating_record_n(1, 1998);
+        for kind in [ErrorKind::Lost, ErrorKind::Stale] {
+            (0..2).for_each(|_| tally.error(kind, ""));
+        }
+        assert_eq!(tally.reasons(10), [""; 0]);
+        tally.error(ErrorKind::Lost, "");
+        let reasons = tally.reasons(10);
+        assert!(
+            reasons.len() == 1 && reasons[0].starts_with("3 messages were lost"),
+            "{reasons:?}"
+        );
     }
 
     #[test]

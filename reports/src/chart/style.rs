@@ -124,6 +124,7 @@ impl Styles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loadgen::record::Transport;
 
     #[test]
     fn no_two_of_thirty_servers_look_alike_and_a_family_has_one_hue() {
@@ -144,6 +145,7 @@ mod tests {
                 name: format!("server-{index}"),
                 family: families[index * index % families.len()].into(),
                 summary: String::new(),
+                transport: Transport::Tcp,
             })
             .collect();
         let styles = Styles::of(&servers);

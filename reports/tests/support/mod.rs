@@ -126,6 +126,7 @@ pub fn plan(connections: usize) -> PlanRecord {
         message_bytes: 64,
         warmup_s: 0.5,
         duration_s: 2.0,
+        transport: Transport::Tcp,
     }
 }
 
@@ -134,6 +135,10 @@ pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
         name: model.name.clone(),
         family: model.family.clone(),
         summary: format!("the {} model", model.name),
+        transport: match model.family.as_str() {
+            "datagram" => Transport::Udp,
+            _ => Transport::Tcp,
+        },
     };
     Run {
         schema_version: SCHEMA_VERSION,

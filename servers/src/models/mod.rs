@@ -12,13 +12,14 @@ mod splice;
 mod thread;
 mod thread_duplex;
 mod tokio;
+mod udp;
 mod uring;
 
 use std::fmt;
 use std::io;
 
 use crate::config::{Config, Workers};
-use crate::listener::Listener;
+use crate::listener::{Listener, Transport};
 
 /// Every model, in reading order.
 pub static MODELS: &[&dyn Model] = &[
@@ -33,6 +34,7 @@ pub static MODELS: &[&dyn Model] = &[
     &aio::Aio,
     &uring::Uring,
     &tokio::Tokio,
+    &udp::Udp,
 ];
 
 /// A design of an echo server.
@@ -45,6 +47,11 @@ pub trait Model: Sync {
 
     /// One line that says what it is.
     fn summary(&self) -> &'static str;
+
+    /// What it speaks; the command line binds its socket accordingly.
+    fn transport(&self) -> Transport {
+        Transport::Stream
+    }
 
     /// What its workers are.
     fn workers(&self) -> Workers {

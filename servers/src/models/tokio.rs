@@ -18,7 +18,7 @@
 //!
 //! Manual pages: epoll(7); the runtime's own documentation on scheduling.
 //!
-//! Read next: `iterative`, to see how little all of this adds to it.
+//! Read next: `udp`.
 
 use std::io;
 use std::sync::Arc;

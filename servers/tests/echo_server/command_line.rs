@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use crate::support::{PATIENCE, Server, echo_server, exchange};
 use nix::sys::signal::Signal;
-use servers::models::{Family, MODELS};
+use servers::listener::Transport;
+use servers::models::{Family, MODELS, Model};
 
 /// Runs it with arguments that it must refuse; returns the exit code and what it says.
 fn refused(arguments: &[&str]) -> (i32, String) {
@@ -37,6 +38,7 @@ fn no_model_at_all_is_a_usage_error() {
 fn a_port_in_use_is_named_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    let _taken_for_datagrams = UdpSocket::bind(&address).unwrap();
     for model in MODELS {
         let (code, text) = refused(&[model.name(), "--listen", &address]);
         assert_eq!(code, 1);
@@ -94,6 +96,7 @@ fn the_list_holds_every_model_in_both_formats() {
     for (model, entry) in MODELS.iter().zip(json) {
         assert!(text.contains(model.summary()));
         assert_eq!(entry["name"], model.name());
+        assert_eq!(entry["transport"], model.transport().to_string());
         assert_eq!(entry["unavailable"], serde_json::Value::Null, "{}", model.name());
     }
 }
@@ -143,7 +146,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
-    for model in MODELS {
+    for model in with_connections() {
         let Some(mut server) = start_short_of_descriptors(model.name(), "0s") else {
             return;
         };
@@ -172,7 +175,7 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
 
 #[test]
 fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
-    for model in MODELS {
+    for model in with_connections() {
         let Some(mut server) = start_short_of_descriptors(model.name(), "100ms") else {
             return;
         };
@@ -181,6 +184,12 @@ fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
         server.signal(Signal::SIGTERM);
         assert_eq!(server.wait().code(), Some(0), "{}", model.name());
     }
+}
+
+/// A server of datagrams has one socket, however many clients there are.
+fn with_connections() -> impl Iterator<Item = &'static dyn Model> {
+    let models = MODELS.iter().copied();
+    models.filter(|model| model.transport() == Transport::Stream)
 }
 
 /// A server with room for a few clients; none where there is nothing to limit it with.

@@ -1,12 +1,15 @@
 //! A server as a child process of a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use servers::listener::Transport;
+use servers::models;
 
 /// Far longer than anything takes: whoever waits for this has found a fault.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -15,6 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub child: Child,
     pub address: SocketAddr,
+    transport: Transport,
 }
 
 impl Server {
@@ -44,13 +48,27 @@ impl Server {
         Server {
             address: address.unwrap_or_else(|| panic!("{model}: `{line}`")),
             child,
+            transport: models::find(model).unwrap().transport(),
         }
     }
 
+    /// A client. Over UDP it is a connected socket all the same, which reads and writes by
+    /// the same calls: one message each, if it fits.
     pub fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
+        let stream = match self.transport {
+            Transport::Stream => TcpStream::connect(self.address).unwrap(),
+            Transport::Datagram => TcpStream::from(OwnedFd::from(self.connect_from("127.0.0.1:0"))),
+        };
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
+    }
+
+    /// A socket for datagrams that is bound to `source`.
+    pub fn connect_from(&self, source: impl ToSocketAddrs) -> UdpSocket {
+        let socket = UdpSocket::bind(source).unwrap();
+        socket.connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,0 +1,404 @@
+//! Servers that are not ours: what is asked of them, what is said when they fail, and
+//! that nothing of them is left.
+
+#[path = "external/play.rs"]
+mod play;
+
+use std::env;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use bench::conformance::client::wait_until;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use loadgen::record::{self, Outcome, Run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Most of these tests wait for a time limit.
+const AT_ONCE: usize = 8;
+
+/// A guard kills at once; that the killed have ended takes a moment on a busy machine.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+type Result = std::result::Result<(), Failed>;
+
+/// A sentence that holds, and what finds out whether it does.
+type Test = (&'static str, fn() -> Result);
+
+fn main() -> ExitCode {
+    if let Some(status) = play::play() {
+        return status;
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let tests: [Test; 13] = [
+        ("a_server_that_prints_anything_is_measured_like_any_other", prints),
+        (
+            "one_that_ignores_sigterm_is_killed_with_its_children_and_counts",
+            is_deaf,
+        ),
+        ("one_whose_port_was_taken_meanwhile_gets_another", is_unlucky),
+        ("one_that_never_listens_is_said_to", never_listens),
+        ("one_that_ends_early_is_said_to_with_its_last_words", ends_early),
+        (
+            "one_that_goes_into_the_background_is_told_not_to",
+            goes_into_the_background,
+        ),
+        ("one_that_listens_elsewhere_is_said_to", listens_elsewhere),
+        (
+            "one_that_leaves_its_group_is_not_taken_for_the_server",
+            leaves_its_group,
+        ),
+        ("one_that_ends_under_load_fails_its_trial", ends_under_load),
+        ("a_harness_that_is_killed_leaves_nothing_of_it", harness_is_killed),
+        (
+            "what_cannot_be_run_is_refused_before_anything_is_measured",
+            refused,
+        ),
+        (
+            "the_option_comes_before_the_variable_and_that_before_the_suite",
+            precedence,
+        ),
+        ("the_cases_find_out_a_server_that_is_not_ours", cases),
+    ];
+    let tests = tests.into_iter().map(|(name, test)| Trial::test(name, test));
+    let examples = [
+        (
+            "asyncio_is_a_server_as_the_readme_says",
+            "python3",
+            "asyncio_echo.py",
+        ),
+        ("node_is_a_server_as_the_readme_says", "node", "echo.mjs"),
+    ];
+    let examples = examples
+        .into_iter()
+        .map(|(name, program, file)| Trial::ignorable_test(name, move || example(program, file)));
+    libtest_mimic::run(&arguments, tests.chain(examples).collect()).exit_code()
+}
+
+/// A folder with a suite of one load and no server. On a busy machine a shorter load may
+/// see no answer.
+fn suite() -> TempDir {
+    suite_with("", "1s")
+}
+
+fn suite_with(servers: &str, duration: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "name = \"test\"\nblocks = 1\nwarmup = \"50ms\"\nduration = \"{duration}\"\n\n{servers}\n\
+         [[scenario]]\nname = \"only\"\ntitle = \"The only load\"\nconnections = 3\nsize = \"64B\"\n"
+    );
+    fs::write(folder.path().join("suite.toml"), text).unwrap();
+    folder
+}
+
+/// What makes this test the server of that kind; what belongs to it is known by `folder`.
+fn command(kind: &str, folder: &TempDir) -> String {
+    let program = env::current_exe().unwrap();
+    format!(
+        "'{}' {} {kind} '{}' {{port}}",
+        program.display(),
+        play::BE,
+        folder.path().display()
+    )
+}
+
+fn echobench(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_echobench"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A run of the suite in `folder`, with its results beside it.
+fn run(folder: &TempDir, arguments: &[&str]) -> Command {
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let mut command = echobench(&["run", &path("suite.toml"), "--output", &path("out")]);
+    command.args(arguments);
+    command
+}
+
+/// What came of the one trial of a server of that kind, and what the harness said.
+fn trial(kind: &str, folder: &TempDir) -> std::result::Result<(Outcome, Output), Failed> {
+    let server = format!("{kind}={}", command(kind, folder));
+    let output = run(folder, &["--server", &server]).output()?;
+    let (_, mut trials) = records(folder)?;
+    expect_gone(folder.path())?;
+    match (trials.pop(), trials.len()) {
+        (Some(trial), 0) => Ok((trial.outcome, output)),
+        _ => Err(format!("not one trial: {}", said(&output)).into()),
+    }
+}
+
+fn records(folder: &TempDir) -> std::result::Result<(Run, Vec<record::Trial>), Failed> {
+    let file = File::open(folder.path().join("out/results.jsonl"))?;
+    Ok(record::read(BufReader::new(file))?)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn expect(holds: bool, otherwise: impl std::fmt::Debug) -> Result {
+    match holds {
+        true => Ok(()),
+        false => Err(format!("{otherwise:?}").into()),
+    }
+}
+
+/// The servers of this test that belong to `folder` and have not ended.
+fn servers_of(folder: &Path) -> Vec<String> {
+    let mark = format!("\0{}\0", folder.display());
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines
+        .filter(|line| line.contains(&format!("\0{}\0", play::BE)) && line.contains(&mark))
+        .collect()
+}
+
+fn expect_gone(folder: &Path) -> Result {
+    let is_gone = wait_until(GONE_WITHIN, || servers_of(folder).is_empty());
+    expect(is_gone, servers_of(folder))
+}
+
+fn expect_measured(outcome: &Outcome) -> Result {
+    let Outcome::Measured { load, cost } = outcome else {
+        return Err(format!("{outcome:?}").into());
+    };
+    expect(
+        load.summary.valid && load.summary.connections.answered == 3,
+        &load.summary,
+    )?;
+    expect(cost.cpu_s > 0.0 && cost.processes > 0, cost)
+}
+
+/// The trial failed for this reason, which the harness has said too.
+fn expect_failed((outcome, output): (Outcome, Output), reason: &str, last_words: &str) -> Result {
+    let Outcome::Failed { error, stderr } = &outcome else {
+        return Err(format!("{outcome:?}").into());
+    };
+    expect(error.contains(reason), error)?;
+    expect(stderr.contains(last_words), stderr)?;
+    let said = said(&output);
+    expect(said.contains(reason) && said.contains(last_words), &said)?;
+    expect(output.status.code() == Some(3), output.status)
+}
+
+fn prints() -> Result {
+    let folder = suite();
+    let (outcome, output) = trial("talkative", &folder)?;
+    expect_measured(&outcome)?;
+    expect(output.status.success(), said(&output))?;
+    let log = fs::read_to_string(folder.path().join("out/logs/talkative-only-0.log"))?;
+    expect(
+        log.contains("ready or not") && log.contains("somebody came"),
+        &log,
+    )?;
+    let (run, _) = records(&folder)?;
+    let born = format!("born on {:?}", run.placement.server_cpus);
+    expect(log.contains(&born), (log, born))?;
+    let server = &run.servers[0];
+    expect(server.name == "talkative" && server.family == "external", server)?;
+    expect(server.summary == command("talkative", &folder), server)?;
+    let report = fs::read_to_string(folder.path().join("out/report.html"))?;
+    expect(report.contains("talkative"), "the report has the server")
+}
+
+fn is_deaf() -> Result {
+    let (outcome, output) = trial("deaf", &suite())?;
+    expect(output.status.success(), said(&output))?;
+    expect_measured(&outcome)?;
+    let Outcome::Measured { cost, .. } = outcome else {
+        unreachable!("it was measured");
+    };
+    expect(cost.processes == 2, "the server and its child")
+}
+
+fn is_unlucky() -> Result {
+    let (outcome, output) = trial("unlucky", &suite())?;
+    expect_measured(&outcome)?;
+    expect(output.status.success(), said(&output))
+}
+
+fn never_listens() -> Result {
+    expect_failed(
+        trial("silent", &suite())?,
+        "did not listen on 127.0.0.1:",
+        "thinking it over",
+    )
+}
+
+fn ends_early() -> Result {
+    let reason = "ended before it was ready: exit status: 1";
+    expect_failed(trial("hasty", &suite())?, reason, "no configuration")
+}
+
+fn goes_into_the_background() -> Result {
+    let reason = "has to stay in the foreground";
+    expect_failed(
+        trial("background", &suite())?,
+        reason,
+        "going into the background",
+    )
+}
+
+fn listens_elsewhere() -> Result {
+    let (outcome, output) = trial("elsewhere", &suite())?;
+    let port = said(&output);
+    let port = port.lines().find_map(|line| line.strip_prefix("my own port is "));
+    let port = port.ok_or("it said nothing")?;
+    let reason = format!("the server listens on 127.0.0.1:{port} where 127.0.0.1:");
+    expect_failed((outcome, output), &reason, "my own port")
+}
+
+fn leaves_its_group() -> Result {
+    expect_failed(
+        trial("runaway", &suite())?,
+        "not in the server's process group",
+        "",
+    )
+}
+
+fn ends_under_load() -> Result {
+    let reason = "the server ended during the trial: exit status: 0";
+    expect_failed(trial("tired", &suite())?, reason, "enough for today")
+}
+
+fn harness_is_killed() -> Result {
+    let folder = suite_with("", "20s");
+    let server = format!("deaf={}", command("deaf", &folder));
+    let mut harness = run(&folder, &["--server", &server]).spawn()?;
+    let both_run = || servers_of(folder.path()).len() == 2;
+    let both_ran = wait_until(GONE_WITHIN, both_run);
+    kill(Pid::from_raw(harness.id() as i32), Signal::SIGKILL)?;
+    harness.wait()?;
+    expect(both_ran, "the server and its child were to run")?;
+    expect_gone(folder.path())
+}
+
+fn refused() -> Result {
+    let wrong: [(&[&str], i32, &str); 8] = [
+        (&["python3 echo.py {port}"], 2, "NAME=COMMAND"),
+        (&["two words=sh {port}"], 2, "is not a name"),
+        (&["epoll=sh {port}"], 2, "the name of a model"),
+        (&["mine=sh 7007"], 2, "put `{port}` there"),
+        (&["mine=sh '{port}"], 2, "quotation"),
+        (
+            &["mine=sh {port}", "mine=sh {port}"],
+            1,
+            "two servers have the name `mine`",
+        ),
+        (
+            &["mine=no-such-program {port}"],
+            1,
+            "no program `no-such-program` in PATH",
+        ),
+        (&["mine=/etc/passwd {port}"], 1, "is not executable"),
+    ];
+    for (servers, code, hint) in wrong {
+        let folder = suite();
+        let options: Vec<_> = servers.iter().flat_map(|server| ["--server", server]).collect();
+        for mut command in [
+            run(&folder, &options),
+            echobench(&[&["conformance"], &options[..]].concat()),
+        ] {
+            let output = command.output()?;
+            expect(output.status.code() == Some(code), (servers, said(&output)))?;
+            expect(said(&output).contains(hint), (servers, said(&output)))?;
+        }
+        expect(!folder.path().join("out").exists(), "something was begun")?;
+    }
+    Ok(())
+}
+
+fn precedence() -> Result {
+    let folder = suite();
+    let entry = |name| {
+        format!(
+            "[[external]]\nname = \"{name}\"\ncommand = \"\"\"{}\"\"\"\n",
+            command("talkative", &folder)
+        )
+    };
+    let text = fs::read_to_string(
+        suite_with(&entry("of-the-suite"), "50ms")
+            .path()
+            .join("suite.toml"),
+    )?;
+    fs::write(folder.path().join("suite.toml"), text)?;
+    let named = |name: &str| format!("{name}={}", command("talkative", &folder));
+    let (flag, variable) = (named("of-the-option"), named("of-the-variable"));
+    let runs: [(&[&str], &str, &[&str]); 4] = [
+        (&[], "", &["of-the-suite"]),
+        (&[], &variable, &["of-the-variable"]),
+        (&["--server", &flag], &variable, &["of-the-option"]),
+        (&["--models", "epoll"], "", &["epoll", "of-the-suite"]),
+    ];
+    for (arguments, variable, expected) in runs {
+        let output = run(&folder, arguments)
+            .env("ECHOBENCH_SERVER", variable)
+            .output()?;
+        let (run, _) = records(&folder).map_err(|_| said(&output))?;
+        let names: Vec<_> = run.servers.iter().map(|server| server.name.as_str()).collect();
+        expect(names == expected, (names, expected))?;
+        fs::remove_dir_all(folder.path().join("out"))?;
+    }
+    Ok(())
+}
+
+fn cases() -> Result {
+    let folder = suite();
+    let named = |kind: &str| format!("{kind}={}", command(kind, &folder));
+    let (good, bad) = (named("talkative"), named("loud"));
+    let arguments = [
+        "conformance",
+        "--cases",
+        "C2,C13",
+        "--server",
+        &good,
+        "--server",
+        &bad,
+    ];
+    let output = echobench(&arguments).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .collect();
+    expect(lines[1] == ["talkative", "pass", "n.a."], &text)?;
+    expect(lines[2] == ["loud", "FAIL", "n.a."], &text)?;
+    expect(text.contains("cannot be told `--drain 60s`"), &text)?;
+    expect(output.status.code() == Some(1), output.status)?;
+    expect_gone(folder.path())
+}
+
+/// The example in the tree, by the option that the README gives, where it says so.
+fn example(program: &str, file: &str) -> std::result::Result<Completion, Failed> {
+    let version = Command::new(program).arg("--version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        return Ok(Completion::ignored_with(format!("there is no {program}")));
+    }
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(tree.join("README.md"))?;
+    let mut options = readme.split('\'').filter(|text| text.contains(file));
+    let server = options.next().ok_or("the README does not have it")?;
+    let folder = suite();
+    let mut command = run(&folder, &["--models", "epoll", "--server", server]);
+    let output = command.current_dir(&tree).output()?;
+    expect(output.status.success(), said(&output))?;
+    let (_, trials) = records(&folder)?;
+    expect(trials.len() == 2, &trials)?;
+    trials
+        .iter()
+        .try_for_each(|trial| expect_measured(&trial.outcome))?;
+    let mut command = echobench(&["conformance", "--cases", "C1,C2,C6", "--server", server]);
+    let output = command.current_dir(&tree).output()?;
+    expect(output.status.success(), String::from_utf8_lossy(&output.stdout))?;
+    Ok(Completion::Completed)
+}

@@ -1,0 +1,185 @@
+//! The servers of this test: one that echoes and talks, and others with a fault each.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{self, Child, Command, ExitCode, exit};
+use std::thread;
+use std::time::Duration;
+
+use bench::affinity;
+use bench::conformance::client::wait_until;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{getppid, setsid};
+
+/// The first argument of a process of this test that is to be a server; then come what
+/// it is, the folder of its test, and its port.
+pub const BE: &str = "--be";
+
+/// Longer than any of these servers is needed: one that nobody ends does not stay.
+const LIFE: Duration = Duration::from_secs(40);
+
+/// Is one of the servers, if this process was started for that.
+pub fn play() -> Option<ExitCode> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [be, kind, folder, port] = arguments.as_slice() else {
+        return None;
+    };
+    if be != BE {
+        return None;
+    }
+    if kind == "deaf" {
+        // While there is one thread, from which all others have it.
+        SigSet::from(Signal::SIGTERM)
+            .thread_block()
+            .expect("a signal can be blocked");
+    }
+    thread::spawn(|| {
+        thread::sleep(LIFE);
+        exit(1);
+    });
+    let start = Start {
+        folder: folder.into(),
+        port: port.parse().expect("the port is a number"),
+    };
+    start.be(kind).expect("the server works");
+    Some(ExitCode::SUCCESS)
+}
+
+/// How a server was started.
+struct Start {
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Start {
+    fn be(&self, kind: &str) -> io::Result<()> {
+        match kind {
+            "talkative" => self.talk(echo),
+            "loud" => self.talk(shout),
+            "deaf" => {
+                let _child = self.another("idle")?;
+                serve(self.listen()?, echo)
+            }
+            "idle" => {
+                thread::sleep(LIFE);
+                Ok(())
+            }
+            "silent" => {
+                eprintln!("thinking it over");
+                self.be("idle")
+            }
+            "hasty" => {
+                eprintln!("no configuration");
+                exit(1)
+            }
+            "background" => {
+                eprintln!("going into the background");
+                fs::write(self.parent(), process::id().to_string())?;
+                self.another("orphan").map(drop)
+            }
+            // Nobody listens before the first process has ended.
+            "orphan" => {
+                let parent = fs::read_to_string(self.parent())?;
+                wait_until(LIFE, || getppid().to_string() != parent);
+                self.talk(echo)
+            }
+            "elsewhere" => {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                eprintln!("my own port is {}", listener.local_addr()?.port());
+                serve(listener, echo)
+            }
+            "runaway" => {
+                setsid()?;
+                serve(self.listen()?, echo)
+            }
+            "tired" => {
+                let listener = self.listen()?;
+                let (client, _) = listener.accept()?;
+                thread::spawn(move || echo(client));
+                thread::sleep(Duration::from_millis(100));
+                eprintln!("enough for today");
+                Ok(())
+            }
+            "unlucky" => self.try_twice(),
+            "squatter" => {
+                setsid()?;
+                let _port = self.listen()?;
+                fs::write(self.squats(), "")?;
+                wait_until(LIFE, || self.folder.join("served").exists());
+                Ok(())
+            }
+            other => panic!("there is no server `{other}`"),
+        }
+    }
+
+    fn talk(&self, answer: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {
+        println!("ready or not, here I come");
+        println!("born on {:?}", affinity::allowed()?);
+        serve(self.listen()?, answer)
+    }
+
+    /// Finds its port taken at the first time, by a process that is none of the harness's.
+    fn try_twice(&self) -> io::Result<()> {
+        if self.squats().exists() {
+            fs::write(self.folder.join("served"), "")?;
+            return serve(self.listen()?, echo);
+        }
+        let _squatter = self.another("squatter")?;
+        assert!(wait_until(LIFE, || self.squats().exists()), "the port is taken");
+        let error = self.listen().expect_err("the port is taken");
+        eprintln!("{error}");
+        exit(1)
+    }
+
+    fn parent(&self) -> PathBuf {
+        self.folder.join("parent")
+    }
+
+    fn squats(&self) -> PathBuf {
+        self.folder.join("squats")
+    }
+
+    fn listen(&self) -> io::Result<TcpListener> {
+        TcpListener::bind(("127.0.0.1", self.port))
+    }
+
+    fn another(&self, kind: &str) -> io::Result<Child> {
+        Command::new(env::current_exe()?)
+            .args([BE, kind])
+            .arg(&self.folder)
+            .arg(self.port.to_string())
+            .spawn()
+    }
+}
+
+fn serve(listener: TcpListener, answer: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {
+    for client in listener.incoming() {
+        let client = client?;
+        println!("somebody came");
+        eprintln!("\x1b[31m{:?}\x1b[0m \u{1F980}", client.peer_addr()?);
+        thread::spawn(move || answer(client));
+    }
+    Ok(())
+}
+
+fn echo(client: TcpStream) -> io::Result<()> {
+    io::copy(&mut &client, &mut &client)?;
+    client.shutdown(Shutdown::Write)
+}
+
+/// What it sends back is not what it got.
+fn shout(mut client: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match client.read(&mut buffer)? {
+            0 => return client.shutdown(Shutdown::Write),
+            length => {
+                buffer.make_ascii_uppercase();
+                client.write_all(&buffer[..length])?;
+            }
+        }
+    }
+}
