@@ -84,7 +84,7 @@ pub fn remedy(error: &io::Error) -> Remedy {
             Remedy::BackOff
         }
         // What `accept` says of a listener that the stop signal has shut down.
-        Some(libc::EINVAL) if stop::requested() => Remedy::Stop,
+        Some(libc::EINVAL) if stop::is_told_by_listener() => Remedy::Stop,
         _ => Remedy::GiveUp,
     }
 }
@@ -174,12 +174,28 @@ impl Listener {
         open < most
     }
 
+    /// The most connections at once, where there is a limit.
+    pub fn max_connections(&self) -> Option<usize> {
+        self.max_connections
+    }
+
     /// Says that a client could not be served for want of something on this side; its
     /// connection has been dropped, which closes it.
     pub fn turned_away(&self, what: &str, error: &io::Error) {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             eprintln!("echo-server: {what}: {error}: clients are turned away (said once)");
+        });
+    }
+
+    /// Says that of the clients that are `open` one waits, since each worker has its own.
+    pub fn keeps_waiting(&self, open: usize, workers: usize) {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            eprintln!(
+                "echo-server: all {workers} workers are busy: connection {open} is open but waits \
+                 until one of the others ends (--workers sets their number)"
+            );
         });
     }
 

@@ -7,6 +7,11 @@ mod fork;
 mod iterative;
 mod poll;
 mod pool;
+mod prefork;
+mod prefork_fcntl;
+mod prefork_fdpass;
+mod prefork_mutex;
+mod prethread;
 mod thread;
 mod tokio;
 
@@ -20,7 +25,12 @@ use crate::listener::Listener;
 pub static MODELS: &[&dyn Model] = &[
     &iterative::Iterative,
     &fork::Fork,
+    &prefork::Prefork,
+    &prefork_fcntl::PreforkFcntl,
+    &prefork_mutex::PreforkMutex,
+    &prefork_fdpass::PreforkFdpass,
     &thread::Thread,
+    &prethread::Prethread,
     &pool::Pool,
     &poll::Poll,
     &epoll::Epoll,

@@ -18,11 +18,11 @@
 //!
 //! Manual pages: pthreads(7), pthread_mutex_lock(3), pthread_cond_wait(3), futex(7).
 //!
-//! Read next: `epoll`.
+//! Read next: `thread-duplex`.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 use super::{Family, Model};
@@ -81,7 +81,10 @@ fn accept<'a>(
         if queue.send(clients.enter(stream)).is_err() {
             return Err(io::Error::other("all workers of the pool have ended"));
         }
-        say_who_waits(clients.count(), workers);
+        let open = clients.count();
+        if open > workers {
+            listener.keeps_waiting(open, workers);
+        }
     }
     Ok(())
 }
@@ -93,17 +96,5 @@ fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(client) = next else { return };
         conn::echo(&client, &mut buffer, config.work);
-    }
-}
-
-fn say_who_waits(clients: usize, workers: usize) {
-    static SAID: Once = Once::new();
-    if clients > workers {
-        SAID.call_once(|| {
-            eprintln!(
-                "echo-server: all {workers} workers are busy: connection {clients} is open but waits \
-                 until one of the others ends (--workers sets their number)"
-            );
-        });
     }
 }

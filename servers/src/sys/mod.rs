@@ -10,9 +10,13 @@
 )]
 
 pub mod clock;
+pub mod descriptors;
 pub mod epoll;
+pub mod mutex;
 pub mod poll;
 pub mod process;
+pub mod record_lock;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
