@@ -111,8 +111,9 @@ impl Parent {
         Ok(None)
     }
 
-    /// Waits until something happens, and does what there is to do.
+    /// Passes on what it can, waits until something happens, and takes note of it.
     fn turn(&mut self) -> io::Result<()> {
+        self.pass_on();
         if self.listening.is_due() {
             self.listening = Listening::Yes;
         }
@@ -136,7 +137,6 @@ impl Parent {
         if entries[0].is_ready() {
             self.accept()?;
         }
-        self.pass_on();
         Ok(())
     }
 

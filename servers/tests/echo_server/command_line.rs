@@ -8,6 +8,7 @@ use std::thread;
 
 use crate::support::{PATIENCE, Server, echo_server, exchange};
 use nix::sys::signal::Signal;
+use servers::config::Workers;
 use servers::models::{Family, MODELS};
 
 /// Runs it with arguments that it must refuse; returns the exit code and what it says.
@@ -143,7 +144,12 @@ fn a_reader_that_leaves_early_is_no_error() {
 #[test]
 fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
     for model in MODELS {
-        let mut server = Server::start(model.name(), &["--drain", "0s"]);
+        let mut options = vec!["--drain", "0s"];
+        if model.family() == Family::Process && model.workers() == Workers::PerConnection {
+            // Few, since the parent may need a descriptor for each.
+            options.extend(["--workers", "8"]);
+        }
+        let mut server = Server::start(model.name(), &options);
         let pid = server.child.id().to_string();
         let limited = Command::new("prlimit")
             .args(["--pid", &pid, "--nofile=24:24"])
@@ -156,7 +162,7 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
         let is_said = |line: &String| line.contains("until something is free");
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
         exchange(&mut clients[0], b"still served");
-        // In a process per client each has a table of its own, so the parent's suffices.
+        // In a process per client each has a table of its own, so the parent's may suffice.
         let kept_in_one = model.family() != Family::Process;
         if kept_in_one {
             // With the clients still there: it may be a while until the limit is met.
@@ -167,8 +173,9 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
         exchange(&mut server.connect(), b"and again");
         server.signal(Signal::SIGTERM);
         server.wait();
+        let further = said.iter().filter(is_said).count();
         assert!(
-            !said.iter().any(|line| is_said(&line)),
+            further <= usize::from(!kept_in_one),
             "{}: it is said once, or never",
             model.name()
         );

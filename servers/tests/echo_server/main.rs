@@ -3,3 +3,4 @@
 mod command_line;
 mod contract;
 mod support;
+mod workers;
