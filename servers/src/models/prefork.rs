@@ -74,12 +74,15 @@ pub(super) fn serve_with(
     if place.is_none() {
         listener.announce()?;
     }
-    while place.is_none() && !stop::requested() {
+    while place.is_none() {
         let mut entries = [
             Entry::new(&children, Interest::Read),
             Entry::new(&listener, Interest::End),
         ];
         poll(&mut entries, children.due_in())?;
+        if stop::requested() {
+            break;
+        }
         for vacated in children.collect() {
             seats.free(vacated);
         }
