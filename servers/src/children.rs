@@ -4,7 +4,7 @@
 //! given to a new one, though not so often that children which die at once keep the
 //! machine busy.
 
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::Once;
@@ -59,6 +59,9 @@ pub struct Children {
     places: Vec<Place>,
     ended: SignalFd,
     were_complete: bool,
+    /// Each of the first children has a copy, and closes it when it begins. The last
+    /// field, so that it is the last that a child closes of what it does not use.
+    beginning: Option<(PipeReader, PipeWriter)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +83,18 @@ impl Children {
             places: vec![place; count],
             ended: signal::descriptor(libc::SIGCHLD)?,
             were_complete: false,
+            beginning: Some(io::pipe()?),
         })
+    }
+
+    /// Waits until each of the first children has let go of what is its parent's.
+    pub fn wait_for_beginning(&mut self) -> io::Result<()> {
+        let Some((mut all, own)) = self.beginning.take() else {
+            return Ok(());
+        };
+        drop(own);
+        all.read_to_end(&mut Vec::new())?;
+        Ok(())
     }
 
     /// Starts a child wherever a place is vacant and its time has come. Returns in each of

@@ -72,6 +72,7 @@ pub(super) fn serve_with(
     let mut children = Children::new(workers)?;
     let mut place = children.fill()?;
     if place.is_none() {
+        children.wait_for_beginning()?;
         listener.announce()?;
     }
     while place.is_none() {

@@ -61,13 +61,14 @@ impl Model for PreforkFdpass {
         let mut parent = Parent {
             listener,
             listening: Listening::Yes,
-            children: Children::new(workers)?,
             channels: iter::repeat_with(|| None).take(workers).collect(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            children: Children::new(workers)?,
         };
         let mut channel = parent.fill()?;
         if channel.is_none() {
+            parent.children.wait_for_beginning()?;
             parent.listener.announce()?;
         }
         while channel.is_none() && !parent.listening.is_over(parent.open()) {
@@ -87,12 +88,14 @@ impl Model for PreforkFdpass {
 struct Parent {
     listener: Listener,
     listening: Listening,
-    children: Children,
-    /// By place, as what follows.
+    /// To the children, by place.
     channels: Vec<Option<UnixStream>>,
-    /// The last one to become free is the first to be busy again: its memory is warm.
+    /// Places. The last to become free is the first to be busy again: its memory is warm.
     free: Vec<usize>,
+    /// Connections that no child is free for.
     waiting: VecDeque<TcpStream>,
+    /// Last, since it tells when a child has closed all that is above.
+    children: Children,
 }
 
 impl Parent {
