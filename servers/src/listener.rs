@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, anyhow, bail};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::stop;
+use crate::sys::shared;
 use crate::sys::socket::{self, Blocking};
 
 /// How long to leave `accept` alone once descriptors or memory have run out: a loop
@@ -40,6 +42,9 @@ pub struct Options {
 pub struct Listener {
     socket: TcpListener,
     max_connections: Option<usize>,
+    /// Whether anybody has said that the limit is reached: a number that workers share,
+    /// also where they are processes.
+    limit_said: &'static [AtomicU32],
 }
 
 /// What an error of `accept` asks for.
@@ -113,6 +118,7 @@ impl Listener {
         Ok(Listener {
             socket: socket.into(),
             max_connections: options.max_connections,
+            limit_said: shared::numbers(1)?,
         })
     }
 
@@ -160,16 +166,13 @@ impl Listener {
     /// One that may not is dropped by the model: its client sees the end at once
     /// instead of waiting unserved.
     pub fn admits(&self, open: usize) -> bool {
-        static SAID: Once = Once::new();
         let Some(most) = self.max_connections else {
             return true;
         };
-        if open >= most {
-            SAID.call_once(|| {
-                eprintln!(
-                    "echo-server: {most} connections are open (--max-connections): more are closed at once"
-                );
-            });
+        if open >= most && self.limit_said[0].swap(1, SeqCst) == 0 {
+            eprintln!(
+                "echo-server: {most} connections are open (--max-connections): more are closed at once"
+            );
         }
         open < most
     }

@@ -30,7 +30,7 @@ pub enum Forked {
 /// stay locked in the child for ever.
 pub fn fork() -> io::Result<Forked> {
     debug_assert!(
-        require_one_thread().is_ok(),
+        !threads().is_ok_and(|count| count > 1),
         "checked by the model before it starts"
     );
     let parent = getpid();
@@ -56,13 +56,17 @@ fn die_with(parent: Pid) {
 
 /// Says why a model that forks must not start: this process has more than one thread.
 pub fn require_one_thread() -> io::Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    let threads = threads()?;
     if threads == 1 {
         return Ok(());
     }
     Err(io::Error::other(format!(
         "this process has {threads} threads; a model that forks needs to be alone in it"
     )))
+}
+
+fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// Ends this process without running anything that is meant for its parent: no

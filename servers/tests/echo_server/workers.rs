@@ -174,7 +174,7 @@ fn holder(server: &Server) -> i32 {
 #[test]
 fn a_limit_of_connections_holds_over_all_workers_and_outlives_them() {
     for_each(&MODELS, |model| {
-        let server = Server::start(model, &["--workers", "6", "--max-connections", "2"]);
+        let mut server = Server::start(model, &["--workers", "6", "--max-connections", "2"]);
         // Once more than the limit: what the dead had taken is given back.
         for _ in 0..3 {
             let mut first = wait_for_service(&server);
@@ -184,6 +184,14 @@ fn a_limit_of_connections_holds_over_all_workers_and_outlives_them() {
             expect_end(&mut first);
             exchange(&mut second, b"still here");
         }
+        server.signal(Signal::SIGTERM);
+        server.wait();
+        let said = server.stderr();
+        assert_eq!(
+            said.matches("--max-connections").count(),
+            1,
+            "one says it for all: {said}"
+        );
     });
 }
 
