@@ -15,7 +15,7 @@
 //! What it costs: no fork per connection, and nothing but `accept` and `close` instead;
 //! then the same as `fork`. The children cost memory whether they serve or not.
 //!
-//! When it wins: as `fork`, for short connections; it was Apache's answer for a decade.
+//! When it wins: as `fork`, and for connections too short to be worth a fork each.
 //!
 //! Manual pages: fork(2), accept(2), waitpid(2), signalfd(2), prctl(2) for PR_SET_PDEATHSIG.
 //!
@@ -52,21 +52,19 @@ impl Model for Prefork {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        serve_with(listener, config, self.workers().count(config), Listener::accept)
+        serve_with(listener, config, self.workers().count(config), &Listener::accept)
     }
 }
 
 /// How a child gets its next connection; `None` when the server is to stop.
-pub(super) trait Accept: Fn(&Listener) -> io::Result<Option<TcpStream>> {}
-
-impl<F: Fn(&Listener) -> io::Result<Option<TcpStream>>> Accept for F {}
+pub(super) type Accept<'a> = &'a dyn Fn(&Listener) -> io::Result<Option<TcpStream>>;
 
 /// The server of all models whose children accept: they differ in how.
 pub(super) fn serve_with(
     listener: Listener,
     config: &Config,
     workers: usize,
-    accept: impl Accept,
+    accept: Accept,
 ) -> io::Result<()> {
     let seats = Seats::new(&listener, workers)?;
     let mut children = Children::new(workers)?;
@@ -98,13 +96,7 @@ pub(super) fn serve_with(
 }
 
 /// The life of a child.
-fn work(
-    listener: &Listener,
-    config: &Config,
-    seats: &Seats,
-    place: usize,
-    accept: impl Accept,
-) -> io::Result<()> {
+fn work(listener: &Listener, config: &Config, seats: &Seats, place: usize, accept: Accept) -> io::Result<()> {
     let mut buffer = vec![0; config.buffer];
     while let Some(stream) = accept(listener)? {
         let seat = seats.take(place);

@@ -10,8 +10,8 @@
 //! 3. the lock of a child that dies is free at once, and the child is replaced;
 //! 4. at a stop `accept` fails in the child that has the lock, then in the next.
 //!
-//! What it costs: two system calls per connection more than `prefork`, and a third where
-//! somebody waits for the lock. The kernel keeps it in a list that it searches.
+//! What it costs: two system calls per connection more than `prefork`, and the switch to
+//! whoever waited for the lock; per echo the same.
 //!
 //! When it wins: on Linux never; it is here for what its lock does. A record lock belongs
 //! to the process; one of flock(2) belongs to the open file and would be shared by all.
@@ -49,7 +49,7 @@ impl Model for PreforkFcntl {
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let lock = RecordLock::new()?;
-        serve_with(listener, config, self.workers().count(config), |listener| {
+        serve_with(listener, config, self.workers().count(config), &|listener| {
             let _turn = lock.lock()?;
             listener.accept()
         })

@@ -10,11 +10,11 @@
 //!    the mutex consistent and has it; the child is replaced;
 //! 4. at a stop `accept` fails in the child that has the mutex, then in the next.
 //!
-//! What it costs: a free mutex costs no system call, a futex call where somebody waits.
+//! What it costs: no system call where nobody else wants the mutex, one to wait for it and
+//! one to wake who waits; per echo the same as `prefork`.
 //!
-//! When it wins: as `prefork-fcntl`, on Linux never; of the two locks it is the faster.
-//! That it must be robust is the lesson: a plain mutex whose holder dies is held for ever,
-//! and the whole server with it.
+//! When it wins: as `prefork-fcntl`, on Linux never. That it must be robust is the lesson:
+//! a plain mutex whose holder dies is held for ever, and nobody is accepted any more.
 //!
 //! Manual pages: pthread_mutexattr_setpshared(3), pthread_mutexattr_setrobust(3),
 //! pthread_mutex_consistent(3), mmap(2) for MAP_SHARED, futex(7).
@@ -50,7 +50,7 @@ impl Model for PreforkMutex {
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let mutex = RobustMutex::new()?;
-        serve_with(listener, config, self.workers().count(config), |listener| {
+        serve_with(listener, config, self.workers().count(config), &|listener| {
             let _turn = mutex.lock()?;
             listener.accept()
         })

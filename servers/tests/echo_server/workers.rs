@@ -1,4 +1,4 @@
-//! Models whose workers are processes that were started ahead: what the death of one
+//! Models whose workers are processes, most of them started ahead: what the death of one
 //! does, and what it does not.
 
 use std::collections::HashSet;
@@ -125,6 +125,19 @@ fn a_worker_that_is_killed_takes_its_own_client_along_and_is_replaced() {
             exchange(&mut server.connect(), b"in its place");
         }
     });
+}
+
+#[test]
+fn a_process_for_one_client_takes_that_one_along() {
+    for signal in DEADLY {
+        let server = Server::start("fork", &[]);
+        let mut clients = [server.connect(), server.connect()];
+        clients.iter_mut().for_each(|client| exchange(client, b"before"));
+        kill(Pid::from_raw(worker_of(&server, &clients[0])), signal).unwrap();
+        expect_end(&mut clients[0]);
+        exchange(&mut clients[1], b"after");
+        wait_until("the dead child is not collected", || workers(&server).len() == 1);
+    }
 }
 
 #[test]
