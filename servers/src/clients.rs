@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder, Scope};
 
 use crate::listener::{BACK_OFF, Listener};
@@ -79,20 +79,6 @@ impl Clients {
             }
             Ok(())
         })
-    }
-
-    /// Says, once, that more clients are open than the `workers` serve.
-    pub fn say_who_waits(&self, workers: usize) {
-        static SAID: Once = Once::new();
-        let open = self.count();
-        if open > workers {
-            SAID.call_once(|| {
-                eprintln!(
-                    "echo-server: all {workers} workers are busy: connection {open} is open but waits \
-                     until one of the others ends (--workers sets their number)"
-                );
-            });
-        }
     }
 
     /// How many are open.

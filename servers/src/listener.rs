@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use anyhow::{Context, anyhow, bail};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::stop;
+use crate::sys::shared;
 use crate::sys::socket::{self, Blocking};
 
 /// How long to leave `accept` alone once descriptors or memory have run out: a loop
@@ -64,6 +66,9 @@ pub struct Listener {
     /// Owns the descriptor; typed as what it is for all models but those of datagrams.
     socket: TcpListener,
     max_connections: Option<usize>,
+    /// Whether anybody has said that the limit is reached: a number that workers share,
+    /// also where they are processes.
+    limit_said: &'static [AtomicU32],
 }
 
 /// What an error of `accept` asks for.
@@ -110,7 +115,7 @@ pub fn remedy(error: &io::Error) -> Remedy {
             Remedy::BackOff
         }
         // What `accept` says of a listener that the stop signal has shut down.
-        Some(libc::EINVAL) if stop::requested() => Remedy::Stop,
+        Some(libc::EINVAL) if stop::is_told_by_listener() => Remedy::Stop,
         _ => Remedy::GiveUp,
     }
 }
@@ -134,6 +139,7 @@ impl Listener {
         Ok(Listener {
             socket: socket.into(),
             max_connections: options.max_connections,
+            limit_said: shared::numbers(1)?,
         })
     }
 
@@ -150,6 +156,7 @@ impl Listener {
         Ok(Listener {
             socket: socket.into(),
             max_connections: None,
+            limit_said: shared::numbers(1)?,
         })
     }
 
@@ -197,18 +204,20 @@ impl Listener {
     /// One that may not is dropped by the model: its client sees the end at once
     /// instead of waiting unserved.
     pub fn admits(&self, open: usize) -> bool {
-        static SAID: Once = Once::new();
         let Some(most) = self.max_connections else {
             return true;
         };
-        if open >= most {
-            SAID.call_once(|| {
-                eprintln!(
-                    "echo-server: {most} connections are open (--max-connections): more are closed at once"
-                );
-            });
+        if open >= most && self.limit_said[0].swap(1, SeqCst) == 0 {
+            eprintln!(
+                "echo-server: {most} connections are open (--max-connections): more are closed at once"
+            );
         }
         open < most
+    }
+
+    /// The most connections at once, where there is a limit.
+    pub fn max_connections(&self) -> Option<usize> {
+        self.max_connections
     }
 
     /// Says that a client could not be served for want of something on this side; its
@@ -218,6 +227,19 @@ impl Listener {
         SAID.call_once(|| {
             eprintln!("echo-server: {what}: {error}: clients are turned away (said once)");
         });
+    }
+
+    /// Says, once, that more clients are `open` than the `workers` serve.
+    pub fn say_who_waits(&self, open: usize, workers: usize) {
+        static SAID: Once = Once::new();
+        if open > workers {
+            SAID.call_once(|| {
+                eprintln!(
+                    "echo-server: all {workers} workers are busy: connection {open} is open but waits \
+                     until one of the others ends (--workers sets their number)"
+                );
+            });
+        }
     }
 
     /// The plain socket, for a runtime that has its own `accept`.

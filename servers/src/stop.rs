@@ -20,6 +20,7 @@ const NONE: RawFd = -1;
 static LISTENER: AtomicI32 = AtomicI32::new(NONE);
 static HELD: AtomicI32 = AtomicI32::new(NONE);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+static LEFT_TO_PARENT: AtomicBool = AtomicBool::new(false);
 static OVER: AtomicBool = AtomicBool::new(false);
 /// Nanoseconds after [`START`] at which the drain ends.
 static END: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +39,11 @@ pub fn on_signals(listener: BorrowedFd, drain: Duration) -> io::Result<()> {
 }
 
 /// For a forked child: its parent decides when it ends.
+///
+/// The signals are the parent's. What a child hears of them is that the listener, which
+/// it shares, has been shut down.
 pub fn leave_to_parent() -> io::Result<()> {
+    LEFT_TO_PARENT.store(true, SeqCst);
     signal::ignore(libc::SIGTERM)?;
     signal::ignore(libc::SIGINT)
 }
@@ -46,6 +51,11 @@ pub fn leave_to_parent() -> io::Result<()> {
 /// Whether the server was told to stop.
 pub fn requested() -> bool {
     REQUESTED.load(SeqCst)
+}
+
+/// Whether a listener that was shut down means that this process is to stop.
+pub fn is_told_by_listener() -> bool {
+    requested() || LEFT_TO_PARENT.load(SeqCst)
 }
 
 /// What is left of the drain time: all of it as long as nobody has said stop.

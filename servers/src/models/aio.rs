@@ -74,7 +74,7 @@ impl Model for Aio {
             listener.announce()?;
             let result = clients.accept(&listener, |client| {
                 let sent = queue.send(client);
-                clients.say_who_waits(workers);
+                listener.say_who_waits(clients.count(), workers);
                 signal::send_to_self(aio::DONE)?;
                 sent.map_err(|_| io::Error::other("the thread of the requests has ended"))
             });

@@ -18,10 +18,9 @@
 //!
 //! Manual pages: fork(2), waitpid(2), signal(7), prctl(2) for PR_SET_PDEATHSIG.
 //!
-//! Read next: `thread`.
+//! Read next: `prefork`.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -30,7 +29,7 @@ use crate::config::Config;
 use crate::listener::{BACK_OFF, Listener};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal;
-use crate::{conn, stop};
+use crate::{children, conn};
 
 pub struct Fork;
 
@@ -51,7 +50,7 @@ impl Model for Fork {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        process::require_one_thread()?;
+        children::prepare()?;
         signal::catch(libc::SIGCHLD, collect_children)?;
         let mut buffer = Vec::with_capacity(config.buffer);
         listener.announce()?;
@@ -64,7 +63,10 @@ impl Model for Fork {
             match process::fork() {
                 Ok(Forked::Child) => {
                     drop(listener);
-                    serve_as_child(&stream, &mut buffer, config);
+                    children::live(|| {
+                        conn::echo(&stream, &mut buffer, config.work);
+                        Ok(())
+                    });
                 }
                 Ok(Forked::Parent(_)) => {}
                 Err(error) => {
@@ -75,38 +77,14 @@ impl Model for Fork {
             }
         }
         drop(listener);
-        wait_for_children()
+        children::drain()
     }
-}
-
-fn serve_as_child(stream: &TcpStream, buffer: &mut Vec<u8>, config: &Config) -> ! {
-    let left = stop::leave_to_parent();
-    if left.is_ok() {
-        conn::echo(stream, buffer, config.work);
-    }
-    process::exit_now(left.is_err().into())
 }
 
 /// Runs as a signal handler. Signals merge, so it collects all that it finds; a zombie
 /// that waited for the next `accept` to return could wait for ever.
 extern "C" fn collect_children(_: i32) {
     signal::preserving_errno(|| {
-        CHILDREN.fetch_sub(process::reap(), SeqCst);
+        CHILDREN.fetch_sub(process::reap().count(), SeqCst);
     });
-}
-
-fn wait_for_children() -> io::Result<()> {
-    // From here on the children are collected by the loop; blocked, a SIGCHLD that
-    // comes between the check and the wait is kept.
-    signal::block(libc::SIGCHLD)?;
-    while CHILDREN.load(SeqCst) > 0 {
-        CHILDREN.fetch_sub(process::reap(), SeqCst);
-        if stop::left().is_zero() {
-            return process::kill_children();
-        }
-        if CHILDREN.load(SeqCst) > 0 {
-            process::wait_for_child(stop::left());
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,11 @@ mod fork;
 mod iterative;
 mod poll;
 mod pool;
+mod prefork;
+mod prefork_fcntl;
+mod prefork_fdpass;
+mod prefork_mutex;
+mod prethread;
 mod splice;
 mod thread;
 mod thread_duplex;
@@ -25,7 +30,12 @@ use crate::listener::{Listener, Transport};
 pub static MODELS: &[&dyn Model] = &[
     &iterative::Iterative,
     &fork::Fork,
+    &prefork::Prefork,
+    &prefork_fcntl::PreforkFcntl,
+    &prefork_mutex::PreforkMutex,
+    &prefork_fdpass::PreforkFdpass,
     &thread::Thread,
+    &prethread::Prethread,
     &pool::Pool,
     &thread_duplex::ThreadDuplex,
     &splice::Splice,

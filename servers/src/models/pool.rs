@@ -62,7 +62,7 @@ impl Model for Pool {
             listener.announce()?;
             let result = clients.accept(&listener, |client| {
                 let sent = queue.send(client);
-                clients.say_who_waits(workers);
+                listener.say_who_waits(clients.count(), workers);
                 sent.map_err(|_| io::Error::other("all workers of the pool have ended"))
             });
             // For the workers: nobody else will come.

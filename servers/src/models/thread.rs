@@ -16,7 +16,7 @@
 //!
 //! Manual pages: pthreads(7), pthread_create(3), shutdown(2) to wake a blocked reader.
 //!
-//! Read next: `pool`.
+//! Read next: `prethread`.
 
 use std::io;
 

@@ -11,10 +11,14 @@
 
 pub mod aio;
 pub mod clock;
+pub mod descriptors;
 pub mod epoll;
+pub mod mutex;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod record_lock;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

@@ -19,6 +19,8 @@ pub enum Interest {
     Read,
     /// Room for output.
     Write,
+    /// Its end alone: of a listener, that it was shut down.
+    End,
 }
 
 impl Entry {
@@ -34,6 +36,8 @@ impl Entry {
         let events = match interest {
             Interest::Read => libc::POLLIN,
             Interest::Write => libc::POLLOUT,
+            // What cannot be asked for is reported always.
+            Interest::End => 0,
         };
         Entry(libc::pollfd {
             fd: fd.as_fd().as_raw_fd(),

@@ -1,15 +1,19 @@
 //! Processes: `fork(2)`, `waitpid(2)`, `prctl(2)`, `_exit(2)`.
 
-use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
+use std::{io, iter};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::{getpid, getppid};
 
 use super::check;
+
+pub use nix::unistd::Pid;
 
 /// Which of the two processes `fork` returned in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub enum Forked {
 /// stay locked in the child for ever.
 pub fn fork() -> io::Result<Forked> {
     debug_assert!(
-        require_one_thread().is_ok(),
+        !threads().is_ok_and(|count| count > 1),
         "checked by the model before it starts"
     );
     let parent = getpid();
@@ -52,13 +56,17 @@ fn die_with(parent: Pid) {
 
 /// Says why a model that forks must not start: this process has more than one thread.
 pub fn require_one_thread() -> io::Result<()> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    let threads = threads()?;
     if threads == 1 {
         return Ok(());
     }
     Err(io::Error::other(format!(
         "this process has {threads} threads; a model that forks needs to be alone in it"
     )))
+}
+
+fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// Ends this process without running anything that is meant for its parent: no
@@ -68,19 +76,24 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Collects every child that has ended, without waiting, and returns how many.
+/// Collects every child that has ended, without waiting, and says how each did.
 ///
 /// Async-signal-safe: signals merge, so one SIGCHLD may stand for many children.
-pub fn reap() -> usize {
-    let mut reaped = 0;
-    loop {
-        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return reaped,
-            Ok(_) => reaped += 1,
-            Err(Errno::EINTR) => {}
-            Err(_) => return reaped,
+pub fn reap() -> impl Iterator<Item = (Pid, ExitStatus)> {
+    iter::from_fn(|| {
+        let mut status = 0;
+        // SAFETY: `status` lives across the call. With WNOHANG there is no EINTR.
+        match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+            0 | -1 => None,
+            pid => Some((Pid::from_raw(pid), ExitStatus::from_raw(status))),
         }
-    }
+    })
+}
+
+/// Whether there is a child that nobody has collected.
+pub fn has_children() -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, look) != Err(Errno::ECHILD)
 }
 
 /// Waits until a child ends, at most for `timeout`; SIGCHLD must be blocked.

@@ -1,4 +1,4 @@
-//! Signals: `sigaction(2)`, `sigprocmask(2)`, `setitimer(2)`.
+//! Signals: `sigaction(2)`, `sigprocmask(2)`, `signalfd(2)`, `setitimer(2)`.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,11 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::unistd::Pid;
 
+use nix::sys::signalfd::SfdFlags;
+
 use super::check;
+
+pub use nix::sys::signalfd::SignalFd;
 
 /// Lets `handler` run when `signal` comes; system calls are restarted where Linux can.
 ///
@@ -20,6 +24,11 @@ pub fn catch(signal: i32, handler: extern "C" fn(i32)) -> io::Result<()> {
 /// Ignores `signal`.
 pub fn ignore(signal: i32) -> io::Result<()> {
     install(signal, SigHandler::SigIgn, SaFlags::empty())
+}
+
+/// Lets `signal` do what it does in a process that has not been told otherwise.
+pub fn restore(signal: i32) -> io::Result<()> {
+    install(signal, SigHandler::SigDfl, SaFlags::empty())
 }
 
 fn install(signal: i32, handler: SigHandler, flags: SaFlags) -> io::Result<()> {
@@ -47,6 +56,20 @@ pub fn wait(signal: i32) -> io::Result<()> {
 /// Sends `signal` to this process.
 pub fn send_to_self(signal: i32) -> io::Result<()> {
     Ok(signal::kill(Pid::this(), Signal::try_from(signal)?)?)
+}
+
+/// Keeps `signal` from being delivered, and makes a descriptor that is ready when it came.
+///
+/// A wait on descriptors then hears of the signal without a race: one that comes
+/// between a check and the wait is there when the wait begins.
+pub fn descriptor(signal: i32) -> io::Result<SignalFd> {
+    block(signal)?;
+    let mut set = SigSet::empty();
+    set.add(Signal::try_from(signal)?);
+    Ok(SignalFd::with_flags(
+        &set,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
 }
 
 /// Runs the body of a handler without changing what the interrupted code sees in errno.

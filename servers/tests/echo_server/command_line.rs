@@ -9,6 +9,7 @@ use std::thread;
 
 use crate::support::{PATIENCE, Server, echo_server, exchange};
 use nix::sys::signal::Signal;
+use servers::config::Workers;
 use servers::listener::Transport;
 use servers::models::{Family, MODELS, Model};
 
@@ -147,14 +148,14 @@ fn a_reader_that_leaves_early_is_no_error() {
 #[test]
 fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
     for model in with_connections() {
-        let Some(mut server) = start_short_of_descriptors(model.name(), "0s") else {
+        let Some(mut server) = start_short_of_descriptors(model, "0s") else {
             return;
         };
         let said = said_by(&mut server);
         let is_said = |line: &String| line.contains("until something is free");
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
         exchange(&mut clients[0], b"still served");
-        // In a process per client each has a table of its own, so the parent's suffices.
+        // In a process per client each has a table of its own, so the parent's may suffice.
         let kept_in_one = model.family() != Family::Process;
         if kept_in_one {
             // With the clients still there: it may be a while until the limit is met.
@@ -165,8 +166,9 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
         exchange(&mut server.connect(), b"and again");
         server.signal(Signal::SIGTERM);
         server.wait();
+        let further = said.iter().filter(is_said).count();
         assert!(
-            !said.iter().any(|line| is_said(&line)),
+            further <= usize::from(!kept_in_one),
             "{}: it is said once, or never",
             model.name()
         );
@@ -176,7 +178,7 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
 #[test]
 fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
     for model in with_connections() {
-        let Some(mut server) = start_short_of_descriptors(model.name(), "100ms") else {
+        let Some(mut server) = start_short_of_descriptors(model, "100ms") else {
             return;
         };
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
@@ -193,12 +195,17 @@ fn with_connections() -> impl Iterator<Item = &'static dyn Model> {
 }
 
 /// A server with room for a few clients; none where there is nothing to limit it with.
-fn start_short_of_descriptors(model: &str, drain: &str) -> Option<Server> {
+fn start_short_of_descriptors(model: &dyn Model, drain: &str) -> Option<Server> {
     if Command::new("prlimit").arg("--version").output().is_err() {
         eprintln!("not checked: there is no prlimit(1)");
         return None;
     }
-    let unlimited = Server::start(model, &[]);
+    let mut options = vec!["--drain", drain];
+    if model.family() == Family::Process && model.workers() == Workers::PerConnection {
+        // Few, since the parent may need a descriptor for each.
+        options.extend(["--workers", "8"]);
+    }
+    let unlimited = Server::start(model.name(), &options);
     let own = fs::read_dir(format!("/proc/{}/fd", unlimited.child.id()));
     let limit = own.unwrap().count() + 16;
     drop(unlimited);
@@ -206,7 +213,7 @@ fn start_short_of_descriptors(model: &str, drain: &str) -> Option<Server> {
     let mut limited = Command::new("prlimit");
     limited.arg(format!("--nofile={limit}"));
     limited.arg(echo_server().get_program());
-    Some(Server::start_as(limited, model, &["--drain", drain]))
+    Some(Server::start_as(limited, model.name(), &options))
 }
 
 /// The lines of a server's standard error as they come.
