@@ -13,6 +13,8 @@ pub mod clock;
 pub mod epoll;
 pub mod poll;
 pub mod process;
+pub mod select;
+pub mod sigio;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
