@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::stop;
 use crate::sys::socket::{self, Blocking};
@@ -39,7 +39,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    max_connections: Option<usize>,
+    options: Options,
 }
 
 /// What an error of `accept` asks for.
@@ -76,6 +76,13 @@ pub fn remedy(error: &io::Error) -> Remedy {
             | libc::EPERM,
         ) => Remedy::Next,
         Some(libc::EAGAIN) => Remedy::Wait,
+        // What `accept` says of a listener that the stop signal has shut down; without a
+        // free descriptor it does not get as far as to look.
+        Some(libc::EINVAL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+            if stop::requested() =>
+        {
+            Remedy::Stop
+        }
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
@@ -83,8 +90,6 @@ pub fn remedy(error: &io::Error) -> Remedy {
             });
             Remedy::BackOff
         }
-        // What `accept` says of a listener that the stop signal has shut down.
-        Some(libc::EINVAL) if stop::requested() => Remedy::Stop,
         _ => Remedy::GiveUp,
     }
 }
@@ -93,9 +98,33 @@ impl Listener {
     /// Binds and listens.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
         let address = options.address;
+        // Not shared: two servers would have the same port and neither hear of it.
+        let listener = Self::open(options, false)?;
+        if !address.ip().is_loopback() {
+            eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
+        }
+        Ok(listener)
+    }
+
+    /// Another listener on the same address; the kernel spreads new connections over all.
+    ///
+    /// SO_REUSEPORT is set on this one only now that it is bound. Whoever binds must have
+    /// set it before, so another server still finds the address in use.
+    pub fn join(&self) -> anyhow::Result<Self> {
+        SockRef::from(&self.socket).set_reuse_port(true)?;
+        let address = self.address()?;
+        let options = Options {
+            address,
+            ..self.options.clone()
+        };
+        Self::open(&options, true)
+    }
+
+    fn open(options: &Options, shared: bool) -> anyhow::Result<Self> {
+        let address = options.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Not SO_REUSEPORT: with it two servers share a port and neither hears of it.
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
         // Both are inherited by what is accepted, so they cost no call per connection.
         socket.set_tcp_nodelay(options.nodelay)?;
         if let Some(idle) = options.keepalive {
@@ -107,12 +136,9 @@ impl Listener {
         socket
             .listen(options.backlog)
             .with_context(|| format!("cannot listen on {address}"))?;
-        if !address.ip().is_loopback() {
-            eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
-        }
         Ok(Listener {
             socket: socket.into(),
-            max_connections: options.max_connections,
+            options: options.clone(),
         })
     }
 
@@ -161,7 +187,7 @@ impl Listener {
     /// instead of waiting unserved.
     pub fn admits(&self, open: usize) -> bool {
         static SAID: Once = Once::new();
-        let Some(most) = self.max_connections else {
+        let Some(most) = self.options.max_connections else {
             return true;
         };
         if open >= most {
