@@ -4,7 +4,7 @@
 //! models have in common stands beside it, each thing once: [`listener`] accepts,
 //! [`conn`] echoes, [`work`] burns or waits, [`stop`] ends, [`clients`] keeps what is
 //! open, [`readiness`] is for event loops, [`turns`] for those that hear of a thing only
-//! once, [`sys`] calls the kernel.
+//! once, [`loops`] for several of them, [`sys`] calls the kernel.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
@@ -14,6 +14,7 @@ pub mod clients;
 pub mod config;
 pub mod conn;
 pub mod listener;
+pub mod loops;
 pub mod models;
 pub mod readiness;
 pub mod stop;
