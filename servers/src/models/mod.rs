@@ -7,6 +7,7 @@ mod fork;
 mod iterative;
 mod poll;
 mod pool;
+mod spin;
 mod thread;
 mod tokio;
 
@@ -22,6 +23,7 @@ pub static MODELS: &[&dyn Model] = &[
     &fork::Fork,
     &thread::Thread,
     &pool::Pool,
+    &spin::Spin,
     &poll::Poll,
     &epoll::Epoll,
     &tokio::Tokio,
