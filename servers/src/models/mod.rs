@@ -7,6 +7,7 @@ mod fork;
 mod iterative;
 mod poll;
 mod pool;
+mod select;
 mod spin;
 mod thread;
 mod tokio;
@@ -24,6 +25,7 @@ pub static MODELS: &[&dyn Model] = &[
     &thread::Thread,
     &pool::Pool,
     &spin::Spin,
+    &select::Select,
     &poll::Poll,
     &epoll::Epoll,
     &tokio::Tokio,
