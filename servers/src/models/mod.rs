@@ -3,6 +3,7 @@
 //! Read in this order they are a course: each file ends by naming the next.
 
 mod epoll;
+mod epoll_et;
 mod fork;
 mod iterative;
 mod poll;
@@ -28,6 +29,7 @@ pub static MODELS: &[&dyn Model] = &[
     &select::Select,
     &poll::Poll,
     &epoll::Epoll,
+    &epoll_et::EpollEt,
     &tokio::Tokio,
 ];
 
