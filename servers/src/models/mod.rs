@@ -4,6 +4,7 @@
 
 mod epoll;
 mod epoll_et;
+mod epoll_pool;
 mod fork;
 mod iterative;
 mod poll;
@@ -30,6 +31,7 @@ pub static MODELS: &[&dyn Model] = &[
     &poll::Poll,
     &epoll::Epoll,
     &epoll_et::EpollEt,
+    &epoll_pool::EpollPool,
     &tokio::Tokio,
 ];
 
