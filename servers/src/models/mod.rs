@@ -4,6 +4,7 @@
 
 mod epoll;
 mod epoll_et;
+mod epoll_multi;
 mod epoll_pool;
 mod fork;
 mod iterative;
@@ -32,6 +33,7 @@ pub static MODELS: &[&dyn Model] = &[
     &epoll::Epoll,
     &epoll_et::EpollEt,
     &epoll_pool::EpollPool,
+    &epoll_multi::EpollMulti,
     &tokio::Tokio,
 ];
 
