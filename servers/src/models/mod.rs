@@ -11,6 +11,7 @@ mod iterative;
 mod poll;
 mod pool;
 mod select;
+mod sigio;
 mod spin;
 mod thread;
 mod tokio;
@@ -34,6 +35,7 @@ pub static MODELS: &[&dyn Model] = &[
     &epoll_et::EpollEt,
     &epoll_pool::EpollPool,
     &epoll_multi::EpollMulti,
+    &sigio::Sigio,
     &tokio::Tokio,
 ];
 
