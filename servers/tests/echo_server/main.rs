@@ -2,4 +2,5 @@
 
 mod command_line;
 mod contract;
+mod limits;
 mod support;
