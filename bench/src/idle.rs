@@ -125,7 +125,7 @@ fn crowd(model: &dyn Model, wanted: usize) -> anyhow::Result<usize> {
 fn held(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u64> {
     let arguments = match model.workers() {
         Workers::PerConnection => vec!["--workers".into(), connections.to_string()],
-        Workers::Fixed | Workers::PerProcessor => Vec::new(),
+        Workers::Fixed | Workers::PerProcessor | Workers::Shared => Vec::new(),
     };
     let held = || -> anyhow::Result<u64> {
         let server = Server::start(&Launch {

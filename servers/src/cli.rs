@@ -50,7 +50,8 @@ pub struct Cli {
     listen: String,
 
     /// How many workers; only for models that have them [default: 64 where a worker
-    /// serves one connection at a time, the processors allowed where it is a loop].
+    /// serves one connection at a time, otherwise the processors allowed, and at least
+    /// two where they share the connections].
     #[arg(long, value_name = "N")]
     workers: Option<NonZero<usize>>,
 

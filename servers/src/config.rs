@@ -25,6 +25,8 @@ pub enum Workers {
     PerConnection,
     /// A worker is an event loop.
     PerProcessor,
+    /// A worker serves whichever connection is ready.
+    Shared,
 }
 
 /// Workers of a kind that serves one connection each: enough that fifty clients, the
@@ -34,10 +36,13 @@ const CONNECTION_WORKERS: usize = 64;
 impl Workers {
     /// How many there will be.
     pub fn count(self, config: &Config) -> usize {
+        let processors = || thread::available_parallelism().map_or(1, NonZero::get);
         let default = match self {
             Workers::Fixed => 1,
             Workers::PerConnection => CONNECTION_WORKERS,
-            Workers::PerProcessor => thread::available_parallelism().map_or(1, NonZero::get),
+            Workers::PerProcessor => processors(),
+            // With one alone there would be nothing to share.
+            Workers::Shared => processors().max(2),
         };
         config.workers.map_or(default, NonZero::get)
     }

@@ -42,6 +42,19 @@ pub enum Wants {
     Close,
 }
 
+/// What the last step says about input that still waits in the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// There may be more.
+    No,
+    /// A read of a stream that does not fill the buffer has taken all the data
+    /// (epoll(7), "Questions and answers"). The end of input may stand behind it, and so may what
+    /// follows urgent data, at which a read stops short.
+    OfData,
+    /// There was none, not even the end.
+    Fully,
+}
+
 /// One connection of a readiness loop.
 #[derive(Debug)]
 pub struct Echo {
@@ -50,6 +63,7 @@ pub struct Echo {
     /// without memory of its own, so that an idle connection costs none.
     unsent: Vec<u8>,
     sent: usize,
+    drained: Drained,
 }
 
 impl Echo {
@@ -59,12 +73,19 @@ impl Echo {
             stream,
             unsent: Vec::new(),
             sent: 0,
+            drained: Drained::No,
         }
     }
 
     /// The stream, for its descriptor.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// How much of the input the last [`Echo::advance`] has left, for loops that hear of
+    /// it only once.
+    pub fn drained(&self) -> Drained {
+        self.drained
     }
 
     /// Does what can be done without blocking: sends the rest, or reads once and echoes.
@@ -78,10 +99,20 @@ impl Echo {
         match self.stream.read(scratch) {
             Ok(0) => Wants::Close,
             Ok(length) => {
+                self.drained = match length < scratch.len() {
+                    true => Drained::OfData,
+                    false => Drained::No,
+                };
                 work.perform();
                 self.send(&scratch[..length])
             }
-            Err(error) if is_transient(&error) => Wants::Read,
+            Err(error) if is_transient(&error) => {
+                self.drained = match error.kind() {
+                    ErrorKind::WouldBlock => Drained::Fully,
+                    _ => Drained::No,
+                };
+                Wants::Read
+            }
             Err(_) => Wants::Close,
         }
     }
@@ -95,6 +126,8 @@ impl Echo {
         };
         self.unsent = input[sent..].to_vec();
         self.sent = 0;
+        // Input that comes while this waits is not looked at: its event is spent.
+        self.drained = Drained::No;
         Wants::Write
     }
 

@@ -4,6 +4,7 @@
 //! models have in common stands beside it, each thing once: [`listener`] accepts,
 //! [`conn`] echoes, [`datagram`] says what is not echoed, [`work`] burns or waits,
 //! [`stop`] ends, [`clients`] keeps what is open, [`readiness`] is for event loops,
+//! [`turns`] for those that hear of a thing only once, [`loops`] for several of them,
 //! [`children`] and [`seats`] are for processes, [`sys`] calls the kernel.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -16,9 +17,11 @@ pub mod config;
 pub mod conn;
 pub mod datagram;
 pub mod listener;
+pub mod loops;
 pub mod models;
 pub mod readiness;
 pub mod seats;
 pub mod stop;
 pub mod sys;
+pub mod turns;
 pub mod work;

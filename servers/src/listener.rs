@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::stop;
 use crate::sys::shared;
@@ -65,7 +65,7 @@ pub struct Options {
 pub struct Listener {
     /// Owns the descriptor; typed as what it is for all models but those of datagrams.
     socket: TcpListener,
-    max_connections: Option<usize>,
+    options: Options,
     /// Whether anybody has said that the limit is reached: a number that workers share,
     /// also where they are processes.
     limit_said: &'static [AtomicU32],
@@ -123,10 +123,33 @@ pub fn remedy(error: &io::Error) -> Remedy {
 impl Listener {
     /// Binds, and listens for connections.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
+        // Not shared: two servers would have the same port and neither hear of it.
+        let listener = Self::open(options, false)?;
+        say_who_reaches(options.address);
+        Ok(listener)
+    }
+
+    /// Another listener on the same address; the kernel spreads new connections over all.
+    ///
+    /// SO_REUSEPORT is set on this one only now that it is bound. Whoever binds must have
+    /// set it before, so another server still finds the address in use.
+    pub fn join(&self) -> anyhow::Result<Self> {
+        SockRef::from(&self.socket).set_reuse_port(true)?;
+        let options = Options {
+            address: self.address()?,
+            ..self.options.clone()
+        };
+        Ok(Listener {
+            limit_said: self.limit_said,
+            ..Self::open(&options, true)?
+        })
+    }
+
+    fn open(options: &Options, shared: bool) -> anyhow::Result<Self> {
         let address = options.address;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Not SO_REUSEPORT: with it two servers share a port and neither hears of it.
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
         // Both are inherited by what is accepted, so they cost no call per connection.
         socket.set_tcp_nodelay(options.nodelay)?;
         if let Some(idle) = options.keepalive {
@@ -138,13 +161,13 @@ impl Listener {
             .with_context(|| format!("cannot listen on {address}"))?;
         Ok(Listener {
             socket: socket.into(),
-            max_connections: options.max_connections,
+            options: options.clone(),
             limit_said: shared::numbers(1)?,
         })
     }
 
     /// Binds a socket for datagrams, which a model receives from through its descriptor:
-    /// there is nothing to accept.
+    /// there is nothing to accept, and no connection that an option could be for.
     pub fn bind_datagram(address: SocketAddr) -> anyhow::Result<Self> {
         // Not SO_REUSEADDR: for UDP it is what SO_REUSEPORT is for TCP, and no old
         // connection ever holds the port.
@@ -153,9 +176,17 @@ impl Listener {
         // net.core.rmem_max of what is asked here.
         socket.set_recv_buffer_size(DATAGRAM_QUEUE)?;
         bind(&socket, address)?;
+        say_who_reaches(address);
+        let options = Options {
+            address,
+            backlog: 0,
+            keepalive: None,
+            nodelay: false,
+            max_connections: None,
+        };
         Ok(Listener {
             socket: socket.into(),
-            max_connections: None,
+            options,
             limit_said: shared::numbers(1)?,
         })
     }
@@ -204,7 +235,7 @@ impl Listener {
     /// One that may not is dropped by the model: its client sees the end at once
     /// instead of waiting unserved.
     pub fn admits(&self, open: usize) -> bool {
-        let Some(most) = self.max_connections else {
+        let Some(most) = self.options.max_connections else {
             return true;
         };
         if open >= most && self.limit_said[0].swap(1, SeqCst) == 0 {
@@ -217,7 +248,7 @@ impl Listener {
 
     /// The most connections at once, where there is a limit.
     pub fn max_connections(&self) -> Option<usize> {
-        self.max_connections
+        self.options.max_connections
     }
 
     /// Says that a client could not be served for want of something on this side; its
@@ -255,13 +286,14 @@ impl AsFd for Listener {
 }
 
 fn bind(socket: &Socket, address: SocketAddr) -> anyhow::Result<()> {
-    socket
-        .bind(&address.into())
-        .map_err(|error| bind_advice(address, &error))?;
+    let result = socket.bind(&address.into());
+    result.map_err(|error| bind_advice(address, &error))
+}
+
+fn say_who_reaches(address: SocketAddr) {
     if !address.ip().is_loopback() {
         eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
     }
-    Ok(())
 }
 
 fn bind_advice(address: SocketAddr, error: &io::Error) -> anyhow::Error {

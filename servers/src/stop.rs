@@ -18,6 +18,8 @@ use crate::sys::{process, signal, socket};
 const NONE: RawFd = -1;
 
 static LISTENER: AtomicI32 = AtomicI32::new(NONE);
+/// Further listeners of the same server.
+static TWINS: OnceLock<Vec<RawFd>> = OnceLock::new();
 static HELD: AtomicI32 = AtomicI32::new(NONE);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static LEFT_TO_PARENT: AtomicBool = AtomicBool::new(false);
@@ -36,6 +38,16 @@ pub fn on_signals(listener: BorrowedFd, drain: Duration) -> io::Result<()> {
     signal::catch(libc::SIGALRM, drain_is_over)?;
     signal::catch(libc::SIGTERM, stop)?;
     signal::catch(libc::SIGINT, stop)
+}
+
+/// Lets the signals shut these listeners down as well, for a server that has more than
+/// one; they must stay open until then, too. To be called once.
+pub fn shuts_also<'a>(listeners: impl Iterator<Item = BorrowedFd<'a>>) {
+    let twins = TWINS.get_or_init(|| listeners.map(|listener| listener.as_raw_fd()).collect());
+    // A signal that came before this has not reached them.
+    if requested() {
+        twins.iter().copied().for_each(socket::shutdown_input);
+    }
 }
 
 /// For a forked child: its parent decides when it ends.
@@ -64,6 +76,11 @@ pub fn left() -> Duration {
         return Duration::from_nanos(DRAIN.load(SeqCst));
     }
     Duration::from_nanos(END.load(SeqCst).saturating_sub(since_start()))
+}
+
+/// Whether the server was told to stop and the drain time is over.
+pub fn is_overdue() -> bool {
+    requested() && left().is_zero()
 }
 
 /// Lets the end of the drain cut off the one connection that a thread is blocked on.
@@ -102,6 +119,12 @@ extern "C" fn stop(signal: i32) {
     }
     signal::preserving_errno(|| {
         socket::shutdown_input(LISTENER.load(SeqCst));
+        TWINS
+            .get()
+            .into_iter()
+            .flatten()
+            .copied()
+            .for_each(socket::shutdown_input);
         signal::alarm(Duration::from_nanos(drain));
     });
 }

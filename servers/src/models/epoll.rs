@@ -17,23 +17,25 @@
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), socket(7).
 //!
-//! Read next: `tokio`.
+//! Read next: `epoll-et`.
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
 use crate::listener::Listener;
-use crate::readiness::{self, Listening};
+use crate::readiness::{self, ByDescriptor, Listening};
 use crate::sys::epoll::{self, Event, Flags};
 
 pub struct Epoll;
 
 /// Events taken from the kernel at once: a wait is shared by up to this many echoes.
-const EVENTS: usize = 1024;
+pub(super) const EVENTS: usize = 1024;
 
 impl Model for Epoll {
     fn name(&self) -> &'static str {
@@ -49,24 +51,17 @@ impl Model for Epoll {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        listener.set_nonblocking()?;
-        let mut server = Loop {
-            epoll: epoll::Epoll::new()?,
-            connections: Vec::new(),
-            open: 0,
-        };
-        server.epoll.add(&listener, Flags::EPOLLIN, token(&listener))?;
+        let mut server = Loop::new(&listener, Arc::default())?;
         listener.announce()?;
         server.run(&listener, config)
     }
 }
 
-struct Loop {
+pub(super) struct Loop {
     epoll: epoll::Epoll,
-    /// By descriptor: the kernel hands out the lowest that is free, so the table stays
-    /// as small as the number of connections.
-    connections: Vec<Option<Connection>>,
-    open: usize,
+    connections: ByDescriptor<Connection>,
+    /// How many are open here and in the other loops of the server, if it has any.
+    open: Arc<AtomicUsize>,
 }
 
 struct Connection {
@@ -75,11 +70,22 @@ struct Connection {
 }
 
 impl Loop {
-    fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
+    pub(super) fn new(listener: &Listener, open: Arc<AtomicUsize>) -> io::Result<Self> {
+        listener.set_nonblocking()?;
+        let epoll = epoll::Epoll::new()?;
+        epoll.add(listener, Flags::EPOLLIN, token(listener))?;
+        Ok(Loop {
+            epoll,
+            connections: ByDescriptor::default(),
+            open,
+        })
+    }
+
+    pub(super) fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
         let mut events = vec![Event::empty(); EVENTS];
         let mut scratch = vec![0; config.buffer];
         let mut listening = Listening::Yes;
-        while !listening.is_over(self.open) {
+        while !listening.is_over(self.connections.count()) {
             let count = self.epoll.wait(&mut events, listening.timeout())?;
             if listening != Listening::Yes && listening.is_due() {
                 self.epoll.add(listener, Flags::EPOLLIN, token(listener))?;
@@ -89,7 +95,7 @@ impl Loop {
                 if event.data() == token(listener) {
                     listening = self.accept(listener)?;
                 } else {
-                    self.advance(event.data() as usize, &mut scratch, config)?;
+                    self.advance(event.data() as RawFd, &mut scratch, config)?;
                 }
             }
         }
@@ -98,11 +104,14 @@ impl Loop {
 
     fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
         let listening = readiness::accept_all(listener, |stream| {
-            if listener.admits(self.open)
-                && let Err(error) = self.insert(stream)
-            {
-                listener.turned_away("cannot watch a connection", &error);
+            // Counted first, so that two loops cannot both take the last place.
+            if listener.admits(self.open.fetch_add(1, Relaxed)) {
+                match self.insert(stream) {
+                    Ok(()) => return,
+                    Err(error) => listener.turned_away("cannot watch a connection", &error),
+                }
             }
+            self.open.fetch_sub(1, Relaxed);
         })?;
         if listening != Listening::Yes {
             self.epoll.delete(listener)?;
@@ -111,22 +120,20 @@ impl Loop {
     }
 
     fn insert(&mut self, stream: TcpStream) -> io::Result<()> {
-        let at = token(&stream) as usize;
-        self.epoll.add(&stream, Flags::EPOLLIN, at as u64)?;
-        if self.connections.len() <= at {
-            self.connections.resize_with(at + 1, || None);
-        }
-        self.connections[at] = Some(Connection {
+        let fd = stream.as_raw_fd();
+        self.epoll.add(&stream, Flags::EPOLLIN, token(&stream))?;
+        let connection = Connection {
             echo: Echo::new(stream),
             watched: Wants::Read,
-        });
-        self.open += 1;
+        };
+        self.connections.insert(fd, connection);
         Ok(())
     }
 
-    fn advance(&mut self, at: usize, scratch: &mut [u8], config: &Config) -> io::Result<()> {
-        let slot = &mut self.connections[at];
-        let Some(connection) = slot else { return Ok(()) };
+    fn advance(&mut self, fd: RawFd, scratch: &mut [u8], config: &Config) -> io::Result<()> {
+        let Some(connection) = self.connections.at(fd) else {
+            return Ok(());
+        };
         let wants = connection.echo.advance(scratch, config.work);
         if wants == connection.watched {
             return Ok(());
@@ -137,15 +144,16 @@ impl Loop {
             Wants::Write => Flags::EPOLLOUT,
             Wants::Close => {
                 // Closing also ends the watching.
-                *slot = None;
-                self.open -= 1;
+                self.connections.remove(fd);
+                self.open.fetch_sub(1, Relaxed);
                 return Ok(());
             }
         };
-        self.epoll.modify(connection.echo.stream(), flags, at as u64)
+        let stream = connection.echo.stream();
+        self.epoll.modify(stream, flags, token(stream))
     }
 }
 
-fn token(socket: &impl AsFd) -> u64 {
+pub(super) fn token(socket: &impl AsFd) -> u64 {
     socket.as_fd().as_raw_fd() as u64
 }

@@ -4,6 +4,9 @@
 
 mod aio;
 mod epoll;
+mod epoll_et;
+mod epoll_multi;
+mod epoll_pool;
 mod fork;
 mod iterative;
 mod poll;
@@ -13,12 +16,16 @@ mod prefork_fcntl;
 mod prefork_fdpass;
 mod prefork_mutex;
 mod prethread;
+mod select;
+mod sigio;
+mod spin;
 mod splice;
 mod thread;
 mod thread_duplex;
 mod tokio;
 mod udp;
 mod uring;
+mod uring_multi;
 
 use std::fmt;
 use std::io;
@@ -39,10 +46,17 @@ pub static MODELS: &[&dyn Model] = &[
     &pool::Pool,
     &thread_duplex::ThreadDuplex,
     &splice::Splice,
+    &spin::Spin,
+    &select::Select,
     &poll::Poll,
     &epoll::Epoll,
+    &epoll_et::EpollEt,
+    &epoll_pool::EpollPool,
+    &epoll_multi::EpollMulti,
+    &sigio::Sigio,
     &aio::Aio,
     &uring::Uring,
+    &uring_multi::UringMulti,
     &tokio::Tokio,
     &udp::Udp,
 ];

@@ -67,9 +67,10 @@ impl Loop {
         let mut scratch = vec![0; config.buffer];
         let mut listening = Listening::Yes;
         while !listening.is_over(self.echoes.len()) {
-            self.entries[0] = match listening.is_due() {
-                true => Entry::new(listener, Interest::Read),
-                false => Entry::NONE,
+            listening = listening.resumed();
+            self.entries[0] = match listening {
+                Listening::Yes => Entry::new(listener, Interest::Read),
+                _ => Entry::NONE,
             };
             poll::poll(&mut self.entries, listening.timeout())?;
             // From the end, since closing one moves the last into its place.

@@ -23,12 +23,14 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
-use crate::readiness::Listening;
+use crate::readiness::{ByDescriptor, Listening};
 use crate::sys::uring::{Completion, Payload, Ring};
 
 pub struct Uring;
@@ -61,7 +63,7 @@ impl Model for Uring {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let mut server = Loop::new(config)?;
+        let server = Loop::new(config, Arc::default())?;
         listener.announce()?;
         server.run(&listener, config)
     }
@@ -82,9 +84,9 @@ pub(super) fn probe() -> io::Result<()> {
 pub(super) struct Loop {
     ring: Ring,
     piece: usize,
-    /// By descriptor.
-    connections: Vec<Option<Connection>>,
-    open: usize,
+    connections: ByDescriptor<Connection>,
+    /// How many are open here and in the other loops of the server, if it has any.
+    open: Arc<AtomicUsize>,
 }
 
 struct Connection {
@@ -111,20 +113,21 @@ enum Receiving {
 }
 
 impl Loop {
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
+    pub(super) fn new(config: &Config, open: Arc<AtomicUsize>) -> io::Result<Self> {
         let piece = config.buffer.div_ceil(PIECES_AT_ONCE);
         Ok(Loop {
             ring: Ring::new(piece)?,
             piece,
-            connections: Vec::new(),
-            open: 0,
+            connections: ByDescriptor::default(),
+            open,
         })
     }
 
-    pub(super) fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
+    pub(super) fn run(mut self, listener: &Listener, config: &Config) -> io::Result<()> {
         let mut listening = Listening::Yes;
+        self.ring.take_over()?;
         self.ring.accept(listener.as_fd());
-        while !listening.is_over(self.open) {
+        while !listening.is_over(self.connections.count()) {
             self.ring.wait(listening.timeout())?;
             if listening != Listening::Yes && listening.is_due() {
                 self.ring.accept(listener.as_fd());
@@ -135,13 +138,11 @@ impl Loop {
                     Completion::Accepted { result, more } => {
                         listening = self.accepted(listener, result, more)?;
                     }
-                    Completion::Received {
-                        connection,
-                        result,
-                        more,
-                    } => self.received(connection, result, more, config),
-                    Completion::NotStopped { connection } => self.stop_again(connection),
-                    Completion::Sent { connection, result } => self.sent(connection, result, config),
+                    Completion::Received { stream, result, more } => {
+                        self.received(stream, result, more, config)
+                    }
+                    Completion::NotStopped { stream } => self.stop_again(stream),
+                    Completion::Sent { stream, result } => self.sent(stream, result, config),
                 }
             }
         }
@@ -155,11 +156,15 @@ impl Loop {
         more: bool,
     ) -> io::Result<Listening> {
         let listening = match result {
-            Ok(stream) if listener.admits(self.open) => {
-                self.insert(stream);
+            Ok(stream) => {
+                // Counted first, so that two loops cannot both take the last place.
+                if listener.admits(self.open.fetch_add(1, Relaxed)) {
+                    self.insert(stream);
+                } else {
+                    self.open.fetch_sub(1, Relaxed);
+                }
                 Listening::Yes
             }
-            Ok(_) => Listening::Yes,
             Err(error) => Listening::after(error)?,
         };
         if !more && listening == Listening::Yes {
@@ -169,25 +174,23 @@ impl Loop {
     }
 
     fn insert(&mut self, stream: TcpStream) {
-        let at = stream.as_raw_fd() as usize;
-        if self.connections.len() <= at {
-            self.connections.resize_with(at + 1, || None);
-        }
-        self.open += 1;
-        self.ring.offer(self.open * PIECES_EACH + PIECES_MORE);
-        self.ring.receive(at as u32, &stream);
-        self.connections[at] = Some(Connection {
+        let fd = stream.as_raw_fd();
+        self.ring.receive(&stream);
+        let connection = Connection {
             stream,
             receiving: Receiving::Yes,
             sending: false,
             backlog: Vec::new(),
             bulk: false,
             ended: false,
-        });
+        };
+        self.connections.insert(fd, connection);
+        let pieces = self.connections.count() * PIECES_EACH + PIECES_MORE;
+        self.ring.offer(pieces);
     }
 
-    fn received(&mut self, at: u32, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
-        let Some(connection) = &mut self.connections[at as usize] else {
+    fn received(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
+        let Some(connection) = self.connections.at(fd) else {
             return;
         };
         if !more {
@@ -204,18 +207,18 @@ impl Loop {
                     self.ring.recycle(payload);
                 } else {
                     connection.sending = true;
-                    self.ring.send(at, &connection.stream, payload);
+                    self.ring.send(&connection.stream, payload);
                 }
             }
             // The pool was empty, or it was told to stop.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ECANCELED)) => {}
             Ok(None) | Err(_) => connection.ended = true,
         }
-        self.go_on(at, config);
+        self.go_on(fd, config);
     }
 
-    fn sent(&mut self, at: u32, result: io::Result<Option<Payload>>, config: &Config) {
-        let Some(connection) = &mut self.connections[at as usize] else {
+    fn sent(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, config: &Config) {
+        let Some(connection) = self.connections.at(fd) else {
             return;
         };
         connection.sending = false;
@@ -230,45 +233,46 @@ impl Loop {
         });
         if let Some(payload) = next {
             connection.sending = true;
-            self.ring.send(at, &connection.stream, payload);
+            self.ring.send(&connection.stream, payload);
         }
-        self.go_on(at, config);
+        self.go_on(fd, config);
     }
 
     /// Receives only while nothing is left to send but the last piece, and closes once
     /// nothing is left at all.
-    fn go_on(&mut self, at: u32, config: &Config) {
-        let slot = &mut self.connections[at as usize];
-        let Some(connection) = slot else { return };
+    fn go_on(&mut self, fd: RawFd, config: &Config) {
+        let Some(connection) = self.connections.at(fd) else {
+            return;
+        };
         let behind = !connection.backlog.is_empty();
         match connection.receiving {
             Receiving::Yes if behind || connection.ended => {
                 connection.bulk = true;
                 connection.receiving = Receiving::Stopping;
-                self.ring.stop_receiving(at);
+                self.ring.stop_receiving(&connection.stream);
             }
             Receiving::No if !connection.sending && connection.ended => {
-                *slot = None;
-                self.open -= 1;
+                self.connections.remove(fd);
+                self.open.fetch_sub(1, Relaxed);
             }
             Receiving::No if !connection.sending && connection.bulk => {
                 connection.receiving = Receiving::Once;
-                self.ring.receive_once(at, &connection.stream, config.buffer);
+                self.ring.receive_once(&connection.stream, config.buffer);
             }
             Receiving::No if !connection.sending => {
                 connection.receiving = Receiving::Yes;
-                self.ring.receive(at, &connection.stream);
+                self.ring.receive(&connection.stream);
             }
             _ => {}
         }
     }
 
     /// The kernel was at it just then.
-    fn stop_again(&mut self, at: u32) {
-        if let Some(connection) = &self.connections[at as usize]
+    fn stop_again(&mut self, fd: RawFd) {
+        if let Some(connection) = self.connections.at(fd)
             && connection.receiving == Receiving::Stopping
         {
-            self.ring.stop_receiving(at);
+            self.ring.stop_receiving(&connection.stream);
         }
     }
 }

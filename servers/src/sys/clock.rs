@@ -21,6 +21,15 @@ pub(super) fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
         .unwrap_or(libc::c_int::MAX)
 }
 
+/// A time as `select` and `setitimer` take it, rounded up as well.
+pub(super) fn timeval(time: Duration) -> libc::timeval {
+    let time = time.saturating_add(Duration::from_nanos(999));
+    libc::timeval {
+        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_usec: time.subsec_micros().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use nix::sys::signalfd::SfdFlags;
 
 use super::check;
+use super::clock::timeval;
 
 pub use nix::sys::signalfd::SignalFd;
 
@@ -83,16 +84,12 @@ pub fn preserving_errno(body: impl FnOnce()) {
 pub fn alarm(delay: Duration) {
     // A value of zero would disarm the timer instead of firing at once.
     let delay = delay.max(Duration::from_micros(1));
-    let value = libc::timeval {
-        tv_sec: delay.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_usec: delay.subsec_micros().into(),
-    };
     let timer = libc::itimerval {
         it_interval: libc::timeval {
             tv_sec: 0,
             tv_usec: 0,
         },
-        it_value: value,
+        it_value: timeval(delay),
     };
     // SAFETY: `timer` lives across the call, and no old value is asked for.
     let _ = check(unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) });

@@ -5,9 +5,9 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
 
-use nix::unistd::{getpgrp, getpid, tcgetpgrp};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
-use super::{check, signal};
+use super::{sigio, signal};
 
 /// Asks for SIGIO when a line is typed, if standard input is a terminal.
 pub fn stop_on_q() -> io::Result<()> {
@@ -16,28 +16,31 @@ pub fn stop_on_q() -> io::Result<()> {
         return Ok(());
     }
     signal::catch(libc::SIGIO, on_input)?;
-    let fd = keyboard.as_raw_fd();
-    // SAFETY: F_SETOWN takes a process id.
-    check(unsafe { libc::fcntl(fd, libc::F_SETOWN, getpid().as_raw()) })?;
-    // SAFETY: F_GETFL takes nothing.
-    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
-    // SAFETY: F_SETFL takes flags; O_ASYNC is one that may be changed.
-    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_ASYNC) })?;
-    Ok(())
+    sigio::arm(&keyboard)
 }
 
 /// Runs as a signal handler: system calls only.
 extern "C" fn on_input(_: i32) {
+    look();
+}
+
+/// Does what is to be done after a SIGIO, for whoever takes that signal himself; without
+/// a terminal that is nothing.
+pub fn look() {
     signal::preserving_errno(|| {
         let keyboard = io::stdin();
-        // In the background a read would stop the whole process with SIGTTIN.
-        if !is_readable(keyboard.as_raw_fd()) || tcgetpgrp(&keyboard) != Ok(getpgrp()) {
-            return;
-        }
         let mut line = [0u8; 64];
-        let length = nix::unistd::read(&keyboard, &mut line).unwrap_or(0);
-        if line[..length].trim_ascii().eq_ignore_ascii_case(b"q") {
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
+        // All lines, since signals merge. Not in the background, where a read would stop
+        // the whole process with SIGTTIN.
+        while is_readable(keyboard.as_raw_fd()) && tcgetpgrp(&keyboard) == Ok(getpgrp()) {
+            let length = nix::unistd::read(&keyboard, &mut line).unwrap_or(0);
+            if length == 0 {
+                return;
+            }
+            if line[..length].trim_ascii().eq_ignore_ascii_case(b"q") {
+                let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
+                return;
+            }
         }
     });
 }

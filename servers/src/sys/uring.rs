@@ -6,7 +6,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::num::NonZero;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering::Release};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+
+use crate::readiness::ByDescriptor;
 
 /// Requests that are gathered until the kernel is told: few, so that the queue stays in
 /// the processor's cache; when it is full the kernel is told in between.
@@ -28,7 +30,7 @@ const PIECES: u16 = 32 * 1024;
 /// The one group of provided buffers.
 const GROUP: u16 = 0;
 
-/// What a request is for, in the upper half of its number; the connection is the lower.
+/// What a request is for, in the upper half of its number; the lower is the descriptor.
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
@@ -39,8 +41,8 @@ const STOP_RECEIVING: u64 = 4;
 pub struct Ring {
     ring: IoUring,
     pool: Pool,
-    /// What requests have, by connection.
-    in_flight: Vec<Option<Payload>>,
+    /// What the requests for a stream have.
+    in_flight: ByDescriptor<Payload>,
 }
 
 /// Bytes that were received, or are to be sent. One from the pool goes back to it when
@@ -77,8 +79,8 @@ pub enum Completion {
     },
     /// Received.
     Received {
-        /// The connection that was named in the request.
-        connection: u32,
+        /// The stream, by its descriptor.
+        stream: RawFd,
         /// What came; `None` is the end of input.
         result: io::Result<Option<Payload>>,
         /// Whether it goes on receiving.
@@ -86,39 +88,46 @@ pub enum Completion {
     },
     /// Could not stop receiving just now.
     NotStopped {
-        /// The connection that was named in the request.
-        connection: u32,
+        /// The stream, by its descriptor.
+        stream: RawFd,
     },
     /// Sent, all of it or a part.
     Sent {
-        /// The connection that was named in the request.
-        connection: u32,
+        /// The stream, by its descriptor.
+        stream: RawFd,
         /// What is left to send; nothing once all is sent.
         result: io::Result<Option<Payload>>,
     },
 }
 
 impl Ring {
-    /// A ring for the calling thread, whose pieces hold `piece` bytes each. It has none
-    /// until some are [offered](Ring::offer).
+    /// A ring whose pieces hold `piece` bytes each. It has none until some are
+    /// [offered](Ring::offer), and belongs to nobody until it is [taken](Ring::take_over).
     ///
-    /// Needs Linux 6.1: a kernel without the two flags refuses with EINVAL.
+    /// Needs Linux 6.1: a kernel without the first two flags refuses with EINVAL.
     pub fn new(piece: usize) -> io::Result<Self> {
         let ring = IoUring::builder()
             // Completions are worked off when this thread asks for them, not by
             // interrupting it.
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_r_disabled()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        // Spares a look-up of the ring's descriptor in every call.
-        ring.submitter().register_ring_fd()?;
         let pool = Pool::new(piece, &ring)?;
         Ok(Ring {
             ring,
             pool,
-            in_flight: Vec::new(),
+            in_flight: ByDescriptor::default(),
         })
+    }
+
+    /// Makes it the ring of the calling thread, and of no other from then on.
+    pub fn take_over(&mut self) -> io::Result<()> {
+        let mut submitter = self.ring.submitter();
+        submitter.register_enable_rings()?;
+        // Spares a look-up of the ring's descriptor in every call.
+        submitter.register_ring_fd()
     }
 
     /// Sees to it that there are at least so many pieces, as far as a ring can have them.
@@ -132,42 +141,44 @@ impl Ring {
     /// Accepts connections until it completes without `more`.
     pub fn accept(&mut self, listener: BorrowedFd) {
         let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
-        self.push(accept.build().user_data(ACCEPT << 32));
+        self.push(accept.build().user_data(number(ACCEPT, listener.as_raw_fd())));
     }
 
     /// Receives into pieces of the pool until it completes without `more`.
     ///
     /// The stream must stay open until then; so with the other requests.
-    pub fn receive(&mut self, connection: u32, stream: &TcpStream) {
-        let receive = opcode::RecvMulti::new(fd(stream), GROUP).build();
-        self.push(receive.user_data(RECEIVE << 32 | u64::from(connection)));
+    pub fn receive(&mut self, stream: &TcpStream) {
+        let receive = opcode::RecvMulti::new(Fd(stream.as_raw_fd()), GROUP).build();
+        self.push(receive.user_data(number(RECEIVE, stream.as_raw_fd())));
     }
 
-    /// Lets the receiving of a connection complete without `more`, which it does soon,
+    /// Lets the receiving of a stream complete without `more`, which it does soon,
     /// unless [`Completion::NotStopped`] comes.
-    pub fn stop_receiving(&mut self, connection: u32) {
-        let receive = RECEIVE << 32 | u64::from(connection);
-        let cancel = opcode::AsyncCancel::new(receive).build();
+    pub fn stop_receiving(&mut self, stream: &TcpStream) {
+        let stream = stream.as_raw_fd();
+        let cancel = opcode::AsyncCancel::new(number(RECEIVE, stream)).build();
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(cancel.user_data(STOP_RECEIVING << 32 | u64::from(connection)));
+        self.push(cancel.user_data(number(STOP_RECEIVING, stream)));
     }
 
     /// Receives once, at most `length` bytes, into memory of its own.
-    pub fn receive_once(&mut self, connection: u32, stream: &TcpStream, length: usize) {
+    pub fn receive_once(&mut self, stream: &TcpStream, length: usize) {
+        let stream = stream.as_raw_fd();
         let mut memory = Vec::with_capacity(length);
-        let receive = opcode::Recv::new(fd(stream), memory.as_mut_ptr(), length as u32).build();
-        self.keep(connection, memory.into());
-        self.push(receive.user_data(RECEIVE_ONCE << 32 | u64::from(connection)));
+        let receive = opcode::Recv::new(Fd(stream), memory.as_mut_ptr(), length as u32).build();
+        self.keep(stream, memory.into());
+        self.push(receive.user_data(number(RECEIVE_ONCE, stream)));
     }
 
-    /// Sends; not while this connection is sending, or receiving once.
-    pub fn send(&mut self, connection: u32, stream: &TcpStream, payload: Payload) {
+    /// Sends; not while this stream is sending already, or receiving once.
+    pub fn send(&mut self, stream: &TcpStream, payload: Payload) {
+        let stream = stream.as_raw_fd();
         let bytes = self.bytes(&payload);
-        let send = opcode::Send::new(fd(stream), bytes.as_ptr(), bytes.len() as u32)
+        let send = opcode::Send::new(Fd(stream), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
-        self.keep(connection, payload);
-        self.push(send.user_data(SEND << 32 | u64::from(connection)));
+        self.keep(stream, payload);
+        self.push(send.user_data(number(SEND, stream)));
     }
 
     /// The bytes of a payload that are not sent.
@@ -215,33 +226,33 @@ impl Ring {
     pub fn completed(&mut self) -> Option<Completion> {
         let entry = self.ring.completion().next()?;
         let more = cqueue::more(entry.flags());
-        let connection = entry.user_data() as u32;
+        let stream = entry.user_data() as RawFd;
         let result = result(&entry);
         Some(match entry.user_data() >> 32 {
             ACCEPT => Completion::Accepted {
-                result: result.map(|fd| stream(fd as RawFd)),
+                result: result.map(|fd| accepted(fd as RawFd)),
                 more,
             },
             RECEIVE => Completion::Received {
-                connection,
+                stream,
                 result: result.map(|length| Some(Piece::of(&entry, length)?.into())),
                 more,
             },
             RECEIVE_ONCE => Completion::Received {
-                connection,
-                result: self.received_once(connection, result),
+                stream,
+                result: self.received_once(stream, result),
                 more,
             },
             SEND => Completion::Sent {
-                connection,
-                result: self.sent(connection, result),
+                stream,
+                result: self.sent(stream, result),
             },
-            _ => Completion::NotStopped { connection },
+            _ => Completion::NotStopped { stream },
         })
     }
 
-    fn received_once(&mut self, connection: u32, result: io::Result<usize>) -> io::Result<Option<Payload>> {
-        let mut payload = self.release(connection);
+    fn received_once(&mut self, stream: RawFd, result: io::Result<usize>) -> io::Result<Option<Payload>> {
+        let mut payload = self.release(stream);
         let length = result?;
         if let Memory::Own(bytes) = &mut payload.memory {
             // SAFETY: the kernel has filled that many bytes of the capacity.
@@ -250,8 +261,8 @@ impl Ring {
         Ok((length > 0).then_some(payload))
     }
 
-    fn sent(&mut self, connection: u32, result: io::Result<usize>) -> io::Result<Option<Payload>> {
-        let mut payload = self.release(connection);
+    fn sent(&mut self, stream: RawFd, result: io::Result<usize>) -> io::Result<Option<Payload>> {
+        let mut payload = self.release(stream);
         if let Ok(length) = result {
             payload.sent += length;
             if !self.bytes(&payload).is_empty() {
@@ -263,18 +274,16 @@ impl Ring {
     }
 
     /// From here on nobody can reach the bytes, until the kernel is done with them.
-    fn keep(&mut self, connection: u32, payload: Payload) {
-        let at = connection as usize;
-        if self.in_flight.len() <= at {
-            self.in_flight.resize_with(at + 1, || None);
-        }
-        let before = self.in_flight[at].replace(payload);
-        assert!(before.is_none(), "one payload of a connection at a time");
+    fn keep(&mut self, stream: RawFd, payload: Payload) {
+        assert!(
+            self.in_flight.at(stream).is_none(),
+            "one payload of a stream at a time"
+        );
+        self.in_flight.insert(stream, payload);
     }
 
-    fn release(&mut self, connection: u32) -> Payload {
-        let payload = self.in_flight[connection as usize].take();
-        payload.expect("a request completes once")
+    fn release(&mut self, stream: RawFd) -> Payload {
+        self.in_flight.remove(stream).expect("a request completes once")
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -323,11 +332,12 @@ impl From<Vec<u8>> for Payload {
     }
 }
 
-fn fd(stream: &TcpStream) -> Fd {
-    Fd(stream.as_fd().as_raw_fd())
+/// What a request is known by, to the kernel and in its completion.
+fn number(kind: u64, fd: RawFd) -> u64 {
+    kind << 32 | fd as u64
 }
 
-fn stream(fd: RawFd) -> TcpStream {
+fn accepted(fd: RawFd) -> TcpStream {
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd) }.into()
 }
@@ -350,6 +360,9 @@ struct Pool {
     /// Pieces that the kernel has been given at least once.
     offered: u16,
 }
+
+// SAFETY: the memory belongs to the pool alone, and no thread has a part in it.
+unsafe impl Send for Pool {}
 
 impl Pool {
     fn new(piece: usize, ring: &IoUring) -> io::Result<Self> {

@@ -3,5 +3,6 @@
 mod command_line;
 mod contract;
 mod datagrams;
+mod limits;
 mod support;
 mod workers;

@@ -1,0 +1,59 @@
+//! # `epoll-multi`: an event loop on each processor
+//!
+//! What it is: as many `epoll` loops as there are processors, and nothing shared between
+//! them. Each has a listener of its own on the same address (SO_REUSEPORT); the kernel
+//! decides by a hash of the addresses which of them gets a connection.
+//!
+//! The loop:
+//! 1. bind a listener, let others join it, and start a thread for each;
+//! 2. each thread runs the loop of `epoll` on its own listener;
+//! 3. a stop shuts all the listeners down, and each loop drains what it has;
+//! 4. the server ends with the last of its loops, or with the first that fails.
+//!
+//! What it costs: per echo what `epoll` costs. The hash does not look at the load: with
+//! few connections one loop may have most of them, and nobody takes them off it.
+//!
+//! When it wins: more load than one processor can bear, over many connections.
+//!
+//! Manual pages: socket(7) for SO_REUSEPORT, epoll(7), sched_getaffinity(2).
+//!
+//! Read next: `sigio`.
+
+use std::io;
+
+use super::epoll::Loop;
+use super::{Family, Model};
+use crate::config::{Config, Workers};
+use crate::listener::Listener;
+use crate::loops;
+
+pub struct EpollMulti;
+
+impl Model for EpollMulti {
+    fn name(&self) -> &'static str {
+        "epoll-multi"
+    }
+
+    fn family(&self) -> Family {
+        Family::Readiness
+    }
+
+    fn summary(&self) -> &'static str {
+        "an epoll loop on each processor, each with its own listener"
+    }
+
+    fn workers(&self) -> Workers {
+        Workers::PerProcessor
+    }
+
+    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
+        let count = self.workers().count(config);
+        if count == 1 {
+            eprintln!("echo-server: with one loop this is `epoll` (--workers sets their number)");
+        }
+        loops::run(listener, config, count, |listener, open| {
+            let mut one = Loop::new(listener, open)?;
+            Ok(move |listener: &Listener, config: &Config| one.run(listener, config))
+        })
+    }
+}
