@@ -1,6 +1,6 @@
 //! What only servers of datagrams promise: whom they answer, and what becomes of the rest.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -29,14 +29,24 @@ fn for_each_server(options: &[&str], check: impl Fn(Server)) {
 fn exchange(client: &UdpSocket, message: &[u8]) {
     client.send(message).unwrap();
     let mut answer = vec![0; ROOM];
-    let length = client.recv(&mut answer).unwrap();
+    let length = receive(client, &mut answer).unwrap();
     assert_eq!(answer[..length], *message);
+}
+
+/// Waits for a datagram; with a time-out the kernel gives up at every interruption.
+fn receive(client: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match client.recv(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 fn stays_unanswered(client: &UdpSocket, message: &[u8]) {
     client.send(message).unwrap();
     client.set_read_timeout(Some(NEVER)).unwrap();
-    let error = client.recv(&mut [0; ROOM]).unwrap_err();
+    let error = receive(client, &mut [0; ROOM]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
@@ -100,8 +110,7 @@ fn what_is_queued_at_the_stop_is_answered() {
         server.signal(Signal::SIGTERM);
         server.signal(Signal::SIGCONT);
         for client in &clients {
-            let mut answer = [0; 16];
-            assert_eq!(client.recv(&mut answer).unwrap(), 7);
+            assert_eq!(receive(client, &mut [0; 16]).unwrap(), 7);
         }
         assert_eq!(server.wait().code(), Some(0));
     });
