@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::affinity;
 use bench::processes::family;
-use loadgen::record::{self, Outcome, Trial};
+use loadgen::record::{self, Outcome, Transport, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -291,4 +291,28 @@ fn the_list_holds_every_model() {
             .all(|model| text.contains(model.name())),
         "{text}"
     );
+}
+
+#[test]
+fn a_server_of_datagrams_is_measured_over_udp_and_skipped_where_a_message_does_not_fit() {
+    let folder = suite("\"epoll\", \"udp\"", 4, "100ms", 2);
+    let path = folder.path().join("suite.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let large = "\n[[scenario]]\nname = \"large\"\ntitle = \"Too long for a datagram\"\nconnections = 2\nsize = \"1MiB\"\n";
+    fs::write(&path, text + large).unwrap();
+    let output = start(&folder).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for trial in trials(&folder) {
+        match (trial.server.as_str(), trial.scenario.as_str(), &trial.outcome) {
+            ("udp", "large", Outcome::Skipped { reason }) => assert!(reason.contains("65507B"), "{reason}"),
+            (server, _, Outcome::Measured { load, .. }) => {
+                let transport = load.plan.transport;
+                assert_eq!(transport == Transport::Udp, server == "udp", "{server}");
+                assert!(load.summary.valid, "{server}: {:?}", load.summary.reasons);
+            }
+            (server, scenario, outcome) => panic!("{server} in {scenario}: {outcome:?}"),
+        }
+    }
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("left out: udp speaks UDP"), "{text}");
 }

@@ -2,7 +2,9 @@
 //!
 //! A datagram says where it comes from and cannot prove it. Whoever forges the address of
 //! another service there makes the two answer each other for ever (CVE-2024-2169), so an
-//! echo server must know whom not to answer.
+//! echo server must know whom not to answer. Two echo servers on ports of their own choice
+//! cannot know that of each other, so this one is reached from its own host only, unless
+//! its user permits more.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -72,7 +74,7 @@ impl Drops {
     /// Counts one; `detail` is what is known of it.
     pub fn count(&mut self, reason: Reason, detail: impl fmt::Display) {
         if self.0[reason as usize] == 0 {
-            eprintln!("echo-server: a datagram {reason}, is dropped: {detail} (said once)");
+            eprintln!("echo-server: dropped a datagram {reason}: {detail} (said once, and counted)");
         }
         self.add(reason, 1);
     }

@@ -32,9 +32,6 @@ const FITS: usize = 1024;
 /// Longer than that, and as long as they come.
 const TOO_LONG: [usize; 2] = [FITS + 1, 60_000];
 
-/// Another address of this host to send from.
-const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
 /// Services that answer whatever comes, or whatever is wrong.
 const SERVICES: [u16; 7] = [7, 13, 17, 19, 37, 53, 69];
 
@@ -81,8 +78,12 @@ fn refuses(running: &Running) -> anyhow::Result<u64> {
         client.send(&noise(2, size))?;
         sent.push((client, format!("a datagram of {size} bytes, where {FITS} fit,")));
     }
-    let from = |port| Client::over_datagrams_from((SOURCE, port).into(), running.address());
-    let own = from(running.address().port())?;
+    let own_port = running.address().port();
+    // An address of this host that nobody else sends from at the same time.
+    let [high, low] = own_port.to_be_bytes();
+    let address = Ipv4Addr::new(127, 127, high, low);
+    let from = |port| Client::over_datagrams_from((address, port).into(), running.address());
+    let own = from(own_port)?;
     own.send(b"loop\n")?;
     sent.push((own, "a datagram from the server's own port".into()));
     let others = sent.len();

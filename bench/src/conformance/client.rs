@@ -197,7 +197,7 @@ impl Client {
     /// Waits for one datagram, which must be these bytes.
     fn receive_datagram(&mut self, expected: &[u8]) -> anyhow::Result<()> {
         let mut buffer = vec![0; LONGEST_DATAGRAM + 1];
-        let length = self.stream.read(&mut buffer).map_err(|error| {
+        let length = uninterrupted(|| self.stream.read(&mut buffer)).map_err(|error| {
             let stalled = format!("no datagram came back for {:?}", self.patience());
             explain(error, &stalled).context(format!("after {} bytes were sent", expected.len()))
         })?;
@@ -231,7 +231,7 @@ impl Client {
     pub fn hears_nothing_for(&mut self, time: Duration) -> anyhow::Result<bool> {
         let patience = self.stream.read_timeout()?;
         self.stream.set_read_timeout(Some(time))?;
-        let peeked = self.stream.peek(&mut [0; 1]);
+        let peeked = uninterrupted(|| self.stream.peek(&mut [0; 1]));
         self.stream.set_read_timeout(patience)?;
         Ok(matches!(peeked, Err(error) if is_timeout(&error)))
     }
@@ -355,6 +355,16 @@ fn compare(came: &[u8], expected: &[u8], position: usize) -> anyhow::Result<()> 
         came[same],
         expected[same]
     )
+}
+
+/// With a time-out the kernel gives up at every interruption: this starts again.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// Puts an error of the socket into words; a time-out is EAGAIN, which says nothing.
