@@ -5,16 +5,16 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Once;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::stop;
-use crate::sys::socket::{self, Blocking};
+use crate::sys::{self, socket::Blocking};
 
 /// How long to leave `accept` alone once descriptors or memory have run out: a loop
 /// that tries on burns a processor, and a client hardly notices ten milliseconds.
@@ -38,8 +38,10 @@ pub struct Options {
 /// A bound and listening socket.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
-    max_connections: Option<usize>,
+    socket: Arc<TcpListener>,
+    options: Options,
+    /// Those that were split off this one.
+    twins: Vec<Arc<TcpListener>>,
 }
 
 /// What an error of `accept` asks for.
@@ -76,6 +78,9 @@ pub fn remedy(error: &io::Error) -> Remedy {
             | libc::EPERM,
         ) => Remedy::Next,
         Some(libc::EAGAIN) => Remedy::Wait,
+        // What `accept` says of a listener that the stop signal has shut down; it looks
+        // for a descriptor first.
+        Some(libc::EINVAL | libc::EMFILE | libc::ENFILE) if stop::requested() => Remedy::Stop,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
@@ -83,8 +88,6 @@ pub fn remedy(error: &io::Error) -> Remedy {
             });
             Remedy::BackOff
         }
-        // What `accept` says of a listener that the stop signal has shut down.
-        Some(libc::EINVAL) if stop::requested() => Remedy::Stop,
         _ => Remedy::GiveUp,
     }
 }
@@ -93,14 +96,8 @@ impl Listener {
     /// Binds and listens.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
         let address = options.address;
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket(options)?;
         // Not SO_REUSEPORT: with it two servers share a port and neither hears of it.
-        socket.set_reuse_address(true)?;
-        // Both are inherited by what is accepted, so they cost no call per connection.
-        socket.set_tcp_nodelay(options.nodelay)?;
-        if let Some(idle) = options.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
-        }
         socket
             .bind(&address.into())
             .map_err(|error| bind_advice(address, &error))?;
@@ -110,10 +107,42 @@ impl Listener {
         if !address.ip().is_loopback() {
             eprintln!("echo-server: listening on {address}: whoever reaches this host can use the server");
         }
-        Ok(Listener {
-            socket: socket.into(),
-            max_connections: options.max_connections,
-        })
+        Ok(Listener::new(socket, options.clone()))
+    }
+
+    fn new(socket: Socket, options: Options) -> Self {
+        Listener {
+            socket: Arc::new(socket.into()),
+            options,
+            twins: Vec::new(),
+        }
+    }
+
+    /// Makes it as many listeners on the same address as there are loops: the kernel
+    /// deals connections out to them.
+    ///
+    /// A stop reaches the first alone, whose loop passes it on by dropping it.
+    pub fn split(mut self, loops: usize) -> io::Result<Vec<Listener>> {
+        if loops > 1 {
+            // Others of the same user may join from here on, if they ask for it too.
+            SockRef::from(&*self.socket).set_reuse_port(true)?;
+        }
+        let options = Options {
+            address: self.address()?,
+            ..self.options.clone()
+        };
+        let mut twins = Vec::new();
+        for _ in 1..loops {
+            let socket = socket(&options)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&options.address.into())?;
+            socket.listen(options.backlog)?;
+            let twin = Listener::new(socket, options.clone());
+            self.twins.push(Arc::clone(&twin.socket));
+            twins.push(twin);
+        }
+        twins.insert(0, self);
+        Ok(twins)
     }
 
     /// The address with the port that was picked.
@@ -131,7 +160,7 @@ impl Listener {
     /// Waits for a connection; `None` when the server is to stop.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         loop {
-            let error = match socket::accept4(self.as_fd(), Blocking::Yes) {
+            let error = match sys::socket::accept4(self.as_fd(), Blocking::Yes) {
                 Ok(stream) => return Ok(Some(stream)),
                 Err(error) => error,
             };
@@ -147,7 +176,7 @@ impl Listener {
     /// Takes a connection, which does not block either, if one waits; for a listener
     /// that does not block. [`remedy`] tells what to do about an error.
     pub fn try_accept(&self) -> io::Result<TcpStream> {
-        socket::accept4(self.as_fd(), Blocking::No)
+        sys::socket::accept4(self.as_fd(), Blocking::No)
     }
 
     /// Makes `accept` return instead of waiting.
@@ -161,7 +190,7 @@ impl Listener {
     /// instead of waiting unserved.
     pub fn admits(&self, open: usize) -> bool {
         static SAID: Once = Once::new();
-        let Some(most) = self.max_connections else {
+        let Some(most) = self.options.max_connections else {
             return true;
         };
         if open >= most {
@@ -189,10 +218,32 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    /// Shuts down those that were split off this one: they end with it, however it ends.
+    fn drop(&mut self) {
+        for twin in &self.twins {
+            sys::socket::shutdown(twin.as_raw_fd());
+        }
+    }
+}
+
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A socket with the options that it passes on to what it accepts, so that they cost no
+/// call per connection.
+fn socket(options: &Options) -> io::Result<Socket> {
+    let domain = Domain::for_address(options.address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(idle) = options.keepalive {
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    }
+    Ok(socket)
 }
 
 fn bind_advice(address: SocketAddr, error: &io::Error) -> anyhow::Error {

@@ -43,6 +43,13 @@ pub fn leave_to_parent() -> io::Result<()> {
     signal::ignore(libc::SIGINT)
 }
 
+/// Stops the server from within, as the first signal does; a stop under way goes on.
+pub fn request() {
+    if !requested() {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
+    }
+}
+
 /// Whether the server was told to stop.
 pub fn requested() -> bool {
     REQUESTED.load(SeqCst)

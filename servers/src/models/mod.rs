@@ -2,13 +2,22 @@
 //!
 //! Read in this order they are a course: each file ends by naming the next.
 
+#[cfg(feature = "compio")]
+mod compio;
 mod epoll;
 mod fork;
+#[cfg(feature = "glommio")]
+mod glommio;
 mod iterative;
+#[cfg(feature = "monoio")]
+mod monoio;
 mod poll;
 mod pool;
+#[cfg(feature = "smol")]
+mod smol;
 mod thread;
 mod tokio;
+mod tokio_local;
 
 use std::fmt;
 use std::io;
@@ -16,7 +25,7 @@ use std::io;
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 
-/// Every model, in reading order.
+/// Every model of this build, in reading order.
 pub static MODELS: &[&dyn Model] = &[
     &iterative::Iterative,
     &fork::Fork,
@@ -25,6 +34,28 @@ pub static MODELS: &[&dyn Model] = &[
     &poll::Poll,
     &epoll::Epoll,
     &tokio::Tokio,
+    &tokio_local::TokioLocal,
+    #[cfg(feature = "smol")]
+    &smol::Smol,
+    #[cfg(feature = "monoio")]
+    &monoio::Monoio,
+    #[cfg(feature = "compio")]
+    &compio::Compio,
+    #[cfg(feature = "glommio")]
+    &glommio::Glommio,
+];
+
+/// The models that this build leaves out. The cargo feature that brings one in has its
+/// name.
+pub static NOT_BUILT: &[&str] = &[
+    #[cfg(not(feature = "smol"))]
+    "smol",
+    #[cfg(not(feature = "monoio"))]
+    "monoio",
+    #[cfg(not(feature = "compio"))]
+    "compio",
+    #[cfg(not(feature = "glommio"))]
+    "glommio",
 ];
 
 /// A design of an echo server.
@@ -97,4 +128,11 @@ impl fmt::Display for Family {
 /// The model of that name.
 pub fn find(name: &str) -> Option<&'static dyn Model> {
     MODELS.iter().copied().find(|model| model.name() == name)
+}
+
+/// Why the model of that name is not in this build, if there is one.
+pub fn left_out(name: &str) -> Option<String> {
+    NOT_BUILT
+        .contains(&name)
+        .then(|| format!("this build leaves it out: build with `cargo ... --features {name}`"))
 }

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod epoll;
+pub mod io_uring;
 pub mod poll;
 pub mod process;
 pub mod signal;

@@ -30,6 +30,14 @@ pub fn accept4(listener: BorrowedFd, blocking: Blocking) -> io::Result<TcpStream
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
+/// Hands a socket to a runtime whose listener can be made from a number only.
+#[cfg(feature = "glommio")]
+pub fn adopt<Socket: FromRawFd>(socket: OwnedFd) -> Socket {
+    let number = std::os::fd::IntoRawFd::into_raw_fd(socket);
+    // SAFETY: the descriptor is open, and nobody else owns it any more.
+    unsafe { Socket::from_raw_fd(number) }
+}
+
 /// Ends both directions of a socket and wakes whoever is blocked on it.
 ///
 /// By number, for signal handlers: a number that is no socket does no harm.

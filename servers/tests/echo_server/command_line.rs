@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::support::{PATIENCE, Server, echo_server, exchange};
 use nix::sys::signal::Signal;
-use servers::models::{Family, MODELS};
+use servers::models::{Family, MODELS, NOT_BUILT};
 
 /// Runs it with arguments that it must refuse; returns the exit code and what it says.
 fn refused(arguments: &[&str]) -> (i32, String) {
@@ -89,11 +89,27 @@ fn the_list_holds_every_model_in_both_formats() {
     };
     let text = list(&["--list"]);
     let json: Vec<serde_json::Value> = serde_json::from_str(&list(&["--list", "--format", "json"])).unwrap();
-    assert_eq!(json.len(), MODELS.len());
-    for (model, entry) in MODELS.iter().zip(json) {
+    let (built, left_out) = json.split_at(MODELS.len());
+    for (model, entry) in MODELS.iter().zip(built) {
         assert!(text.contains(model.summary()));
         assert_eq!(entry["name"], model.name());
         assert_eq!(entry["unavailable"], serde_json::Value::Null, "{}", model.name());
+    }
+    assert_eq!(left_out.len(), NOT_BUILT.len());
+    for (name, entry) in NOT_BUILT.iter().zip(left_out) {
+        let feature = format!("--features {name}");
+        assert!(text.contains(&feature));
+        assert_eq!(entry["name"], *name);
+        assert!(entry["unavailable"].as_str().unwrap().contains(&feature));
+    }
+}
+
+#[test]
+fn a_model_that_is_not_built_is_refused_with_the_feature_that_brings_it_in() {
+    for name in NOT_BUILT {
+        let (code, text) = refused(&[name]);
+        assert_eq!(code, 1);
+        assert!(text.contains(&format!("--features {name}")), "{text}");
     }
 }
 
@@ -154,8 +170,12 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
         }
         let said = said_by(&mut server);
         let is_said = |line: &String| line.contains("until something is free");
-        let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
-        exchange(&mut clients[0], b"still served");
+        // Open before they run out: where each loop has a queue, the rest may all be
+        // given to one.
+        let mut first = server.connect();
+        exchange(&mut first, b"served");
+        let clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        exchange(&mut first, b"still served");
         // In a process per client each has a table of its own, so the parent's suffices.
         let kept_in_one = model.family() != Family::Process;
         if kept_in_one {
@@ -163,7 +183,7 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
             let line = said.recv_timeout(PATIENCE);
             assert!(line.as_ref().is_ok_and(is_said), "{}: {line:?}", model.name());
         }
-        drop(clients);
+        drop((first, clients));
         exchange(&mut server.connect(), b"and again");
         server.signal(Signal::SIGTERM);
         server.wait();
@@ -172,6 +192,25 @@ fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
             "{}: it is said once, or never",
             model.name()
         );
+    }
+}
+
+#[test]
+fn a_stop_is_heard_while_descriptors_have_run_out() {
+    for model in MODELS {
+        let mut server = Server::start(model.name(), &["--drain", "0s"]);
+        let limit = [format!("--pid={}", server.child.id()), "--nofile=24:24".into()];
+        if !Command::new("prlimit")
+            .args(limit)
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            eprintln!("not checked: there is no prlimit(1)");
+            return;
+        }
+        let _clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0), "{}", model.name());
     }
 }
 

@@ -212,10 +212,8 @@ fn nothing_outlives_a_server_that_is_killed() {
             reset || matches!(end, Ok(0)),
             "somebody still holds the connection: {end:?}"
         );
-        assert!(
-            TcpStream::connect(server.address).is_err(),
-            "somebody still listens"
-        );
+        // The kernel takes the ring of a process apart a moment after the process.
+        wait_until_refused(&server);
     });
 }
 
