@@ -10,7 +10,7 @@ use fastrand::Rng;
 use indicatif::HumanDuration;
 use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Trial};
 use loadgen::text::count;
-use servers::models::Model;
+use servers::models::{self, MODELS, Model, NOT_BUILT};
 
 use crate::progress::Progress;
 use crate::results::{self, Results};
@@ -205,17 +205,21 @@ fn as_typed(mut arguments: Vec<String>) -> Vec<String> {
 }
 
 fn announce(suite: &Suite, run: &Run) {
-    let models = run.servers.len();
+    let servers = run.servers.len();
     eprintln!(
         "{}: {}, {}, {}: {}, about {}; seed {}",
         suite.name,
-        count(models as u64, "server"),
+        count(servers as u64, "server"),
         count(suite.scenarios.len() as u64, "load"),
         count(suite.blocks.into(), "block"),
-        count(suite.trials(models) as u64, "trial"),
-        HumanDuration(suite.time(models)),
+        count(suite.trials(servers) as u64, "trial"),
+        HumanDuration(suite.time(servers)),
         run.seed,
     );
+    // Whoever asks for all models is told which are not among them.
+    for name in NOT_BUILT.iter().filter(|_| servers == MODELS.len()) {
+        eprintln!("without {name}: {}", models::left_out(name).unwrap_or_default());
+    }
     if run.placement.shared() {
         eprintln!(
             "one processor only: server and generator take time from each other, so rates are \
