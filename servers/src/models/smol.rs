@@ -58,11 +58,12 @@ impl Model for Smol {
         let executor = Executor::new();
         let (server, ended) = bounded::<()>(1);
         thread::scope(|scope| {
-            for _ in 1..self.workers().count(config) {
+            for _ in 0..self.workers().count(config) {
                 scope.spawn(|| smol::block_on(executor.run(ended.recv())));
             }
-            let result = smol::block_on(executor.run(accept(Tasks::new(listener), &executor, config)));
-            // Closes the channel, on which the other threads wait.
+            // Not on the executor: accepting would be looked at each time that a task is.
+            let result = smol::block_on(accept(Tasks::new(listener), &executor, config));
+            // Closes the channel, on which the executor's threads wait.
             drop(server);
             result
         })
