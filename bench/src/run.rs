@@ -10,6 +10,7 @@ use fastrand::Rng;
 use indicatif::HumanDuration;
 use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use loadgen::text::count;
+use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::contender::Contender;
 use crate::progress::Progress;
@@ -218,6 +219,12 @@ fn announce(suite: &Suite, run: &Run) {
         HumanDuration(suite.time(contenders)),
         run.seed,
     );
+    // Whoever asks for all models is told which are not among them.
+    let named = |name: &str| run.servers.iter().any(|server| server.name == name);
+    let all = MODELS.iter().all(|model| named(model.name()));
+    for name in NOT_BUILT.iter().filter(|_| all) {
+        eprintln!("without {name}: {}", models::left_out(name).unwrap_or_default());
+    }
     if run.placement.shared() {
         eprintln!(
             "one processor only: server and generator take time from each other, so rates are \

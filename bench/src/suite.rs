@@ -146,11 +146,12 @@ impl Suite {
 
 /// The model of that name; the error names the nearest.
 pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
-    models::find(name).with_context(|| {
-        format!(
+    models::find(name).with_context(|| match models::left_out(name) {
+        Some(reason) => format!("there is a model `{name}`, but {reason}"),
+        None => format!(
             "there is no model `{name}`: `echobench list` shows them{}",
             nearest(name)
-        )
+        ),
     })
 }
 

@@ -13,6 +13,7 @@ use bench::processes::family;
 use loadgen::record::{self, Outcome, Transport, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use servers::models::{MODELS, NOT_BUILT};
 use tempfile::TempDir;
 
 /// Far longer than anything takes: whoever waits for this has found a fault.
@@ -285,12 +286,23 @@ fn more_connections_than_descriptors_are_refused_before_anything_runs() {
 fn the_list_holds_every_model() {
     let output = echobench(&["list"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        servers::models::MODELS
-            .iter()
-            .all(|model| text.contains(model.name())),
-        "{text}"
-    );
+    assert!(MODELS.iter().all(|model| text.contains(model.name())), "{text}");
+    for name in NOT_BUILT {
+        assert!(text.contains(&format!("--features {name}")), "{text}");
+    }
+}
+
+#[test]
+fn a_model_that_is_not_built_is_refused_with_the_feature_that_brings_it_in() {
+    for name in NOT_BUILT {
+        let output = echobench(&["run", "--models", name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains(&format!("--features {name}")),
+            "{}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]

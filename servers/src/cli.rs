@@ -13,7 +13,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::config::{Config, Workers};
 use crate::listener::{self, Listener, Options, Transport};
-use crate::models::{self, MODELS, Model};
+use crate::models::{self, MODELS, Model, NOT_BUILT};
 use crate::stop;
 use crate::sys::{process, terminal};
 use crate::work::Work;
@@ -125,7 +125,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return list(cli.format);
     }
     let name = cli.model.as_deref().unwrap_or_default();
-    let model = models::find(name).with_context(|| format!("there is no model `{name}`"))?;
+    let model = models::find(name).with_context(|| match models::left_out(name) {
+        Some(reason) => format!("cannot run `{name}`: {reason}"),
+        None => format!("there is no model `{name}`"),
+    })?;
     if cli.workers.is_some() && model.workers() == Workers::Fixed {
         bail!("the number of workers of `{name}` follows from the model: leave --workers out");
     }
@@ -184,10 +187,23 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
 
 /// Prints the registry, and why a model cannot run here.
 pub fn list(format: Format) -> anyhow::Result<()> {
+    let built = MODELS.iter().map(|model| Line {
+        name: model.name(),
+        family: Some(model.family().to_string()),
+        summary: Some(model.summary()),
+        unavailable: model.probe().err().map(|reason| reason.to_string()),
+    });
+    let left_out = NOT_BUILT.iter().map(|name| Line {
+        name,
+        family: None,
+        summary: None,
+        unavailable: models::left_out(name),
+    });
+    let lines = built.chain(left_out);
     let text = match format {
-        Format::Text => MODELS.iter().map(|model| as_text(*model)).collect(),
+        Format::Text => lines.map(Line::text).collect(),
         Format::Json => {
-            let models: Vec<_> = MODELS.iter().map(|model| as_json(*model)).collect();
+            let models: Vec<_> = lines.map(Line::json).collect();
             serde_json::to_string_pretty(&models)? + "\n"
         }
     };
@@ -198,35 +214,43 @@ pub fn list(format: Format) -> anyhow::Result<()> {
     }
 }
 
-fn as_text(model: &dyn Model) -> String {
-    let line = format!(
-        "{:15} {:10} {}\n",
-        model.name(),
-        model.family().to_string(),
-        model.summary()
-    );
-    match model.probe() {
-        Ok(()) => line,
-        Err(reason) => line + &format!("{:15} cannot run here: {reason}\n", ""),
+/// A model in the list. What it is, only a build that has it knows.
+struct Line {
+    name: &'static str,
+    family: Option<String>,
+    summary: Option<&'static str>,
+    unavailable: Option<String>,
+}
+
+impl Line {
+    fn text(self) -> String {
+        let (family, summary) = (self.family.unwrap_or_default(), self.summary.unwrap_or_default());
+        let line = format!("{:15} {family:10} {summary}", self.name);
+        let line = line.trim_end();
+        match self.unavailable {
+            None => format!("{line}\n"),
+            Some(reason) => format!("{line}\n{:15} cannot run here: {reason}\n", ""),
+        }
+    }
+
+    fn json(self) -> serde_json::Value {
+        serde_json::json!({
+            "name": self.name,
+            "family": self.family,
+            "summary": self.summary,
+            "unavailable": self.unavailable,
+        })
     }
 }
 
-fn as_json(model: &dyn Model) -> serde_json::Value {
-    serde_json::json!({
-        "name": model.name(),
-        "family": model.family().to_string(),
-        "transport": model.transport().to_string(),
-        "summary": model.summary(),
-        "unavailable": model.probe().err().map(|reason| reason.to_string()),
-    })
-}
-
-/// The names of the registry, so that a wrong one is answered with the nearest.
+/// The names of the registry, so that a wrong one is answered with the nearest; those
+/// that are not built have a better answer.
 fn model_names() -> PossibleValuesParser {
-    MODELS
+    let built = MODELS
         .iter()
-        .map(|model| PossibleValue::new(model.name()).help(model.summary()))
-        .into()
+        .map(|model| PossibleValue::new(model.name()).help(model.summary()));
+    let left_out = NOT_BUILT.iter().map(|name| PossibleValue::new(*name).hide(true));
+    built.chain(left_out).collect::<Vec<_>>().into()
 }
 
 fn buffer_size(text: &str) -> Result<usize, String> {

@@ -5,7 +5,8 @@
 //! [`conn`] echoes, [`datagram`] says what is not echoed, [`work`] burns or waits,
 //! [`stop`] ends, [`clients`] keeps what is open, [`readiness`] is for event loops,
 //! [`turns`] for those that hear of a thing only once, [`loops`] for several of them,
-//! [`children`] and [`seats`] are for processes, [`sys`] calls the kernel.
+//! [`tasks`] for runtimes, [`children`] and [`seats`] for processes, [`sys`] calls the
+//! kernel.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
@@ -23,5 +24,6 @@ pub mod readiness;
 pub mod seats;
 pub mod stop;
 pub mod sys;
+pub mod tasks;
 pub mod turns;
 pub mod work;

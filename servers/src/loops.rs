@@ -24,7 +24,7 @@ use crate::stop;
 pub fn run<P, S>(first: Listener, config: &Config, count: usize, prepare: P) -> io::Result<()>
 where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,
-    S: FnOnce(&Listener, &Config) -> io::Result<()> + Send + 'static,
+    S: FnOnce(Listener, &Config) -> io::Result<()> + Send + 'static,
 {
     let others: anyhow::Result<Vec<_>> = (1..count).map(|_| first.join()).collect();
     let mut listeners = others.map_err(io::Error::other)?;
@@ -45,7 +45,7 @@ where
         // Not scoped: when this function returns because one has failed, the process
         // ends, and the others with it.
         Builder::new().spawn(move || {
-            let serve = AssertUnwindSafe(|| serve(&listener, &config));
+            let serve = AssertUnwindSafe(|| serve(listener, &config));
             let result = panic::catch_unwind(serve);
             // Nobody listens any more once another has failed.
             let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("a loop has panicked"))));
@@ -80,7 +80,7 @@ mod tests {
         let is_first = Arc::new(AtomicBool::new(true));
         let result = run(listener.unwrap(), &config, 3, |_, _| {
             let is_first = Arc::clone(&is_first);
-            Ok(move |_: &Listener, _: &Config| {
+            Ok(move |_: Listener, _: &Config| {
                 if is_first.swap(false, SeqCst) {
                     return what();
                 }

@@ -25,14 +25,20 @@ pub enum Work {
 
 impl Work {
     /// Does the work on the calling thread.
-    ///
-    /// An async model calls this for [`Work::Cpu`] and leaves [`Work::Sleep`] to the
-    /// timer of its runtime.
     pub fn perform(self) {
         match self {
             Work::None => {}
             Work::Cpu(duration) => burn(duration),
             Work::Sleep(duration) => thread::sleep(duration),
+        }
+    }
+
+    /// Does the work in a task: to wait, it gives way until `sleep`, the timer of its
+    /// runtime, is over.
+    pub async fn perform_in_task<Sleeping: Future>(self, sleep: impl FnOnce(Duration) -> Sleeping) {
+        match self {
+            Work::Sleep(duration) => drop(sleep(duration).await),
+            work => work.perform(),
         }
     }
 }

@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use nix::unistd::Pid;
 
-use crate::processes::{descriptors, group_members};
+use crate::processes::{descriptors, group_members, tasks};
 use crate::sockets::{self, Socket};
 
 /// What a server holds at one moment.
@@ -19,7 +20,7 @@ pub struct Holdings {
     pub processes: usize,
     /// Processes that have ended and that nobody has waited for.
     pub zombies: usize,
-    /// Threads, over all processes.
+    /// Threads that the server has started, over all processes.
     pub threads: usize,
     /// Descriptors, over all processes.
     pub descriptors: usize,
@@ -72,10 +73,20 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
             continue;
         }
         total.processes += 1;
-        total.threads += process.threads;
+        total.threads += own_threads(process.pid);
         total.descriptors += descriptors(process.pid);
     }
     Ok(total)
+}
+
+/// The threads of a process without those of the kernel: for an io_uring it keeps a
+/// worker in the process, named `iou-wrk` and a number, long after there was any use.
+fn own_threads(pid: Pid) -> usize {
+    let is_own = |task: &PathBuf| match fs::read_to_string(task.join("comm")) {
+        Ok(name) => !name.starts_with("iou-wrk"),
+        Err(_) => false,
+    };
+    tasks(pid).iter().filter(|task| is_own(task)).count()
 }
 
 /// The connections of a local port, also those that no process has any more.

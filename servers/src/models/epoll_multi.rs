@@ -53,7 +53,7 @@ impl Model for EpollMulti {
         }
         loops::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;
-            Ok(move |listener: &Listener, config: &Config| one.run(listener, config))
+            Ok(move |listener: Listener, config: &Config| one.run(&listener, config))
         })
     }
 }

@@ -3,12 +3,18 @@
 //! Read in this order they are a course: each file ends by naming the next.
 
 mod aio;
+#[cfg(feature = "compio")]
+mod compio;
 mod epoll;
 mod epoll_et;
 mod epoll_multi;
 mod epoll_pool;
 mod fork;
+#[cfg(feature = "glommio")]
+mod glommio;
 mod iterative;
+#[cfg(feature = "monoio")]
+mod monoio;
 mod poll;
 mod pool;
 mod prefork;
@@ -18,11 +24,14 @@ mod prefork_mutex;
 mod prethread;
 mod select;
 mod sigio;
+#[cfg(feature = "smol")]
+mod smol;
 mod spin;
 mod splice;
 mod thread;
 mod thread_duplex;
 mod tokio;
+mod tokio_local;
 mod udp;
 mod uring;
 mod uring_multi;
@@ -33,7 +42,7 @@ use std::io;
 use crate::config::{Config, Workers};
 use crate::listener::{Listener, Transport};
 
-/// Every model, in reading order.
+/// Every model of this build, in reading order.
 pub static MODELS: &[&dyn Model] = &[
     &iterative::Iterative,
     &fork::Fork,
@@ -58,7 +67,29 @@ pub static MODELS: &[&dyn Model] = &[
     &uring::Uring,
     &uring_multi::UringMulti,
     &tokio::Tokio,
+    &tokio_local::TokioLocal,
+    #[cfg(feature = "smol")]
+    &smol::Smol,
+    #[cfg(feature = "monoio")]
+    &monoio::Monoio,
+    #[cfg(feature = "compio")]
+    &compio::Compio,
+    #[cfg(feature = "glommio")]
+    &glommio::Glommio,
     &udp::Udp,
+];
+
+/// The models that this build leaves out. The cargo feature that brings one in has its
+/// name.
+pub static NOT_BUILT: &[&str] = &[
+    #[cfg(not(feature = "smol"))]
+    "smol",
+    #[cfg(not(feature = "monoio"))]
+    "monoio",
+    #[cfg(not(feature = "compio"))]
+    "compio",
+    #[cfg(not(feature = "glommio"))]
+    "glommio",
 ];
 
 /// A design of an echo server.
@@ -136,4 +167,11 @@ impl fmt::Display for Family {
 /// The model of that name.
 pub fn find(name: &str) -> Option<&'static dyn Model> {
     MODELS.iter().copied().find(|model| model.name() == name)
+}
+
+/// Why the model of that name is not in this build, if there is one.
+pub fn left_out(name: &str) -> Option<String> {
+    NOT_BUILT
+        .contains(&name)
+        .then(|| format!("this build leaves it out: build with `cargo ... --features {name}`"))
 }

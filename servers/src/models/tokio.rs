@@ -18,22 +18,19 @@
 //!
 //! Manual pages: epoll(7); the runtime's own documentation on scheduling.
 //!
-//! Read next: `udp`.
+//! Read next: `tokio-local`.
 
 use std::io;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time;
-use tokio_util::task::TaskTracker;
+use tokio::time::sleep;
 
 use super::{Family, Model};
 use crate::config::{Config, Workers};
-use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::stop;
-use crate::work::Work;
+use crate::listener::Listener;
+use crate::tasks::{Place, Tasks};
 
 pub struct Tokio;
 
@@ -55,62 +52,37 @@ impl Model for Tokio {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let runtime = runtime(self.workers().count(config))?;
-        let config = config.clone();
-        // On a worker: the thread that calls `block_on` is not one, and would be woken
-        // across threads for every connection.
-        let result = runtime.block_on(async { tokio::spawn(accept(listener, config)).await });
-        // Tasks that outlived the drain end with the runtime.
-        runtime.shutdown_background();
-        result.map_err(io::Error::other)?
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(self.workers().count(config));
+        serve_on(runtime.enable_all().build()?, listener, config)
     }
 }
 
-fn runtime(workers: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(workers)
-        .enable_io()
-        .enable_time()
-        .build()
+/// Serves on a runtime of either kind: the tasks are the same.
+pub(super) fn serve_on(runtime: Runtime, listener: Listener, config: &Config) -> io::Result<()> {
+    let (tasks, config) = (Tasks::announce(listener)?, config.clone());
+    // On a worker: the thread that calls `block_on` may not be one, and would be woken
+    // across threads for every connection.
+    let result = runtime.block_on(async { tokio::spawn(accept(tasks, config)).await });
+    // Tasks that outlived the drain end with the runtime.
+    runtime.shutdown_background();
+    result.map_err(io::Error::other)?
 }
 
-async fn accept(listener: Listener, config: Config) -> io::Result<()> {
-    listener.set_nonblocking()?;
-    let incoming = TcpListener::from_std(listener.socket().try_clone()?)?;
-    let clients = TaskTracker::new();
-    let config = Arc::new(config);
-    listener.announce()?;
-    loop {
-        let error = match incoming.accept().await {
-            Ok((stream, _)) => {
-                if listener.admits(clients.len()) {
-                    clients.spawn(echo(stream, Arc::clone(&config)));
-                }
-                continue;
-            }
-            Err(error) => error,
-        };
-        match listener::remedy(&error) {
-            Remedy::Next | Remedy::Wait => {}
-            Remedy::BackOff => time::sleep(BACK_OFF).await,
-            Remedy::Stop => break,
-            Remedy::GiveUp => return Err(error),
-        }
-    }
-    clients.close();
-    // At the end of the drain what is left is dropped with the runtime.
-    let _ = time::timeout(stop::left(), clients.wait()).await;
-    Ok(())
+async fn accept(tasks: Tasks, config: Config) -> io::Result<()> {
+    let socket = tasks.socket()?;
+    socket.set_nonblocking(true)?;
+    let incoming = TcpListener::from_std(socket)?;
+    let accept = async || Ok(incoming.accept().await?.0);
+    let spawn = |stream, place| drop(tokio::spawn(echo(place, stream, config.clone())));
+    tasks.run(accept, sleep, spawn).await
 }
 
 /// Ends with the connection, for whatever reason it ends.
-async fn echo(mut stream: TcpStream, config: Arc<Config>) {
+async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
     let mut buffer = vec![0; config.buffer];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        match config.work {
-            Work::Sleep(duration) => time::sleep(duration).await,
-            work => work.perform(),
-        }
+        config.work.perform_in_task(sleep).await;
         if stream.write_all(&buffer[..length]).await.is_err() {
             return;
         }

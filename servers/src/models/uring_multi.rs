@@ -57,7 +57,7 @@ impl Model for UringMulti {
         }
         loops::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
-            Ok(|listener: &Listener, config: &Config| server.run(listener, config))
+            Ok(|listener: Listener, config: &Config| server.run(&listener, config))
         })
     }
 }

@@ -113,6 +113,14 @@ pub fn shutdown_input(socket: RawFd) {
     let _ = check(unsafe { libc::shutdown(socket, libc::SHUT_RD) });
 }
 
+/// Hands a socket to a runtime whose listener can be made from a number only.
+#[cfg(feature = "glommio")]
+pub fn adopt<Socket: FromRawFd>(socket: OwnedFd) -> Socket {
+    let number = std::os::fd::IntoRawFd::into_raw_fd(socket);
+    // SAFETY: the descriptor is open, and nobody else owns it any more.
+    unsafe { Socket::from_raw_fd(number) }
+}
+
 /// Ends both directions of a socket and wakes whoever is blocked on it.
 ///
 /// By number, for signal handlers: a number that is no socket does no harm.

@@ -37,6 +37,23 @@ const SEND: u64 = 2;
 const RECEIVE_ONCE: u64 = 3;
 const STOP_RECEIVING: u64 = 4;
 
+/// Makes the smallest ring and drops it; the error says why there can be none.
+pub fn probe() -> io::Result<()> {
+    IoUring::new(1).map(drop).map_err(|error| explain(&error))
+}
+
+fn explain(error: &io::Error) -> io::Error {
+    let reason = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it",
+        Some(libc::EPERM | libc::EACCES) => {
+            "io_uring is forbidden here, by `sysctl kernel.io_uring_disabled` or by a seccomp filter"
+        }
+        Some(libc::EINVAL) => "its io_uring needs Linux 6.1, and this kernel is older",
+        _ => return io::Error::new(error.kind(), format!("no io_uring can be made: {error}")),
+    };
+    io::Error::new(error.kind(), reason)
+}
+
 /// An io_uring with a pool of pieces of memory to receive into.
 pub struct Ring {
     ring: IoUring,
@@ -104,7 +121,7 @@ impl Ring {
     /// A ring whose pieces hold `piece` bytes each. It has none until some are
     /// [offered](Ring::offer), and belongs to nobody until it is [taken](Ring::take_over).
     ///
-    /// Needs Linux 6.1: a kernel without the first two flags refuses with EINVAL.
+    /// Needs Linux 6.1. The error says what is missing.
     pub fn new(piece: usize) -> io::Result<Self> {
         let ring = IoUring::builder()
             // Completions are worked off when this thread asks for them, not by
@@ -113,7 +130,8 @@ impl Ring {
             .setup_defer_taskrun()
             .setup_r_disabled()
             .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
+            .build(SUBMISSIONS)
+            .map_err(|error| explain(&error))?;
         let pool = Pool::new(piece, &ring)?;
         Ok(Ring {
             ring,
@@ -420,4 +438,18 @@ fn map(length: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: the kernel chooses a free place.
     let memory = unsafe { mmap_anonymous(None, length, protection, flags) }?;
     Ok(memory.cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_refuses_is_explained() {
+        let said = |errno| explain(&io::Error::from_raw_os_error(errno)).to_string();
+        assert!(said(libc::EPERM).contains("io_uring_disabled"));
+        assert!(said(libc::ENOSYS).contains("no io_uring"));
+        assert!(said(libc::EINVAL).contains("Linux 6.1"));
+        assert!(said(libc::ENOMEM).contains("memory"));
+    }
 }

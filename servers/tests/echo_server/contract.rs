@@ -245,7 +245,7 @@ fn nothing_outlives_a_server_that_is_killed() {
             reset || matches!(end, Ok(0)),
             "somebody still holds the connection: {end:?}"
         );
-        // The kernel kills the children one after another.
+        // The kernel kills children one after another, and takes rings apart, a moment later.
         wait_until_refused(&server);
     });
 }

@@ -1,0 +1,34 @@
+//! The least that an echo on monoio takes: what the model `monoio` is measured against,
+//! so that its contract is known to cost next to nothing.
+
+use std::{env, io};
+
+use monoio::IoUringDriver;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::{TcpListener, TcpStream};
+
+fn main() -> io::Result<()> {
+    let port = env::args().nth(1).expect("usage: minimal_monoio PORT");
+    monoio::start::<IoUringDriver, _>(async {
+        let listener = TcpListener::bind(format!("127.0.0.1:{port}"))?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            monoio::spawn(echo(stream));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(8 * 1024);
+    loop {
+        let (length, input) = stream.read(buffer).await;
+        if length? == 0 {
+            return Ok(());
+        }
+        let (written, output) = stream.write_all(input).await;
+        written?;
+        buffer = output;
+        buffer.clear();
+    }
+}

@@ -1,0 +1,23 @@
+//! The least that an echo on smol takes: what the model `smol` is measured against, so
+//! that its contract is known to cost next to nothing.
+
+use std::{env, io};
+
+use smol::net::{TcpListener, TcpStream};
+
+fn main() -> io::Result<()> {
+    let port = env::args().nth(1).expect("usage: minimal_smol PORT");
+    smol::block_on(async {
+        let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            smol::spawn(echo(stream)).detach();
+        }
+    })
+}
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    smol::io::copy(stream.clone(), stream).await?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! The least that an echo on tokio takes: what the models `tokio` and `tokio-local` are
+//! measured against, so that their contract is known to cost next to nothing.
+
+use std::{env, io};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+fn main() -> io::Result<()> {
+    let port = env::args().nth(1).expect("usage: minimal_tokio PORT");
+    Runtime::new()?.block_on(async {
+        let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(echo(stream));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..length]).await?;
+    }
+}
