@@ -190,12 +190,14 @@ pub fn list(format: Format) -> anyhow::Result<()> {
     let built = MODELS.iter().map(|model| Line {
         name: model.name(),
         family: Some(model.family().to_string()),
+        transport: Some(model.transport().to_string()),
         summary: Some(model.summary()),
         unavailable: model.probe().err().map(|reason| reason.to_string()),
     });
     let left_out = NOT_BUILT.iter().map(|name| Line {
         name,
         family: None,
+        transport: None,
         summary: None,
         unavailable: models::left_out(name),
     });
@@ -218,6 +220,7 @@ pub fn list(format: Format) -> anyhow::Result<()> {
 struct Line {
     name: &'static str,
     family: Option<String>,
+    transport: Option<String>,
     summary: Option<&'static str>,
     unavailable: Option<String>,
 }
@@ -237,6 +240,7 @@ impl Line {
         serde_json::json!({
             "name": self.name,
             "family": self.family,
+            "transport": self.transport,
             "summary": self.summary,
             "unavailable": self.unavailable,
         })

@@ -155,6 +155,41 @@ fn read_next(model: &str) -> String {
         .into()
 }
 
+/// The widest line of a figure: it stays whole on a narrow terminal.
+const FIGURE_COLUMNS: usize = 78;
+
+/// The models explained one after another. Their sections stand one level below those of
+/// the families, whose headings name the family as code.
+fn explanations() -> Vec<Explanation> {
+    let text = fs::read_to_string(root().join("servers/README.md")).unwrap();
+    let mut found = Vec::new();
+    for part in text.split("\n## ").skip(1) {
+        let mut sections = part.split("\n### ");
+        let family = sections
+            .next()
+            .and_then(|introduction| introduction.split('`').nth(1));
+        for section in sections {
+            let (heading, text) = section.split_once('\n').unwrap();
+            let parts = heading.strip_prefix("[`").and_then(|rest| rest.split_once("`]("));
+            let (name, link) = parts.unwrap_or_else(|| panic!("`{heading}` is no link to a model"));
+            found.push(Explanation {
+                name: name.into(),
+                file: link.trim_end_matches(')').into(),
+                family: family.unwrap_or_default().into(),
+                text: text.into(),
+            });
+        }
+    }
+    found
+}
+
+struct Explanation {
+    name: String,
+    file: String,
+    family: String,
+    text: String,
+}
+
 #[test]
 fn every_model_is_explained_in_reading_order_and_under_its_family() {
     let explanations = explanations();

@@ -96,7 +96,7 @@ fn what_is_open_at_the_end_of_the_drain_is_cut_off() {
 
 #[test]
 fn work_that_is_left_at_the_end_of_the_drain_does_not_keep_the_server() {
-    for_each_model(|model| {
+    for_each_model_with_connections(|model| {
         let mut server = Server::start(model.name(), &["--drain", "100ms", "--work", "sleep:20ms"]);
         let mut clients: Vec<_> = (0..5).map(|_| server.connect()).collect();
         exchange(&mut clients[0], b"here");
