@@ -39,11 +39,8 @@ pub struct Uring;
 /// hears of the first and can tell it to stop: together they are one `--buffer`.
 const PIECES_AT_ONCE: usize = 32;
 
-/// Pieces for each connection: one that is being sent and one to receive into.
-const PIECES_EACH: usize = 2;
-
-/// Pieces for whoever sends much at once.
-const PIECES_MORE: usize = 64;
+/// Pieces to receive into, beside the one that each connection may be sending.
+const FREE_PIECES: usize = 64;
 
 impl Model for Uring {
     fn name(&self) -> &'static str {
@@ -178,8 +175,7 @@ impl Loop {
             ended: false,
         };
         self.connections.insert(fd, connection);
-        let pieces = self.connections.count() * PIECES_EACH + PIECES_MORE;
-        self.ring.offer(pieces);
+        self.ring.offer(self.connections.count() + FREE_PIECES);
     }
 
     fn received(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
