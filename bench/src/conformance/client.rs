@@ -114,7 +114,7 @@ impl Client {
     /// Sends a message.
     pub fn send(&self, message: &[u8]) -> anyhow::Result<()> {
         if self.transport == Transport::Datagram {
-            let sent = (&self.stream).write(message);
+            let sent = uninterrupted(|| (&self.stream).write(message));
             return sent.map(drop).context("while a datagram was sent");
         }
         write(&self.stream, message).with_context(|| format!("while {} bytes were sent", message.len()))
@@ -126,7 +126,7 @@ impl Client {
         self.stream.set_write_timeout(Some(FULL_AFTER))?;
         let mut sent = 0;
         while sent < message.len() {
-            match (&self.stream).write(&message[sent..]) {
+            match uninterrupted(|| (&self.stream).write(&message[sent..])) {
                 Ok(length) => sent += length,
                 Err(error) if is_timeout(&error) => break,
                 Err(error) => bail!("{error} after {sent} bytes were sent"),
@@ -179,7 +179,7 @@ impl Client {
         while done < expected.len() {
             let due = Due { expected, done };
             let most = buffer.len().min(expected.len() - done);
-            let length = match self.stream.read(&mut buffer[..most]) {
+            let length = match uninterrupted(|| self.stream.read(&mut buffer[..most])) {
                 Ok(0) => bail!("the server closed the connection {due}"),
                 Ok(length) => length,
                 Err(error) => {
@@ -214,7 +214,7 @@ impl Client {
 
     /// Waits for the end: everything has come back, so the server's FIN is due.
     pub fn expect_end(&mut self) -> anyhow::Result<()> {
-        match self.stream.read(&mut [0; 1]) {
+        match uninterrupted(|| self.stream.read(&mut [0; 1])) {
             Ok(0) => Ok(()),
             Ok(_) => bail!("more came back than was sent"),
             Err(error) => {
@@ -241,7 +241,7 @@ impl Client {
     pub fn expect_release(&mut self) -> anyhow::Result<()> {
         let mut buffer = [0; 4096];
         loop {
-            match self.stream.read(&mut buffer) {
+            match uninterrupted(|| self.stream.read(&mut buffer)) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
@@ -357,7 +357,8 @@ fn compare(came: &[u8], expected: &[u8], position: usize) -> anyhow::Result<()> 
     )
 }
 
-/// With a time-out the kernel gives up at every interruption: this starts again.
+/// With a time-out the kernel gives up at every interruption: this starts again. That may
+/// come from this process itself, when an io_uring that it had is taken apart.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
