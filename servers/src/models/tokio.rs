@@ -80,11 +80,12 @@ async fn accept(tasks: Tasks, config: Config) -> io::Result<()> {
 
 /// Ends with the connection, for whatever reason it ends.
 async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
-    let mut buffer = vec![0; config.buffer];
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+    let mut buffer = Vec::with_capacity(config.buffer);
+    while let Ok(1..) = stream.read_buf(&mut buffer).await {
         config.work.perform_in_task(sleep).await;
-        if stream.write_all(&buffer[..length]).await.is_err() {
+        if stream.write_all(&buffer).await.is_err() {
             return;
         }
+        buffer.clear();
     }
 }
