@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::thread::Builder;
 
@@ -15,16 +15,35 @@ use crate::config::Config;
 use crate::listener::Listener;
 use crate::stop;
 
+/// Loops that have not begun yet: the last of them says that the server is ready.
+#[derive(Debug, Clone)]
+pub struct Beginning(Arc<AtomicUsize>);
+
+impl Beginning {
+    /// Of so many loops.
+    pub fn of(loops: usize) -> Self {
+        Beginning(Arc::new(AtomicUsize::new(loops)))
+    }
+
+    /// Says that one has all that it needs to answer connections.
+    pub fn complete(&self, listener: &Listener) -> io::Result<()> {
+        match self.0.fetch_sub(1, SeqCst) {
+            1 => listener.announce(),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Runs `count` loops until all have drained, or until one fails.
 ///
 /// `prepare` makes a loop, and with it all that it needs: once clients come, they may
 /// have taken the last descriptor. What it returns serves the clients of that listener
-/// until it is shut down. The counter is for [`Listener::admits`]: it counts the open
+/// until it is shut down, after it has completed its beginning. The counter is for [`Listener::admits`]: it counts the open
 /// connections of all loops.
 pub fn run<P, S>(first: Listener, config: &Config, count: usize, prepare: P) -> io::Result<()>
 where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,
-    S: FnOnce(Listener, &Config) -> io::Result<()> + Send + 'static,
+    S: FnOnce(Listener, &Config, Beginning) -> io::Result<()> + Send + 'static,
 {
     let others: anyhow::Result<Vec<_>> = (1..count).map(|_| first.join()).collect();
     let mut listeners = others.map_err(io::Error::other)?;
@@ -37,15 +56,15 @@ where
         .map(|listener| prepare(listener, Arc::clone(&open)))
         .collect();
     let loops = loops?;
-    listeners[0].announce()?;
 
+    let beginning = Beginning::of(count);
     let (ended, ends) = channel();
     for (listener, serve) in listeners.into_iter().zip(loops) {
-        let (config, ended) = (config.clone(), ended.clone());
+        let (config, beginning, ended) = (config.clone(), beginning.clone(), ended.clone());
         // Not scoped: when this function returns because one has failed, the process
         // ends, and the others with it.
         Builder::new().spawn(move || {
-            let serve = AssertUnwindSafe(|| serve(listener, &config));
+            let serve = AssertUnwindSafe(|| serve(listener, &config, beginning));
             let result = panic::catch_unwind(serve);
             // Nobody listens any more once another has failed.
             let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("a loop has panicked"))));
@@ -60,7 +79,7 @@ mod tests {
     use super::*;
     use crate::listener::Options;
     use crate::work::Work;
-    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     /// Three loops, of which one does `what` and the others go on for ever.
@@ -80,7 +99,7 @@ mod tests {
         let is_first = Arc::new(AtomicBool::new(true));
         let result = run(listener.unwrap(), &config, 3, |_, _| {
             let is_first = Arc::clone(&is_first);
-            Ok(move |_: Listener, _: &Config| {
+            Ok(move |_: Listener, _: &Config, _: Beginning| {
                 if is_first.swap(false, SeqCst) {
                     return what();
                 }

@@ -18,12 +18,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::{loops, stop};
+use crate::loops::{self, Beginning};
+use crate::stop;
 
 /// The listener of one runtime, and the tasks that serve its clients.
 #[derive(Debug)]
 pub struct Tasks {
     listener: Listener,
+    beginning: Beginning,
     /// Those of this runtime, which it waits for at the end.
     own: TaskTracker,
     /// How many there are on all runtimes, for the limit of connections.
@@ -44,14 +46,14 @@ impl Drop for Place {
 }
 
 impl Tasks {
-    /// For a model with a single runtime, which is ready for clients.
-    pub fn announce(listener: Listener) -> io::Result<Self> {
-        listener.announce()?;
-        Ok(Tasks {
+    /// For a model with a single runtime.
+    pub fn new(listener: Listener) -> Self {
+        Tasks {
             listener,
+            beginning: Beginning::of(1),
             own: TaskTracker::new(),
             all: Arc::default(),
-        })
+        }
     }
 
     /// The socket, for the runtime's own listener.
@@ -72,6 +74,7 @@ impl Tasks {
         Accepting: Future<Output = io::Result<Stream>>,
         Sleeping: Future,
     {
+        self.beginning.complete(&self.listener)?;
         loop {
             let error = match accept().await {
                 Ok(stream) => {
@@ -119,9 +122,14 @@ pub fn on_threads(
     runtime: fn(Tasks, &Config) -> io::Result<()>,
 ) -> io::Result<()> {
     loops::run(listener, config, threads, |_, all| {
-        Ok(move |listener, config: &Config| {
-            let own = TaskTracker::new();
-            runtime(Tasks { listener, own, all }, config)
+        Ok(move |listener, config: &Config, beginning| {
+            let tasks = Tasks {
+                listener,
+                beginning,
+                own: TaskTracker::new(),
+                all,
+            };
+            runtime(tasks, config)
         })
     })
 }

@@ -25,7 +25,7 @@ use super::epoll::Loop;
 use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops;
+use crate::loops::{self, Beginning};
 
 pub struct EpollMulti;
 
@@ -53,7 +53,10 @@ impl Model for EpollMulti {
         }
         loops::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;
-            Ok(move |listener: Listener, config: &Config| one.run(&listener, config))
+            Ok(move |listener: Listener, config: &Config, beginning: Beginning| {
+                beginning.complete(&listener)?;
+                one.run(&listener, config)
+            })
         })
     }
 }

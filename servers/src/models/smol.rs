@@ -55,7 +55,7 @@ impl Model for Smol {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let tasks = Tasks::announce(listener)?;
+        let tasks = Tasks::new(listener);
         let executor = Executor::new();
         let (server, ended) = bounded::<()>(1);
         thread::scope(|scope| {

@@ -60,7 +60,7 @@ impl Model for Tokio {
 
 /// Serves on a runtime of either kind: the tasks are the same.
 pub(super) fn serve_on(runtime: Runtime, listener: Listener, config: &Config) -> io::Result<()> {
-    let (tasks, config) = (Tasks::announce(listener)?, config.clone());
+    let (tasks, config) = (Tasks::new(listener), config.clone());
     // On a worker: the thread that calls `block_on` may not be one, and would be woken
     // across threads for every connection.
     let result = runtime.block_on(async { tokio::spawn(accept(tasks, config)).await });

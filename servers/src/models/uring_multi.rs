@@ -25,7 +25,7 @@ use super::uring::{Loop, probe};
 use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops;
+use crate::loops::{self, Beginning};
 
 pub struct UringMulti;
 
@@ -57,7 +57,10 @@ impl Model for UringMulti {
         }
         loops::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
-            Ok(|listener: Listener, config: &Config| server.run(&listener, config))
+            Ok(|listener: Listener, config: &Config, beginning: Beginning| {
+                beginning.complete(&listener)?;
+                server.run(&listener, config)
+            })
         })
     }
 }
