@@ -35,9 +35,9 @@ use crate::sys::uring::{Completion, Payload, Ring};
 
 pub struct Uring;
 
-/// The kernel receives up to this many pieces (MULTISHOT_MAX_RETRY) before the loop
-/// hears of the first and can tell it to stop: together they are one `--buffer`.
-const PIECES_AT_ONCE: usize = 32;
+/// A stop of receiving takes hold after up to three turns of the kernel's (98 pieces were
+/// seen), each of 32 pieces (MULTISHOT_MAX_RETRY). So many and more are one `--buffer`.
+const PIECES_IN_BUFFER: usize = 128;
 
 /// Pieces to receive into, beside the one that each connection may be sending.
 const FREE_PIECES: usize = 64;
@@ -104,7 +104,7 @@ enum Receiving {
 
 impl Loop {
     pub(super) fn new(config: &Config, open: Arc<AtomicUsize>) -> io::Result<Self> {
-        let piece = config.buffer.div_ceil(PIECES_AT_ONCE);
+        let piece = config.buffer.div_ceil(PIECES_IN_BUFFER);
         Ok(Loop {
             ring: Ring::new(piece)?,
             piece,
