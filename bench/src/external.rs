@@ -58,7 +58,7 @@ impl External {
             "`{name}` is not a name: use letters, digits, `-`, `_` and `.`"
         );
         ensure!(
-            models::find(name).is_none(),
+            models::find(name).is_none() && models::left_out(name).is_none(),
             "`{name}` is the name of a model: choose another one for the command"
         );
         let words = shlex::split(command)

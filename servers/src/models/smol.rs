@@ -23,7 +23,7 @@
 //! Read next: `monoio`.
 
 use std::io;
-use std::thread;
+use std::thread::{self, Builder};
 
 use smol::channel::bounded;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,14 +59,14 @@ impl Model for Smol {
         let executor = Executor::new();
         let (server, ended) = bounded::<()>(1);
         thread::scope(|scope| {
+            // Dropping it closes the channel, on which the executor's threads wait.
+            let _server = server;
             for _ in 0..self.workers().count(config) {
-                scope.spawn(|| smol::block_on(executor.run(ended.recv())));
+                let run = || smol::block_on(executor.run(ended.recv()));
+                Builder::new().spawn_scoped(scope, run)?;
             }
             // Not on the executor: accepting would be looked at each time that a task is.
-            let result = smol::block_on(accept(tasks, &executor, config));
-            // Closes the channel, on which the executor's threads wait.
-            drop(server);
-            result
+            smol::block_on(accept(tasks, &executor, config))
         })
     }
 }

@@ -124,7 +124,7 @@ fn process(queue: Receiver<Task>, work: Work) {
     for (piece, answers) in queue {
         // At the end of the drain all are cut off, and work would only delay that. The piece
         // goes on even so: without it the client's threads would wait for each other.
-        if !(stop::requested() && stop::left().is_zero()) {
+        if !stop::is_overdue() {
             work.perform();
         }
         // A client that is gone has nobody to take it.

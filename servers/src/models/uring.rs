@@ -13,7 +13,8 @@
 //!
 //! What it costs: one system call for all that was done in the meantime, so well under
 //! one per echo when busy, and as many as `epoll` when nearly idle. An idle connection
-//! has no memory of its own; the pool grows with the number of connections.
+//! has no memory of its own; the pool grows with the number of connections. What comes
+//! while something is being sent is echoed, and worked on, as one.
 //!
 //! When it wins: many busy connections, and wherever system calls are dear.
 //!
@@ -56,7 +57,7 @@ impl Model for Uring {
     }
 
     fn probe(&self) -> io::Result<()> {
-        probe()
+        Ring::probe()
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
@@ -64,11 +65,6 @@ impl Model for Uring {
         listener.announce()?;
         server.run(&listener, config)
     }
-}
-
-/// Makes a ring with all that this model wants of it.
-pub(super) fn probe() -> io::Result<()> {
-    Ring::new(1).map(drop)
 }
 
 pub(super) struct Loop {
@@ -85,8 +81,8 @@ struct Connection {
     sending: bool,
     /// What came while something was being sent.
     backlog: Vec<u8>,
-    /// It sends more than fits into pieces, or does not read: it is received from once
-    /// at a time, into one buffer.
+    /// It sends more than fits into pieces, or does not read, or there was no piece: it is
+    /// received from once at a time, into one buffer.
     bulk: bool,
     ended: bool,
 }
@@ -182,25 +178,30 @@ impl Loop {
         let Some(connection) = self.connections.at(fd) else {
             return;
         };
+        let once = connection.receiving == Receiving::Once;
         if !more {
             connection.receiving = Receiving::No;
         }
         match result {
             Ok(Some(payload)) => {
-                config.work.perform();
                 let bytes = self.ring.bytes(&payload);
-                connection.bulk &= bytes.len() > self.piece;
+                if once {
+                    connection.bulk = bytes.len() > self.piece;
+                }
                 if connection.sending {
                     // One send at a time: two could overtake each other.
                     connection.backlog.extend_from_slice(bytes);
                     self.ring.recycle(payload);
                 } else {
+                    config.work.perform();
                     connection.sending = true;
                     self.ring.send(&connection.stream, payload);
                 }
             }
-            // The pool was empty, or it was told to stop.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ECANCELED)) => {}
+            // It was told to stop.
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+            // The pool was empty, and may be for a while.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => connection.bulk = true,
             Ok(None) | Err(_) => connection.ended = true,
         }
         self.go_on(fd, config);
@@ -211,15 +212,19 @@ impl Loop {
             return;
         };
         connection.sending = false;
-        let rest = result.unwrap_or_else(|_| {
-            connection.ended = true;
-            connection.backlog.clear();
-            None
-        });
-        let next = rest.or_else(|| {
-            let backlog = std::mem::take(&mut connection.backlog);
-            (!backlog.is_empty()).then(|| backlog.into())
-        });
+        let next = match result {
+            Ok(Some(rest)) => Some(rest),
+            Ok(None) if connection.backlog.is_empty() => None,
+            Ok(None) => {
+                config.work.perform();
+                Some(std::mem::take(&mut connection.backlog).into())
+            }
+            Err(_) => {
+                connection.ended = true;
+                connection.backlog.clear();
+                None
+            }
+        };
         if let Some(payload) = next {
             connection.sending = true;
             self.ring.send(&connection.stream, payload);

@@ -21,11 +21,12 @@
 
 use std::io;
 
-use super::uring::{Loop, probe};
+use super::uring::Loop;
 use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::loops::{self, Beginning};
+use crate::sys::uring::Ring;
 
 pub struct UringMulti;
 
@@ -47,7 +48,7 @@ impl Model for UringMulti {
     }
 
     fn probe(&self) -> io::Result<()> {
-        probe()
+        Ring::probe()
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::shared;
+use super::{number, shared};
 
 /// A mutex in memory that forked children share. It outlives whoever dies with it.
 #[derive(Debug)]
@@ -52,13 +52,5 @@ impl Drop for Locked<'_> {
         // SAFETY: the mutex is initialised, and locked by this thread: `NonNull` keeps
         // what points to it from being sent to another.
         let _ = unsafe { libc::pthread_mutex_unlock(self.0.0.as_ptr()) };
-    }
-}
-
-/// The functions of pthreads return the error instead of leaving it in errno.
-fn number(result: libc::c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
     }
 }

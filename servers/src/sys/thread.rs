@@ -5,20 +5,23 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Runs `body` on a new thread that ends by itself; its stack is at least `stack` bytes.
+use super::number;
+
+/// Runs `body` on a new thread that ends by itself; its stack is at least `stack` bytes,
+/// and what a thread needs on this processor (PTHREAD_STACK_MIN).
 ///
 /// A thread of the standard library also gets a stack to report an overflow on, which
 /// takes it eight system calls: more than a short connection needs altogether.
 pub fn spawn_detached(stack: usize, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut attributes = Attributes::new()?;
     attributes.set_detached()?;
-    attributes.set_stack_size(stack)?;
+    attributes.set_stack_size(stack.max(libc::PTHREAD_STACK_MIN))?;
     // Twice boxed: a pointer to a closure of any type is two words, and there is room for one.
     let body: *mut Body = Box::into_raw(Box::new(Box::new(body)));
     let mut thread = MaybeUninit::uninit();
     // SAFETY: the attributes are initialised, and `run` takes over the body that it is given.
     let result = unsafe { libc::pthread_create(thread.as_mut_ptr(), &attributes.0, run, body.cast()) };
-    check(result).inspect_err(|_| {
+    number(result).inspect_err(|_| {
         // SAFETY: there is no thread, so the body still belongs to this one.
         drop(unsafe { Box::from_raw(body) });
     })
@@ -40,19 +43,19 @@ impl Attributes {
     fn new() -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: it initialises what it is given.
-        check(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
+        number(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: it has just done so.
         Ok(Attributes(unsafe { attributes.assume_init() }))
     }
 
     fn set_detached(&mut self) -> io::Result<()> {
         // SAFETY: the attributes are initialised.
-        check(unsafe { libc::pthread_attr_setdetachstate(&mut self.0, libc::PTHREAD_CREATE_DETACHED) })
+        number(unsafe { libc::pthread_attr_setdetachstate(&mut self.0, libc::PTHREAD_CREATE_DETACHED) })
     }
 
     fn set_stack_size(&mut self, bytes: usize) -> io::Result<()> {
         // SAFETY: the attributes are initialised.
-        check(unsafe { libc::pthread_attr_setstacksize(&mut self.0, bytes) })
+        number(unsafe { libc::pthread_attr_setstacksize(&mut self.0, bytes) })
     }
 }
 
@@ -60,14 +63,6 @@ impl Drop for Attributes {
     fn drop(&mut self) {
         // SAFETY: they are initialised, and used no more.
         unsafe { libc::pthread_attr_destroy(&mut self.0) };
-    }
-}
-
-/// These functions return the number of the error instead of setting errno.
-fn check(result: libc::c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
@@ -93,8 +88,8 @@ mod tests {
         let owned = std::sync::Arc::new(());
         let body = std::sync::Arc::clone(&owned);
         assert!(
-            spawn_detached(1, move || drop(body)).is_err(),
-            "a stack of one byte"
+            spawn_detached(usize::MAX / 2, move || drop(body)).is_err(),
+            "a stack of half the address space"
         );
         assert_eq!(std::sync::Arc::strong_count(&owned), 1);
     }

@@ -3,12 +3,14 @@
 //! What the kernel works on must stay where it is until it is done. So a [`Ring`] owns
 //! all of it: the pieces of its pool, and every [`Payload`] while a request has it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering::Release};
+use std::thread;
 use std::time::Duration;
 
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
@@ -27,6 +29,9 @@ const COMPLETIONS: u32 = 32 * 1024;
 /// Most pieces of a ring: what the kernel takes.
 const PIECES: u16 = 32 * 1024;
 
+/// How long to leave the kernel alone when it is short of memory.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The one group of provided buffers.
 const GROUP: u16 = 0;
 
@@ -40,6 +45,18 @@ const STOP_RECEIVING: u64 = 4;
 /// Makes the smallest ring and drops it; the error says why there can be none.
 pub fn probe() -> io::Result<()> {
     IoUring::new(1).map(drop).map_err(|error| explain(&error))
+}
+
+fn set_up(submissions: u32, completions: u32) -> io::Result<IoUring> {
+    let ring = IoUring::builder()
+        // Completions are worked off when the ring's thread asks for them, not by
+        // interrupting it.
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_r_disabled()
+        .setup_cqsize(completions)
+        .build(submissions);
+    ring.map_err(|error| explain(&error))
 }
 
 fn explain(error: &io::Error) -> io::Error {
@@ -58,6 +75,8 @@ fn explain(error: &io::Error) -> io::Error {
 pub struct Ring {
     ring: IoUring,
     pool: Pool,
+    /// Requests that the kernel would not take yet.
+    waiting: VecDeque<squeue::Entry>,
     /// What the requests for a stream have.
     in_flight: ByDescriptor<Payload>,
 }
@@ -123,29 +142,24 @@ impl Ring {
     ///
     /// Needs Linux 6.1. The error says what is missing.
     pub fn new(piece: usize) -> io::Result<Self> {
-        let ring = IoUring::builder()
-            // Completions are worked off when this thread asks for them, not by
-            // interrupting it.
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_r_disabled()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
-            .map_err(|error| explain(&error))?;
+        let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
         let pool = Pool::new(piece, &ring)?;
         Ok(Ring {
             ring,
             pool,
+            waiting: VecDeque::new(),
             in_flight: ByDescriptor::default(),
         })
     }
 
+    /// Whether there can be one here.
+    pub fn probe() -> io::Result<()> {
+        set_up(1, 2).map(drop)
+    }
+
     /// Makes it the ring of the calling thread, and of no other from then on.
     pub fn take_over(&mut self) -> io::Result<()> {
-        let mut submitter = self.ring.submitter();
-        submitter.register_enable_rings()?;
-        // Spares a look-up of the ring's descriptor in every call.
-        submitter.register_ring_fd()
+        self.ring.submitter().register_enable_rings()
     }
 
     /// Sees to it that there are at least so many pieces, as far as a ring can have them.
@@ -218,6 +232,12 @@ impl Ring {
     /// Tells the kernel what was asked for, and waits until something has completed, for
     /// ever without a `timeout`. A signal counts as nothing completed.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        while let Some(entry) = self.waiting.pop_front() {
+            if !self.try_push(&entry) {
+                self.waiting.push_front(entry);
+                break;
+            }
+        }
         let result = match timeout {
             None => self.ring.submit_and_wait(1),
             Some(timeout) => {
@@ -226,18 +246,15 @@ impl Ring {
                 self.ring.submitter().submit_with_args(1, &arguments)
             }
         };
-        match result {
+        let Err(error) = result else { return Ok(()) };
+        match error.raw_os_error() {
             // EBUSY: there is no room for more completions until some are taken.
-            Err(error)
-                if !matches!(
-                    error.raw_os_error(),
-                    Some(libc::EINTR | libc::ETIME | libc::EBUSY)
-                ) =>
-            {
-                Err(error)
-            }
-            _ => Ok(()),
+            Some(libc::EINTR | libc::ETIME | libc::EBUSY) => {}
+            // Memory is short for the moment.
+            Some(libc::EAGAIN) => thread::sleep(PAUSE),
+            _ => return Err(error),
         }
+        Ok(())
     }
 
     /// The next completion, without waiting.
@@ -305,15 +322,24 @@ impl Ring {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
-        loop {
-            // SAFETY: what the entry points to is a descriptor, or a payload that this
-            // ring keeps in its place until the kernel has completed the request.
-            match unsafe { self.ring.submission().push(&entry) } {
-                Ok(()) => return,
-                // Full. An error here comes again in `wait`, which returns it.
-                Err(_) => drop(self.ring.submit()),
+        if self.waiting.is_empty() {
+            if self.try_push(&entry) {
+                return;
+            }
+            // Full. An error here comes again in `wait`, which returns it.
+            let _ = self.ring.submit();
+            if self.try_push(&entry) {
+                return;
             }
         }
+        self.waiting.push_back(entry);
+    }
+
+    /// Queues a request; `false` if the queue is full.
+    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: what the entry points to is a descriptor, or a payload that this ring
+        // keeps in its place until the kernel has completed the request.
+        unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 }
 

@@ -155,6 +155,18 @@ fn work_is_done_for_each_piece_of_input() {
 }
 
 #[test]
+fn a_message_that_fits_into_the_buffer_is_few_pieces_of_input() {
+    for_each_model_with_connections(|model| {
+        let server = Server::start(model.name(), &["--work", "sleep:20ms"]);
+        let mut client = server.connect();
+        let begun = Instant::now();
+        exchange(&mut client, &[7; 64 * 1024]);
+        // As much as fifty pieces take; read in pieces of a kilobyte it would be 64.
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
 fn connections_beyond_the_limit_are_closed_and_the_others_served() {
     for_each_model_with_connections(|model| {
         let defaults = Config {
