@@ -38,8 +38,8 @@ impl Beginning {
 ///
 /// `prepare` makes a loop, and with it all that it needs: once clients come, they may
 /// have taken the last descriptor. What it returns serves the clients of that listener
-/// until it is shut down, after it has completed its beginning. The counter is for [`Listener::admits`]: it counts the open
-/// connections of all loops.
+/// until it is shut down, after it has completed its beginning. The counter is for
+/// [`Listener::admits`]: it counts the open connections of all loops.
 pub fn run<P, S>(first: Listener, config: &Config, count: usize, prepare: P) -> io::Result<()>
 where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,

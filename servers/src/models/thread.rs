@@ -7,7 +7,7 @@
 //! 1. accept a connection;
 //! 2. start a thread that owns it;
 //! 3. the thread echoes until the end of input, closes and ends;
-//! 4. nobody waits for it but at a stop, when the list of clients has to become empty.
+//! 4. nobody joins it: the C library collects it, and a stop waits for the list of clients.
 //!
 //! What it costs: a thread per connection with its stack and its buffer, two system
 //! calls per echo, and a context switch whenever another client's turn comes.
