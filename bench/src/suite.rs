@@ -206,6 +206,13 @@ mod tests {
     }
 
     #[test]
+    fn the_look_at_every_model_is_a_suite() {
+        let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
+        suite.select(&["all".into()]).unwrap();
+        assert_eq!(suite.contenders().unwrap().len(), MODELS.len());
+    }
+
+    #[test]
     fn what_is_wrong_with_a_suite_is_said() {
         let wrong = |from: &str, to: &str| {
             assert!(QUICK.contains(from), "the test replaces what is there");
