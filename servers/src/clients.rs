@@ -96,8 +96,7 @@ impl Clients {
             // It may be gone already: then there is nobody to wake.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        let gone = self.left.wait_while(open, |open| !open.is_empty());
-        drop(gone);
+        drop(self.left.wait_while(open, |open| !open.is_empty()));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Arc<TcpStream>>> {

@@ -8,7 +8,8 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::thread;
 use std::time::Duration;
 
@@ -244,6 +245,17 @@ impl Listener {
             );
         }
         open < most
+    }
+
+    /// The same where several loops accept, which share the count of what is `open`: one
+    /// more is counted if it may be kept.
+    pub fn counts_in(&self, open: &AtomicUsize) -> bool {
+        // Counted first, so that two loops cannot both take the last place.
+        let admitted = self.admits(open.fetch_add(1, Relaxed));
+        if !admitted {
+            open.fetch_sub(1, Relaxed);
+        }
+        admitted
     }
 
     /// The most connections at once, where there is a limit.

@@ -104,13 +104,10 @@ impl Tasks {
     }
 
     fn place(&self) -> Option<Place> {
-        // Counted first, so that two threads cannot both take the last one.
-        let others = self.all.fetch_add(1, Relaxed);
-        let place = Place {
+        self.listener.counts_in(&self.all).then(|| Place {
             _own: self.own.token(),
             all: Arc::clone(&self.all),
-        };
-        self.listener.admits(others).then_some(place)
+        })
     }
 }
 

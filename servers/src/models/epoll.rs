@@ -104,14 +104,12 @@ impl Loop {
 
     fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
         let listening = readiness::accept_all(listener, |stream| {
-            // Counted first, so that two loops cannot both take the last place.
-            if listener.admits(self.open.fetch_add(1, Relaxed)) {
-                match self.insert(stream) {
-                    Ok(()) => return,
-                    Err(error) => listener.turned_away("cannot watch a connection", &error),
-                }
+            if listener.counts_in(&self.open)
+                && let Err(error) = self.insert(stream)
+            {
+                self.open.fetch_sub(1, Relaxed);
+                listener.turned_away("cannot watch a connection", &error);
             }
-            self.open.fetch_sub(1, Relaxed);
         })?;
         if listening != Listening::Yes {
             self.epoll.delete(listener)?;

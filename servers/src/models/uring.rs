@@ -143,11 +143,8 @@ impl Loop {
     ) -> io::Result<Listening> {
         let listening = match result {
             Ok(stream) => {
-                // Counted first, so that two loops cannot both take the last place.
-                if listener.admits(self.open.fetch_add(1, Relaxed)) {
+                if listener.counts_in(&self.open) {
                     self.insert(stream);
-                } else {
-                    self.open.fetch_sub(1, Relaxed);
                 }
                 Listening::Yes
             }
