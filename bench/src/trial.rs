@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadgen::plan::{ANSWER_TIMEOUT, Request};
+use loadgen::plan::Request;
 use loadgen::record::{self, Outcome, Placement};
+use loadgen::sizes::Sizes;
 use servers::listener::Transport;
 
 use crate::affinity;
@@ -56,16 +57,15 @@ pub fn request(
     transport: record::Transport,
 ) -> Request {
     Request {
-        target: ([127, 0, 0, 1], 0).into(),
         transport,
         connections: scenario.connections,
         threads: placement.generator_cpus.len().clamp(1, scenario.connections),
-        message_bytes: scenario.size,
+        sizes: Sizes::Fixed(scenario.size),
         warmup: suite.warmup,
         duration: suite.duration,
         connect_timeout: CONNECT_TIMEOUT,
-        answer_timeout: ANSWER_TIMEOUT,
         cpus: placement.generator_cpus.clone(),
+        ..Request::new(([127, 0, 0, 1], 0).into())
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::plan::{self, Plan, PlanError, Request};
 use crate::record::{Load, Transport};
+use crate::sizes::Sizes;
 use crate::target::{self, TargetError};
 use crate::{RunError, interrupt, text, units};
 
@@ -151,19 +152,19 @@ fn run(options: &RunOptions) -> Result<ExitCode, Error> {
 
 fn plan_of(options: &RunOptions) -> Result<Plan, Error> {
     let request = Request {
-        target: target::resolve(&options.target, options.allow_remote)?,
         transport: match options.udp {
             true => Transport::Udp,
             false => Transport::Tcp,
         },
         connections: options.connections,
         threads: options.threads,
-        message_bytes: options.size,
+        sizes: Sizes::Fixed(options.size),
         warmup: options.warmup,
         duration: options.duration,
         connect_timeout: options.connect_timeout,
         answer_timeout: options.answer_timeout.unwrap_or(plan::ANSWER_TIMEOUT),
         cpus: options.cpus.clone(),
+        ..Request::new(target::resolve(&options.target, options.allow_remote)?)
     };
     Ok(request.validate()?)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::histogram::{Encoded, Quantiles};
 
 /// The version of the schema that this code writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A line longer than this is not a record of ours: the largest are some 100 KB.
 const LONGEST_LINE: usize = 8 << 20;
@@ -249,12 +250,15 @@ pub struct CaseResult {
 pub struct PlanRecord {
     /// When the next message is due.
     pub discipline: Discipline,
-    /// Connections asked for.
+    /// Connections held open, or opened again and again; 0 where they arrive by themselves.
     pub connections: usize,
     /// Worker threads of the generator.
     pub threads: usize,
-    /// Bytes in a message.
+    /// Bytes in a message; the mean, rounded, where they differ.
     pub message_bytes: u64,
+    /// How the sizes differ, as it was asked for; absent where they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<String>,
     /// Seconds that were run and not counted.
     pub warmup_s: f64,
     /// Seconds that were to be counted.
@@ -262,6 +266,34 @@ pub struct PlanRecord {
     /// What the messages were sent over; a connection over UDP is a connected socket.
     #[serde(default)]
     pub transport: Transport,
+    /// Closed loop: messages that each connection keeps in flight.
+    #[serde(default = "one")]
+    pub depth: u32,
+    /// Seconds between an answer and the next message, in a closed loop or partly open.
+    #[serde(default)]
+    pub think_s: f64,
+    /// Messages after which a connection is closed; absent where it stays open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages_per_connection: Option<u64>,
+    /// Open loop: how often messages are due over time; partly open: connections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageRecord>,
+    /// The law of the arrivals; absent in a closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
+    /// Connections that were open beside the others and sent nothing.
+    #[serde(default)]
+    pub idle: usize,
+    /// Local addresses that the connections came from, in turn; empty: the system chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<IpAddr>,
+    /// Seed of everything that was drawn: arrivals and sizes.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// When the next message of a connection is due.
@@ -270,6 +302,32 @@ pub struct PlanRecord {
 pub enum Discipline {
     /// When the answer to the one before it is complete: measures capacity.
     Closed,
+    /// By a schedule that does not depend on the answers: as independent users do.
+    Open,
+    /// Connections come by such a schedule; within each the next message is due when the
+    /// answer to the one before it is complete.
+    PartlyOpen,
+}
+
+/// The law by which a schedule draws its times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Constant,
+    /// A Poisson process: exponential gaps, as of many independent users.
+    Poisson,
+}
+
+/// A part of a schedule: the rate goes evenly from one to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageRecord {
+    /// How long it lasts, in seconds.
+    pub duration_s: f64,
+    /// The rate at its begin, per second.
+    pub from_per_s: f64,
+    /// The rate at its end, per second.
+    pub to_per_s: f64,
 }
 
 /// What the load generator saw.
@@ -293,6 +351,24 @@ pub struct Load {
     pub error_examples: BTreeMap<ErrorKind, String>,
     /// Latencies in nanoseconds.
     pub histograms: Histograms,
+    /// The window cut into pieces of equal length, in order; the last also holds what came
+    /// after the window for a message that was due within it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<Interval>,
+}
+
+/// A piece of the measured window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval {
+    /// When it began, in seconds from the begin of the window.
+    pub start_s: f64,
+    /// How long it was, in seconds.
+    pub duration_s: f64,
+    /// Messages that came back whole and right within it.
+    pub echoes: u64,
+    /// The latencies that were complete within it, in nanoseconds: response time where there
+    /// is one, else service time. All intervals add up to the histogram of the load.
+    pub latency: Encoded,
 }
 
 /// The generator that made a load.
@@ -300,15 +376,27 @@ pub struct Load {
 pub struct Generator {
     /// Its version.
     pub version: String,
-    /// How it talks to the kernel: `epoll`.
+    /// How it talks to the kernel: `epoll` or `uring`.
     pub engine: String,
-    /// What it does when nothing is ready: `sleep`. Its wake-up is in every latency.
+    /// What it does when nothing is ready: `sleep`, and its wake-up is in every latency, or
+    /// `spin`.
     pub wait: String,
     /// Processors that it was pinned to; empty when it was not.
     pub cpus: Vec<usize>,
     /// CPU time of its workers in the window, divided by the window and their number:
     /// near 1 the generator was the bottleneck.
     pub utilisation: f64,
+    /// Share of the window for which its workers could have run and were not let, since
+    /// their processors did something else.
+    #[serde(default)]
+    pub kept_waiting: f64,
+    /// Context switches that the scheduler forced on its workers within the window.
+    #[serde(default)]
+    pub involuntary_switches: u64,
+    /// Share of the window that the hypervisor took from its processors; absent where the
+    /// kernel does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal: Option<f64>,
 }
 
 /// Above this share of its threads' time the generator is taken for saturated: a thread
@@ -318,8 +406,9 @@ pub const SATURATED: f64 = 0.9;
 
 impl Generator {
     /// Whether it was the bottleneck, so that the server may be faster than what was seen.
+    /// One that spins uses a whole processor by design, and this does not tell.
     pub fn is_saturated(&self) -> bool {
-        self.utilisation >= SATURATED
+        self.wait != "spin" && self.utilisation >= SATURATED
     }
 }
 
@@ -338,6 +427,29 @@ pub struct Summary {
     pub response_us: Option<Quantiles>,
     /// From the intended to the actual send; `null` in a closed loop.
     pub send_lag_us: Option<Quantiles>,
+    /// From the call of connect to the established connection; absent where connections
+    /// stay open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<Quantiles>,
+    /// From the call of connect to the first byte of the first answer; absent where
+    /// connections stay open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<Quantiles>,
+    /// From the end of our side to that of the server's; absent where connections stay open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_us: Option<Quantiles>,
+    /// Connections that were opened, used and closed, per second; absent where they stay
+    /// open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_per_s: Option<f64>,
+    /// Messages that were due within the window and not answered when the run ended; they
+    /// are missing in the histograms at their upper end. Always 0 in a closed loop.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// Why the latencies should not be compared with others, where it is so: they are mostly
+    /// the generator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_withheld: Option<String>,
     /// What happened to the connections.
     pub connections: Connections,
     /// Errors over the whole run, warm-up included, by kind; a kind that did not
@@ -351,7 +463,8 @@ pub struct Summary {
     pub reasons: Vec<String>,
 }
 
-/// What happened to the connections of a load.
+/// What happened to the connections of a load. Where they are opened again and again, those
+/// that were begun within the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     /// How many were asked for.
@@ -360,6 +473,9 @@ pub struct Connections {
     pub open: u64,
     /// How many got at least one answer within the window.
     pub answered: u64,
+    /// How many were open beside them and sent nothing.
+    #[serde(default)]
+    pub idle: u64,
 }
 
 /// What can go wrong with a connection, or over UDP with a message.
@@ -370,7 +486,7 @@ pub enum ErrorKind {
     Refused,
     /// The peer reset the connection.
     Reset,
-    /// The connection was not established in time.
+    /// The connection was not established, or not closed by the server, in time.
     TimedOut,
     /// A byte came back that is not the one that was due.
     WrongBytes,
@@ -427,6 +543,16 @@ pub struct Histograms {
     /// From the intended to the actual send; absent in a closed loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_lag: Option<Encoded>,
+    /// From the call of connect to the established connection; absent where connections
+    /// stay open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Encoded>,
+    /// From the call of connect to the first byte of the first answer; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Encoded>,
+    /// From the end of our side to that of the server's; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<Encoded>,
 }
 
 /// Why a file of records cannot be read.
@@ -583,9 +709,22 @@ mod tests {
                 connections: 1,
                 threads: 1,
                 message_bytes: 64,
+                sizes: Some("uniform:1B..127B".into()),
                 warmup_s: 0.2,
                 duration_s: 1.0,
                 transport: Transport::Udp,
+                depth: 3,
+                think_s: 0.5,
+                messages_per_connection: Some(4),
+                stages: vec![StageRecord {
+                    duration_s: 1.0,
+                    from_per_s: rate,
+                    to_per_s: 10.0,
+                }],
+                arrivals: Some(Arrivals::Poisson),
+                idle: 9,
+                sources: vec!["127.0.0.2".parse().unwrap()],
+                seed: 7,
             },
             generator: Generator {
                 version: "1.2.3".into(),
@@ -593,6 +732,9 @@ mod tests {
                 wait: "sleep".into(),
                 cpus: vec![1],
                 utilisation: 0.5,
+                kept_waiting: 0.25,
+                involuntary_switches: 3,
+                steal: Some(0.125),
             },
             window_s: 1.0,
             summary: Summary {
@@ -600,12 +742,19 @@ mod tests {
                 offered_per_s: None,
                 echoes: service.len(),
                 service_us: Quantiles::of(&service),
-                response_us: None,
+                response_us: Some(Quantiles::of(&service)),
                 send_lag_us: None,
+                connect_us: None,
+                first_byte_us: None,
+                close_us: Some(Quantiles::of(&service)),
+                connections_per_s: Some(rate),
+                unanswered: 5,
+                latency_withheld: Some("because".into()),
                 connections: Connections {
                     asked: 1,
                     open: 1,
                     answered: 1,
+                    idle: 9,
                 },
                 errors,
                 cpu_us_per_echo: Some(rate),
@@ -615,9 +764,18 @@ mod tests {
             error_examples: BTreeMap::from([(ErrorKind::Reset, "reset \"by\" peer".into())]),
             histograms: Histograms {
                 service: Encoded::new(&service),
-                response: None,
+                response: Some(Encoded::new(&service)),
                 send_lag: None,
+                connect: None,
+                first_byte: None,
+                close: Some(Encoded::new(&service)),
             },
+            intervals: vec![Interval {
+                start_s: 0.0,
+                duration_s: 1.0,
+                echoes: service.len(),
+                latency: Encoded::new(&service),
+            }],
         }
     }
 

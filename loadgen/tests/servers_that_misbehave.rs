@@ -10,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::RunError;
-use loadgen::plan::{ANSWER_TIMEOUT, Request};
+use loadgen::plan::Request;
 use loadgen::record::{ErrorKind, Load, Transport};
+use loadgen::sizes::Sizes;
 
 /// Starts a server that treats each connection by `serve`; returns its request.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
@@ -29,16 +30,13 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
 
 fn request(target: SocketAddr, transport: Transport) -> Request {
     Request {
-        target,
         transport,
         connections: 4,
         threads: 2,
-        message_bytes: 64,
         warmup: Duration::from_millis(50),
         duration: Duration::from_millis(300),
         connect_timeout: Duration::from_secs(5),
-        answer_timeout: ANSWER_TIMEOUT,
-        cpus: Vec::new(),
+        ..Request::new(target)
     }
 }
 
@@ -68,7 +66,7 @@ fn assert_wrong(load: &Load) {
 fn a_right_echo_is_valid_whatever_the_size() {
     for message_bytes in [1, 64, 1000, 65_537, 3 << 20] {
         let load = run(Request {
-            message_bytes,
+            sizes: Sizes::Fixed(message_bytes),
             ..server(echo)
         });
         let summary = &load.summary;
@@ -156,7 +154,7 @@ fn single_bytes_swapped_between_connections_are_seen() {
         }
     });
     assert_wrong(&run(Request {
-        message_bytes: 1,
+        sizes: Sizes::Fixed(1),
         connections: 2,
         threads: 1,
         ..request
@@ -309,7 +307,7 @@ fn datagrams_that_come_back_are_valid_whatever_the_size() {
     // Two, since a socket has room for three of the longest.
     for message_bytes in [8, 64, 1473, 65_507] {
         let load = run(Request {
-            message_bytes,
+            sizes: Sizes::Fixed(message_bytes),
             connections: 2,
             ..datagram_server(|_, message, send| send(message))
         });

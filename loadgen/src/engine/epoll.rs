@@ -59,7 +59,7 @@ fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io:
         .zip(share)
         .map(|(socket, number)| Connection {
             socket: Some(socket),
-            conversation: Conversation::new(number, request.message_bytes, request.transport),
+            conversation: Conversation::new(number, request.sizes.bounds().1, request.transport),
             watches_output: false,
             primed: false,
             reached: false,
@@ -70,7 +70,7 @@ fn prepare(run: &Run, index: usize, stop: &AtomicBool, tally: &mut Tally) -> io:
             epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         }
     }
-    let buffer = vec![0; request.message_bytes.clamp(64 * 1024, LONGEST_PIECE as u64) as usize];
+    let buffer = vec![0; request.sizes.bounds().1.clamp(64 * 1024, LONGEST_PIECE as u64) as usize];
     Ok(Worker {
         epoll,
         connections,

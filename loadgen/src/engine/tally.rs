@@ -91,10 +91,17 @@ impl Tally {
             service_us: Quantiles::of(&self.service),
             response_us: None,
             send_lag_us: None,
+            connect_us: None,
+            first_byte_us: None,
+            close_us: None,
+            connections_per_s: None,
+            unanswered: 0,
+            latency_withheld: None,
             connections: Connections {
                 asked: request.connections as u64,
                 open: self.open,
                 answered: self.answered,
+                idle: 0,
             },
             errors: self
                 .errors
@@ -116,6 +123,9 @@ impl Tally {
                 wait: "sleep".into(),
                 cpus: request.cpus.clone(),
                 utilisation: per_second(self.cpu.as_secs_f64()) / request.threads as f64,
+                kept_waiting: 0.0,
+                involuntary_switches: 0,
+                steal: None,
             },
             window_s,
             summary,
@@ -128,7 +138,11 @@ impl Tally {
                 service: Encoded::new(&self.service),
                 response: None,
                 send_lag: None,
+                connect: None,
+                first_byte: None,
+                close: None,
             },
+            intervals: Vec::new(),
         }
     }
 

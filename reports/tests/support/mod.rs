@@ -127,6 +127,15 @@ pub fn plan(connections: usize) -> PlanRecord {
         warmup_s: 0.5,
         duration_s: 2.0,
         transport: Transport::Tcp,
+        sizes: None,
+        depth: 1,
+        think_s: 0.0,
+        messages_per_connection: None,
+        stages: Vec::new(),
+        arrivals: None,
+        idle: 0,
+        sources: Vec::new(),
+        seed: 1,
     }
 }
 
@@ -218,6 +227,9 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
             wait: "sleep".into(),
             cpus: vec![1],
             utilisation: (rate / 170_000.0).min(1.0),
+            kept_waiting: 0.0,
+            involuntary_switches: 0,
+            steal: None,
         },
         window_s: 2.0,
         summary: Summary {
@@ -227,10 +239,17 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
             service_us: Quantiles::of(histogram),
             response_us: None,
             send_lag_us: None,
+            connect_us: None,
+            first_byte_us: None,
+            close_us: None,
+            connections_per_s: None,
+            unanswered: 0,
+            latency_withheld: None,
             connections: Connections {
                 asked: connections as u64,
                 open: connections as u64,
                 answered,
+                idle: 0,
             },
             errors: BTreeMap::new(),
             cpu_us_per_echo: Some(3.0),
@@ -242,7 +261,11 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
             service: Encoded::new(histogram),
             response: None,
             send_lag: None,
+            connect: None,
+            first_byte: None,
+            close: None,
         },
+        intervals: Vec::new(),
     }
 }
 
