@@ -9,17 +9,21 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 
 pub mod affinity;
 pub mod cli;
+mod clock;
 mod engine;
+mod gates;
 pub mod histogram;
 pub mod interrupt;
+mod law;
 pub mod pacer;
 mod pattern;
 pub mod plan;
 pub mod record;
+mod run;
 pub mod sizes;
 pub mod source;
 pub mod target;
 pub mod text;
 pub mod units;
 
-pub use engine::{Observer, RunError, run};
+pub use run::{Observer, RunError, Snapshot, run};

@@ -265,6 +265,11 @@ impl Request {
         })
     }
 
+    /// Whether the connections stay open over the whole run.
+    pub fn is_lasting(&self) -> bool {
+        self.discipline.messages_per_connection().is_none()
+    }
+
     fn check_counts(&mut self) -> Result<(), PlanError> {
         if matches!(self.discipline, Loop::PartlyOpen { .. }) {
             self.connections = 0;

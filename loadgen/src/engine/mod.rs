@@ -1,250 +1,77 @@
-//! Who sends: the run as a whole. Workers send, this thread watches the clock.
+//! How the kernel is talked to: what a worker needs of it, and the mechanisms that have it.
+//!
+//! A worker knows its connections by numbers, their slots. It gives the engine a socket for
+//! a slot, sends pieces, waits, and takes one event after the other; what the events mean is
+//! its business alone, so it is written once for all engines.
 
-mod conversation;
-mod dial;
 mod epoll;
-mod latch;
-mod tally;
+#[allow(unsafe_code, reason = "the kernel is given memory to fill")]
+mod pool;
+#[allow(unsafe_code, reason = "the kernel is given memory to read")]
+mod uring;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
 
-use crate::pattern::Pattern;
-use crate::plan::Plan;
-use crate::record::{ErrorKind, Load};
-use latch::{Arrival, Latch};
-use tally::Tally;
+use socket2::Socket;
 
-/// How often the watching thread looks whether it should end early.
-const GLANCE: Duration = Duration::from_millis(20);
+use crate::clock::Clock;
+use crate::plan::Request;
 
-/// How often it looks whether the connections have been answered once.
-const PRIMING_GLANCE: Duration = Duration::from_millis(1);
+pub use epoll::Epoll;
+pub use uring::Uring;
 
-/// For how long nobody new is answered until those that are left are taken for starved.
-/// Long against the time that a server takes to accept or to start a process, short
-/// against a trial.
-const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
-
-/// Is told when the measured window opens and closes; both times all connections are
-/// open, and the caller can read off what the server has used.
-pub trait Observer {
-    /// The warm-up is over; the window opens when this returns.
-    fn window_opened(&mut self) {}
-    /// The last message has been counted.
-    fn window_closed(&mut self) {}
+/// Something that happened on a connection.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// There is room to send: the connect has ended, one way or the other, or the kernel
+    /// takes bytes again after [`Engine::send`] was refused.
+    Room(usize),
+    /// These bytes came; none means that the peer has ended the stream, or sent an empty
+    /// datagram.
+    Received(usize, &'a [u8]),
+    /// Of what [`Engine::send`] took this many bytes, the last ones, were not sent after all.
+    /// There will be [`Event::Room`].
+    Returned(usize, usize),
+    /// The connection has failed.
+    Failed(usize, io::Error),
 }
 
-/// Watches nothing.
-impl Observer for () {}
-
-/// Why there is no load to report.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Not one connection was established, or over UDP reached anybody.
-    #[error("cannot connect to {target}: {example}; {}", advice(*kind))]
-    NoConnection {
-        /// Where to.
-        target: std::net::SocketAddr,
-        /// What happened most.
-        kind: ErrorKind,
-        /// How the system worded it.
-        example: String,
-    },
-    /// The generator itself failed.
-    #[error("the load generator failed: {0}")]
-    Own(#[from] io::Error),
+/// How long to wait for an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Not at all.
+    Now,
+    /// Until this time of the clock, to the microsecond.
+    Time(u64),
+    /// About so many milliseconds at most, where it does not matter exactly.
+    About(u16),
 }
 
-fn advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Refused => "is the server running, and on this port?",
-        ErrorKind::TimedOut => "is the address right, and does a firewall let it through?",
-        ErrorKind::NoLocalPort => "wait a minute until old connections have left TIME_WAIT, or use fewer",
-        ErrorKind::TooManyOpenFiles => {
-            "raise the limit of open files (`ulimit -n`), or use fewer connections"
-        }
-        _ => "look at the server's log",
-    }
-}
+/// A mechanism for many sockets at once. It belongs to the thread that made it, and may read
+/// what is sent as long as `'a` lasts.
+pub trait Engine<'a>: Sized {
+    /// What it needs to begin, for about so many slots.
+    fn new(request: &Request, slots: usize, clock: Clock) -> io::Result<Self>;
 
-/// What the workers and the watching thread share.
-struct Run<'a> {
-    plan: &'a Plan,
-    pattern: Pattern,
-    clock: Clock,
-    /// Opens once every worker has connected, or given up.
-    connected: Latch,
-    /// Opens once everything is counted and the connections may be closed.
-    counted: Latch,
-    /// Whether a worker has failed, which ends the run for all.
-    failed: AtomicBool,
-    /// Start of the window; never, until the warm-up is over.
-    start_ns: AtomicU64,
-    /// End of the window; moved forward when the run ends early.
-    end_ns: AtomicU64,
-    /// Connections that still talk.
-    live: AtomicUsize,
-    /// Connections whose first message was answered before the load began.
-    primed: AtomicUsize,
-    /// Whether the load has begun: until then each connection sends one message.
-    loading: AtomicBool,
-}
+    /// Takes a socket whose connect is under way into a slot that is free.
+    fn add(&mut self, slot: usize, socket: Socket) -> io::Result<()>;
 
-/// Nanoseconds since the run began.
-#[derive(Debug, Clone, Copy)]
-struct Clock(Instant);
+    /// Has a slot watched for what comes. Nothing is received before.
+    fn receive(&mut self, slot: usize) -> io::Result<()>;
 
-impl Clock {
-    fn now_ns(self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
-    }
-}
+    /// The socket in a slot.
+    fn socket(&self, slot: usize) -> Option<&Socket>;
 
-/// Carries out a plan and returns what was seen.
-///
-/// Ends early, with what was measured, when `stop` becomes true or when no connection
-/// is left.
-pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
-    let request = plan.request();
-    let started_at = SystemTime::now();
-    let run = Run {
-        plan,
-        pattern: Pattern::new(),
-        clock: Clock(Instant::now()),
-        connected: Latch::new(request.threads),
-        counted: Latch::new(1),
-        failed: AtomicBool::new(false),
-        start_ns: AtomicU64::new(u64::MAX),
-        end_ns: AtomicU64::new(u64::MAX),
-        live: AtomicUsize::new(0),
-        primed: AtomicUsize::new(0),
-        loading: AtomicBool::new(false),
-    };
-    let (tally, window_ns) = thread::scope(|scope| -> io::Result<_> {
-        let workers: Vec<_> = (0..request.threads)
-            .map(|index| start_worker(&run, index, stop, scope))
-            .collect();
-        let window_ns = watch(&run, observer, stop);
-        let mut total = Tally::new();
-        for worker in workers {
-            total.merge(
-                worker?
-                    .join()
-                    .map_err(|_| io::Error::other("a worker panicked"))??,
-            );
-        }
-        Ok((total, window_ns))
-    })?;
-    if tally.open == 0 {
-        let (kind, example) = tally.worst_error();
-        return Err(RunError::NoConnection {
-            target: request.target,
-            kind,
-            example,
-        });
-    }
-    Ok(tally.into_load(plan, started_at, window_ns, stop.load(Relaxed)))
-}
+    /// Closes the socket in a slot, which is free from then on.
+    fn remove(&mut self, slot: usize);
 
-/// Starts a worker. Whether it cannot be started, fails or panics: it counts as arrived,
-/// and the run ends.
-fn start_worker<'scope>(
-    run: &'scope Run,
-    index: usize,
-    stop: &'scope AtomicBool,
-    scope: &'scope thread::Scope<'scope, '_>,
-) -> io::Result<thread::ScopedJoinHandle<'scope, io::Result<Tally>>> {
-    let (alive, arrival) = (Alive(run), Arrival(&run.connected));
-    let work = move || {
-        let result = epoll::work(run, index, stop, arrival);
-        if result.is_ok() {
-            std::mem::forget(alive);
-        }
-        result
-    };
-    let started = thread::Builder::new().spawn_scoped(scope, work);
-    started.map_err(|error| {
-        io::Error::other(format!(
-            "cannot start thread {} of the generator: {error}",
-            index + 1
-        ))
-    })
-}
+    /// Hands bytes to the kernel, as many as it takes. When it takes none it returns the
+    /// error [`io::ErrorKind::WouldBlock`], and there will be [`Event::Room`].
+    fn send(&mut self, slot: usize, bytes: &'a [u8]) -> io::Result<usize>;
 
-/// Reports the failure of a worker when it is dropped.
-struct Alive<'a>(&'a Run<'a>);
+    /// Waits until there is an event.
+    fn wait(&mut self, until: Until) -> io::Result<()>;
 
-impl Drop for Alive<'_> {
-    fn drop(&mut self) {
-        self.0.failed.store(true, Relaxed);
-    }
-}
-
-/// Opens and closes the window; returns how long it was in nanoseconds.
-fn watch(run: &Run, observer: &mut dyn Observer, stop: &AtomicBool) -> u64 {
-    let _counted = Arrival(&run.counted);
-    let request = run.plan.request();
-    let ended_early = || stop.load(Relaxed) || run.failed.load(Relaxed) || run.live.load(Relaxed) == 0;
-    run.connected.wait();
-    prime(run, ended_early);
-    run.loading.store(true, Relaxed);
-    sleep_until(run, run.clock.now_ns() + nanos(request.warmup), ended_early);
-    let end = End(run);
-    if ended_early() {
-        return 0;
-    }
-    // Before the window, not in it: looking at a thousand processes takes time from
-    // the generator.
-    observer.window_opened();
-    let start_ns = run.clock.now_ns();
-    let due_ns = start_ns + nanos(request.duration);
-    run.end_ns.store(due_ns, Relaxed);
-    run.start_ns.store(start_ns, Relaxed);
-    sleep_until(run, due_ns, ended_early);
-    drop(end);
-    let end_ns = run.end_ns.load(Relaxed);
-    observer.window_closed();
-    end_ns - start_ns
-}
-
-/// Ends the window, if it has not ended yet, when it is dropped.
-struct End<'a>(&'a Run<'a>);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.end_ns.fetch_min(self.0.clock.now_ns(), Relaxed);
-    }
-}
-
-/// Waits until every connection was answered once, as far as that will happen.
-///
-/// The kernel calls a connection established before the server has seen it. A load that
-/// began then would keep a server that makes a process or a thread for each connection
-/// from accepting the rest, and measure how it starts instead of how it runs.
-fn prime(run: &Run, ended_early: impl Fn() -> bool) {
-    let (mut seen, mut since) = (0, Instant::now());
-    while seen < run.live.load(Relaxed) && since.elapsed() < PRIMING_PATIENCE && !ended_early() {
-        thread::sleep(PRIMING_GLANCE);
-        let primed = run.primed.load(Relaxed);
-        if primed > seen {
-            (seen, since) = (primed, Instant::now());
-        }
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    time.as_nanos() as u64
-}
-
-fn sleep_until(run: &Run, time_ns: u64, ended_early: impl Fn() -> bool) {
-    while !ended_early() {
-        let left = time_ns.saturating_sub(run.clock.now_ns());
-        if left == 0 {
-            return;
-        }
-        thread::sleep(Duration::from_nanos(left).min(GLANCE));
-    }
+    /// The next event of those that were waited for.
+    fn next(&mut self) -> Option<Event<'_>>;
 }

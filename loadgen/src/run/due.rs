@@ -1,0 +1,90 @@
+//! What is due next by the schedule, in the time of the run: the rate of the begin during
+//! the warm-up, and the whole schedule from the begin of the window on.
+
+use crate::pacer::{Pace, Schedule, Share};
+
+/// A worker's share of what is due.
+#[derive(Debug)]
+pub struct Due {
+    pace: Pace,
+    share: Share,
+    seed: u64,
+    schedule: Schedule,
+    begin_ns: u64,
+    /// Whether this is the schedule of the window.
+    in_window: bool,
+    /// The next time; none after the last.
+    pub next_ns: Option<u64>,
+}
+
+impl Due {
+    /// Begins the warm-up.
+    pub fn new(pace: &Pace, share: Share, seed: u64, begin_ns: u64) -> Self {
+        // Another seed than that of the window, which would else repeat the warm-up.
+        let schedule = Schedule::new(&pace.as_it_begins(), share, !seed);
+        let mut due = Due {
+            pace: pace.clone(),
+            share,
+            seed,
+            schedule,
+            begin_ns,
+            in_window: false,
+            next_ns: None,
+        };
+        due.advance();
+        due
+    }
+
+    /// Takes note that the window opens at this time: what was due before then still is.
+    pub fn open_window(&mut self, start_ns: u64) {
+        if !self.in_window && self.next_ns.is_none_or(|next_ns| next_ns >= start_ns) {
+            self.in_window = true;
+            self.begin_ns = start_ns;
+            self.schedule = Schedule::new(&self.pace, self.share, self.seed);
+            self.advance();
+        }
+    }
+
+    /// Leaves the next time for the one after it.
+    pub fn advance(&mut self) {
+        self.next_ns = self.schedule.next().map(|time_ns| self.begin_ns + time_ns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pacer::Stage;
+    use crate::record::Arrivals;
+    use std::time::Duration;
+
+    #[test]
+    fn the_window_has_the_whole_schedule_however_long_the_warm_up_was() {
+        let pace = Pace {
+            stages: vec![Stage {
+                duration: Duration::from_secs(1),
+                from: 10.0,
+                to: 30.0,
+            }],
+            arrivals: Arrivals::Constant,
+        };
+        let share = Share { index: 0, of: 1 };
+        let mut due = Due::new(&pace, share, 1, 5_000_000_000);
+        let mut times = Vec::new();
+        while let Some(next_ns) = due.next_ns {
+            times.push(next_ns);
+            due.advance();
+            // The window is known ahead of its begin.
+            if times.len() >= 3 {
+                due.open_window(5_350_000_000);
+            }
+        }
+        let warmup = [5_000_000_000, 5_100_000_000, 5_200_000_000, 5_300_000_000];
+        assert_eq!(times[..4], warmup);
+        let whole: Vec<_> = Schedule::new(&pace, share, 1)
+            .map(|time_ns| 5_350_000_000 + time_ns)
+            .collect();
+        assert_eq!(times[4..], whole);
+        assert_eq!(whole.len(), 20);
+    }
+}

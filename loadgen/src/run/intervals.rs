@@ -1,0 +1,128 @@
+//! The intervals of the window: what all workers counted in each of them, in order.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::tally::Cut;
+use super::{Snapshot, nanos};
+use crate::histogram::{self, Histogram, quantile};
+
+/// What all workers counted in an interval.
+#[derive(Debug)]
+pub struct Interval {
+    /// Messages that came back.
+    pub echoes: u64,
+    /// Response times, or in a closed loop service times.
+    pub latency: Histogram,
+}
+
+/// Collects what the workers hand over.
+#[derive(Debug)]
+pub struct Intervals {
+    length: Duration,
+    window: Duration,
+    workers: usize,
+    cuts: Receiver<Cut>,
+    /// With how many workers have contributed to each, and the errors that they had.
+    found: Vec<(Interval, usize, u64)>,
+    /// How many snapshots were taken.
+    shown: usize,
+}
+
+impl Intervals {
+    /// For a window of that length and so many workers.
+    pub fn new(length: Duration, window: Duration, workers: usize, cuts: Receiver<Cut>) -> Self {
+        Intervals {
+            length,
+            window,
+            workers,
+            cuts,
+            found: Vec::new(),
+            shown: 0,
+        }
+    }
+
+    /// Adds what a worker counted.
+    pub fn add(&mut self, cut: Cut) {
+        while self.found.len() <= cut.number {
+            let latency = histogram::empty();
+            self.found.push((Interval { echoes: 0, latency }, 0, 0));
+        }
+        let (interval, workers, errors) = &mut self.found[cut.number];
+        interval.echoes += cut.echoes;
+        interval.latency += cut.latency;
+        *workers += 1;
+        *errors += cut.errors;
+    }
+
+    /// How it went in the next interval that all workers have left, without waiting for it.
+    pub fn next_snapshot(&mut self) -> Option<Snapshot> {
+        while let Ok(cut) = self.cuts.try_recv() {
+            self.add(cut);
+        }
+        let (interval, workers, errors) = self.found.get(self.shown)?;
+        if *workers < self.workers {
+            return None;
+        }
+        self.shown += 1;
+        let elapsed = self.length * self.shown as u32;
+        let micros = |q| Some(quantile(&interval.latency, q)? as f64 / 1e3);
+        Some(Snapshot {
+            elapsed,
+            left: self.window.saturating_sub(elapsed),
+            echoes_per_s: interval.echoes as f64 / self.length.as_secs_f64(),
+            p50_us: micros(0.5),
+            p99_us: micros(0.99),
+            errors: *errors,
+        })
+    }
+
+    /// All of them, once every worker has ended.
+    pub fn finish(mut self) -> Vec<Interval> {
+        while let Ok(cut) = self.cuts.try_recv() {
+            self.add(cut);
+        }
+        let most = nanos(self.window).div_ceil(nanos(self.length)) as usize;
+        debug_assert!(self.found.len() <= most);
+        self.found.into_iter().map(|(interval, ..)| interval).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn cut(number: usize, echoes: u64, latency_ns: u64) -> Cut {
+        let mut latency = histogram::empty();
+        latency.saturating_record_n(latency_ns, echoes);
+        Cut {
+            number,
+            echoes,
+            latency,
+            errors: 1,
+        }
+    }
+
+    #[test]
+    fn an_interval_is_shown_once_all_workers_have_left_it() {
+        let (sender, cuts) = mpsc::channel();
+        let second = Duration::from_secs(1);
+        let mut intervals = Intervals::new(second, 3 * second, 2, cuts);
+        sender.send(cut(0, 30, 1000)).unwrap();
+        sender.send(cut(1, 50, 1000)).unwrap();
+        assert_eq!(intervals.next_snapshot(), None);
+        sender.send(cut(0, 70, 1000)).unwrap();
+        let shown = intervals.next_snapshot().unwrap();
+        assert_eq!((shown.elapsed, shown.left), (second, 2 * second));
+        assert_eq!((shown.echoes_per_s, shown.errors, shown.p99_us), (100.0, 2, None));
+        assert!(shown.p50_us.is_some_and(|p50| (p50 - 1.0).abs() < 0.01));
+        assert_eq!(intervals.next_snapshot(), None);
+        let found = intervals.finish();
+        assert_eq!(
+            found.iter().map(|interval| interval.echoes).collect::<Vec<_>>(),
+            [100, 50]
+        );
+        assert_eq!(found[0].latency.len(), 100);
+    }
+}

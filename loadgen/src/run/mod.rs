@@ -1,0 +1,366 @@
+//! Carries out a plan: workers send, this thread watches the clock.
+
+mod conversation;
+mod dial;
+mod due;
+mod intervals;
+mod latch;
+mod life;
+mod result;
+mod tally;
+mod usage;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use fastrand::Rng;
+
+use crate::affinity;
+use crate::clock::Clock;
+use crate::engine::{Epoll, Uring};
+use crate::pattern::Pattern;
+use crate::plan::{Engine, Plan};
+use crate::record::{ErrorKind, Load};
+use intervals::Intervals;
+use latch::{Arrival, Latch};
+use result::Window;
+use tally::{Cut, Tally};
+use usage::Steal;
+
+/// How often the watching thread looks whether it should end early.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How often it looks whether the connections have been answered once.
+const PRIMING_GLANCE: Duration = Duration::from_millis(1);
+
+/// For how long nobody new is answered until those that are left are taken for starved.
+/// Long against the time that a server takes to accept or to start a process, short
+/// against a trial.
+const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long before its begin the window is announced, so that no worker learns of it late.
+const ANNOUNCED: Duration = Duration::from_millis(1);
+
+/// The longest interval that the window is cut into, and the fewest intervals of a short
+/// window and the most of a long one: a line each in a log, 300 KB each in memory.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+const FEWEST_INTERVALS: u32 = 20;
+const MOST_INTERVALS: u32 = 100;
+
+/// Is told when the measured window opens and closes; both times all connections are
+/// open, and the caller can read off what the server has used.
+pub trait Observer {
+    /// The warm-up is over; the window opens when this returns.
+    fn window_opened(&mut self) {}
+    /// An interval of the window is over.
+    fn progress(&mut self, _snapshot: &Snapshot) {}
+    /// The last message has been counted.
+    fn window_closed(&mut self) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// How it goes: what was seen in the last interval of the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Snapshot {
+    /// Time since the window opened.
+    pub elapsed: Duration,
+    /// Time until it closes.
+    pub left: Duration,
+    /// Messages that came back per second.
+    pub echoes_per_s: f64,
+    /// Median latency in microseconds, of response time where there is one.
+    pub p50_us: Option<f64>,
+    /// 99th percentile.
+    pub p99_us: Option<f64>,
+    /// Errors since the run began.
+    pub errors: u64,
+}
+
+/// Why there is no load to report.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Not one connection was established, or over UDP reached anybody.
+    #[error("cannot connect to {target}: {example}; {}", advice(*kind))]
+    NoConnection {
+        /// Where to.
+        target: std::net::SocketAddr,
+        /// What happened most.
+        kind: ErrorKind,
+        /// How the system worded it.
+        example: String,
+    },
+    /// The generator itself failed.
+    #[error("the load generator failed: {0}")]
+    Own(#[from] io::Error),
+}
+
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Refused => "is the server running, and on this port?",
+        ErrorKind::TimedOut => "is the address right, and does a firewall let it through?",
+        ErrorKind::NoLocalPort => {
+            "use more local addresses (--source), or wait a minute until old connections have left TIME_WAIT"
+        }
+        ErrorKind::TooManyOpenFiles => {
+            "raise the limit of open files (`ulimit -n`), or use fewer connections"
+        }
+        _ => "look at the server's log",
+    }
+}
+
+/// Why a connection cannot go on.
+enum Failure {
+    /// The system said so.
+    System(io::Error),
+    /// It was seen here.
+    Kind(ErrorKind, &'static str),
+    /// Something did not happen in time.
+    InVain(&'static str, Duration),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::System(error)
+    }
+}
+
+/// What the workers and the watching thread share.
+struct Run<'a> {
+    plan: &'a Plan,
+    stop: &'a AtomicBool,
+    pattern: Pattern,
+    clock: Clock,
+    /// What each worker draws the sizes of its messages from: not the seed of the schedule,
+    /// and not numbers in a row, whose draws are alike.
+    seeds: Vec<u64>,
+    interval: Duration,
+    /// Opens once every worker has connected, or given up.
+    connected: Latch,
+    /// Opens once everything is counted and the connections may be closed.
+    counted: Latch,
+    /// Whether a worker has failed, which ends the run for all.
+    failed: AtomicBool,
+    /// Start of the window; never, until the warm-up is over.
+    start_ns: AtomicU64,
+    /// End of the window; moved forward when the run ends early.
+    end_ns: AtomicU64,
+    /// Connections that still talk, or may.
+    live: AtomicUsize,
+    /// Connections whose first message was answered before the load began.
+    primed: AtomicUsize,
+    /// Whether the load has begun: until then each connection sends one message.
+    loading: AtomicBool,
+    /// When it began.
+    loading_ns: AtomicU64,
+}
+
+impl Run<'_> {
+    /// Whether it is to end, or has nobody left to talk to.
+    fn is_over_early(&self) -> bool {
+        self.stop.load(Relaxed) || self.failed.load(Relaxed) || self.live.load(Relaxed) == 0
+    }
+}
+
+/// Carries out a plan and returns what was seen.
+///
+/// Ends early, with what was measured, when `stop` becomes true or when no connection
+/// is left.
+pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
+    let request = plan.request();
+    let started_at = SystemTime::now();
+    let run = Run {
+        plan,
+        stop,
+        pattern: Pattern::new(),
+        clock: Clock::start(),
+        seeds: seeds(request.seed, request.threads),
+        interval: interval(request.duration),
+        connected: Latch::new(request.threads),
+        counted: Latch::new(1),
+        failed: AtomicBool::new(false),
+        start_ns: AtomicU64::new(u64::MAX),
+        end_ns: AtomicU64::new(u64::MAX),
+        live: AtomicUsize::new(0),
+        primed: AtomicUsize::new(0),
+        loading: AtomicBool::new(false),
+        loading_ns: AtomicU64::new(0),
+    };
+    let (tally, window) = thread::scope(|scope| -> io::Result<_> {
+        let (cuts, cut) = mpsc::channel();
+        let workers: Vec<_> = (0..request.threads)
+            .map(|index| start_worker(&run, index, cuts.clone(), scope))
+            .collect();
+        drop(cuts);
+        let mut intervals = Intervals::new(run.interval, request.duration, request.threads, cut);
+        let seen = watch(&run, &mut intervals, observer);
+        let mut total = Tally::new();
+        for worker in workers {
+            let mut tally = worker?
+                .join()
+                .map_err(|_| io::Error::other("a worker panicked"))??;
+            intervals.add(tally.take_cut());
+            total.merge(tally);
+        }
+        let window = Window {
+            duration_ns: seen.duration_ns,
+            steal: seen.steal,
+            interrupted: stop.load(Relaxed),
+            intervals: intervals.finish(),
+            started_at,
+        };
+        Ok((total, window))
+    })?;
+    if tally.established == 0 {
+        let (kind, example) = tally.worst_error();
+        return Err(RunError::NoConnection {
+            target: request.target,
+            kind,
+            example,
+        });
+    }
+    Ok(result::load(plan, tally, window))
+}
+
+fn seeds(seed: u64, workers: usize) -> Vec<u64> {
+    let mut random = Rng::with_seed(!seed);
+    (0..workers).map(|_| random.u64(..)).collect()
+}
+
+fn interval(window: Duration) -> Duration {
+    let longest = LONGEST_INTERVAL.max(window / MOST_INTERVALS);
+    (window / FEWEST_INTERVALS).clamp(Duration::from_nanos(1), longest)
+}
+
+/// Starts a worker. Whether it cannot be started, fails or panics: it counts as arrived,
+/// and the run ends.
+fn start_worker<'scope>(
+    run: &'scope Run,
+    index: usize,
+    cuts: Sender<Cut>,
+    scope: &'scope thread::Scope<'scope, '_>,
+) -> io::Result<thread::ScopedJoinHandle<'scope, io::Result<Tally>>> {
+    let (alive, arrival) = (Alive(run), Arrival(&run.connected));
+    let work = move || {
+        let result = match run.plan.request().engine {
+            Engine::Epoll => worker::work::<Epoll>(run, index, arrival, cuts),
+            Engine::Uring => worker::work::<Uring>(run, index, arrival, cuts),
+        };
+        if result.is_ok() {
+            std::mem::forget(alive);
+        }
+        result
+    };
+    let started = thread::Builder::new().spawn_scoped(scope, work);
+    started.map_err(|error| {
+        io::Error::other(format!(
+            "cannot start thread {} of the generator: {error}",
+            index + 1
+        ))
+    })
+}
+
+/// Reports the failure of a worker when it is dropped.
+struct Alive<'a>(&'a Run<'a>);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.failed.store(true, Relaxed);
+    }
+}
+
+/// What the watching thread has seen of the window.
+#[derive(Default)]
+struct Seen {
+    duration_ns: u64,
+    steal: Option<f64>,
+}
+
+/// Opens and closes the window.
+fn watch(run: &Run, intervals: &mut Intervals, observer: &mut dyn Observer) -> Seen {
+    let _counted = Arrival(&run.counted);
+    let request = run.plan.request();
+    run.connected.wait();
+    prime(run);
+    let loading_ns = run.clock.now_ns();
+    run.loading_ns.store(loading_ns, Relaxed);
+    run.loading.store(true, std::sync::atomic::Ordering::Release);
+    sleep_until(run, loading_ns + nanos(request.warmup), || {});
+    let end = End(run);
+    if run.is_over_early() {
+        return Seen::default();
+    }
+    // Before the window, not in it: looking at a thousand processes takes time from
+    // the generator.
+    observer.window_opened();
+    let cpus = match request.cpus.is_empty() {
+        true => affinity::allowed().unwrap_or_default(),
+        false => request.cpus.clone(),
+    };
+    let steal_before = Steal::of(&cpus);
+    let start_ns = run.clock.now_ns() + nanos(ANNOUNCED);
+    let due_ns = start_ns + nanos(request.duration);
+    run.end_ns.store(due_ns, Relaxed);
+    run.start_ns.store(start_ns, Relaxed);
+    sleep_until(run, due_ns, || {
+        while let Some(snapshot) = intervals.next_snapshot() {
+            observer.progress(&snapshot);
+        }
+    });
+    drop(end);
+    let end_ns = run.end_ns.load(Relaxed);
+    observer.window_closed();
+    let steal = steal_before.and_then(|before| Some(Steal::of(&cpus)?.since(before)));
+    Seen {
+        duration_ns: end_ns.saturating_sub(start_ns),
+        steal,
+    }
+}
+
+/// Ends the window, if it has not ended yet, when it is dropped.
+struct End<'a>(&'a Run<'a>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end_ns.fetch_min(self.0.clock.now_ns(), Relaxed);
+    }
+}
+
+/// Waits until every connection was answered once, as far as that will happen.
+///
+/// The kernel calls a connection established before the server has seen it. A load that
+/// began then would keep a server that makes a process or a thread for each connection
+/// from accepting the rest, and measure how it starts instead of how it runs.
+fn prime(run: &Run) {
+    let (mut seen, mut since) = (0, Instant::now());
+    while seen < run.live.load(Relaxed) && since.elapsed() < PRIMING_PATIENCE && !run.is_over_early() {
+        thread::sleep(PRIMING_GLANCE);
+        let primed = run.primed.load(Relaxed);
+        if primed > seen {
+            (seen, since) = (primed, Instant::now());
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}
+
+/// Waits until a time, or until the window is over, and looks around in between.
+fn sleep_until(run: &Run, time_ns: u64, mut look: impl FnMut()) {
+    while !run.is_over_early() {
+        look();
+        let left = time_ns
+            .min(run.end_ns.load(Relaxed))
+            .saturating_sub(run.clock.now_ns());
+        if left == 0 {
+            return;
+        }
+        thread::sleep(Duration::from_nanos(left).min(GLANCE));
+    }
+}

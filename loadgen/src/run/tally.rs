@@ -1,0 +1,274 @@
+//! What a worker counts, and how the counts of all become a [`Load`].
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::histogram::{self, Histogram};
+use crate::record::ErrorKind;
+
+use super::usage::Usage;
+
+/// The counts of one worker, or of several together.
+#[derive(Debug)]
+pub struct Tally {
+    /// Connections established over the whole run, idle ones too.
+    pub established: u64,
+    /// Connections begun within the window, where they come and go.
+    pub asked: u64,
+    /// Connections established; where they come and go, of those begun within the window.
+    pub open: u64,
+    /// Connections answered within the window, of those that count as open.
+    pub answered: u64,
+    /// Connections that say nothing.
+    pub idle: u64,
+    /// Connections that were closed within the window after all their messages.
+    pub closed: u64,
+    /// Messages, or connections, that were due within the window.
+    pub due: u64,
+    /// Messages that were due within the window and never answered.
+    pub unanswered: u64,
+    /// Messages on their way when the window opened, and when it closed.
+    pub outstanding_at_start: u64,
+    pub outstanding_at_end: u64,
+    /// How many of them had no byte with the kernel.
+    pub waiting_at_start: u64,
+    pub waiting_at_end: u64,
+    /// Whether the run was ended since too many were on their way.
+    pub overran: bool,
+    /// What the generator used within the window.
+    pub usage: Usage,
+    /// Messages that had to wait for room.
+    pub blocked: u64,
+    /// The first times of the window that the schedule of each worker gave, from its begin.
+    pub intended_ns: Vec<Vec<u64>>,
+    /// What a closed loop did with its time.
+    pub account: Option<Account>,
+    /// What has been counted since the last cut.
+    pub cut: Cut,
+    pub service: Histogram,
+    pub send_lag: Histogram,
+    pub connect: Histogram,
+    pub first_byte: Histogram,
+    pub close: Histogram,
+    pub errors: BTreeMap<ErrorKind, (u64, String)>,
+}
+
+/// What was counted in an interval of the window.
+#[derive(Debug)]
+pub struct Cut {
+    /// Number of the interval, from 0.
+    pub number: usize,
+    /// Messages that came back.
+    pub echoes: u64,
+    /// Response times, or in a closed loop service times.
+    pub latency: Histogram,
+    /// Errors of the whole run until then.
+    pub errors: u64,
+}
+
+/// What the connections of a closed loop that were answered did in the window.
+#[derive(Debug, Clone, Copy)]
+pub struct Account {
+    /// How long the window was, for every message that should be in flight.
+    pub expected_ns: u64,
+    /// How long nothing was in flight for it, or what was lost.
+    pub waited_ns: u64,
+    /// What of the recorded latencies lies before the window.
+    pub before_ns: u64,
+    /// How long what was not answered when it closed was on its way within it.
+    pub after_ns: u64,
+    /// Whether every connection was there all the time.
+    pub is_whole: bool,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Account {
+            expected_ns: 0,
+            waited_ns: 0,
+            before_ns: 0,
+            after_ns: 0,
+            is_whole: true,
+        }
+    }
+}
+
+impl Tally {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Tally {
+            established: 0,
+            asked: 0,
+            open: 0,
+            answered: 0,
+            idle: 0,
+            closed: 0,
+            due: 0,
+            unanswered: 0,
+            outstanding_at_start: 0,
+            outstanding_at_end: 0,
+            waiting_at_start: 0,
+            waiting_at_end: 0,
+            overran: false,
+            usage: Usage::default(),
+            blocked: 0,
+            intended_ns: Vec::new(),
+            account: None,
+            cut: Cut::new(0),
+            service: histogram::empty(),
+            send_lag: histogram::empty(),
+            connect: histogram::empty(),
+            first_byte: histogram::empty(),
+            close: histogram::empty(),
+            errors: BTreeMap::new(),
+        }
+    }
+
+    /// Counts an error and keeps the first of its kind as the example.
+    pub fn error(&mut self, kind: ErrorKind, example: impl ToString) {
+        self.cut.errors += 1;
+        self.errors
+            .entry(kind)
+            .or_insert_with(|| (0, example.to_string()))
+            .0 += 1;
+    }
+
+    /// Counts an error of the system.
+    pub fn io_error(&mut self, error: &io::Error) {
+        self.error(kind(error), error);
+    }
+
+    /// What was counted since the last time; the next interval begins.
+    pub fn take_cut(&mut self) -> Cut {
+        let next = Cut {
+            errors: self.cut.errors,
+            ..Cut::new(self.cut.number + 1)
+        };
+        std::mem::replace(&mut self.cut, next)
+    }
+
+    /// Adds the counts of another worker, without its last cut.
+    pub fn merge(&mut self, other: Tally) {
+        self.established += other.established;
+        self.asked += other.asked;
+        self.open += other.open;
+        self.answered += other.answered;
+        self.idle += other.idle;
+        self.closed += other.closed;
+        self.due += other.due;
+        self.unanswered += other.unanswered;
+        self.outstanding_at_start += other.outstanding_at_start;
+        self.outstanding_at_end += other.outstanding_at_end;
+        self.waiting_at_start += other.waiting_at_start;
+        self.waiting_at_end += other.waiting_at_end;
+        self.overran |= other.overran;
+        self.usage += other.usage;
+        self.blocked += other.blocked;
+        self.intended_ns.extend(other.intended_ns);
+        if let Some(other) = other.account {
+            let sum = self.account.get_or_insert_default();
+            sum.expected_ns += other.expected_ns;
+            sum.waited_ns += other.waited_ns;
+            sum.before_ns += other.before_ns;
+            sum.after_ns += other.after_ns;
+            sum.is_whole &= other.is_whole;
+        }
+        self.service += other.service;
+        self.send_lag += other.send_lag;
+        self.connect += other.connect;
+        self.first_byte += other.first_byte;
+        self.close += other.close;
+        for (kind, (count, example)) in other.errors {
+            self.errors.entry(kind).or_insert((0, example)).0 += count;
+        }
+    }
+
+    /// The kind of error that occurred most, and its example.
+    pub fn worst_error(&self) -> (ErrorKind, String) {
+        let worst = self.errors.iter().max_by_key(|(_, (count, _))| count);
+        worst.map_or(
+            (ErrorKind::Other, "interrupted".into()),
+            |(kind, (_, example))| (*kind, example.clone()),
+        )
+    }
+}
+
+impl Cut {
+    fn new(number: usize) -> Self {
+        Cut {
+            number,
+            echoes: 0,
+            latency: histogram::empty(),
+            errors: 0,
+        }
+    }
+}
+
+/// The kind of an error of the system.
+fn kind(error: &io::Error) -> ErrorKind {
+    use nix::errno::Errno;
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNREFUSED) => ErrorKind::Refused,
+        Some(Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED) => ErrorKind::Reset,
+        Some(Errno::ETIMEDOUT) => ErrorKind::TimedOut,
+        Some(Errno::EADDRNOTAVAIL) => ErrorKind::NoLocalPort,
+        Some(Errno::EMFILE | Errno::ENFILE) => ErrorKind::TooManyOpenFiles,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_add_up() {
+        let (mut left, mut right) = (Tally::new(), Tally::new());
+        left.service.saturating_record(1000);
+        right.service.saturating_record(3000);
+        left.open = 2;
+        right.open = 3;
+        right.account = Some(Account {
+            expected_ns: 7,
+            is_whole: false,
+            ..Account::default()
+        });
+        left.error(ErrorKind::Reset, "first");
+        right.error(ErrorKind::Reset, "second");
+        right.error(ErrorKind::Refused, "other");
+        left.merge(right);
+        assert_eq!((left.service.len(), left.open), (2, 5));
+        assert!(
+            left.account
+                .is_some_and(|account| account.expected_ns == 7 && !account.is_whole)
+        );
+        assert_eq!(left.errors[&ErrorKind::Reset], (2, "first".into()));
+        assert_eq!(left.worst_error(), (ErrorKind::Reset, "first".into()));
+    }
+
+    #[test]
+    fn each_errno_has_its_kind() {
+        let table = [
+            (nix::errno::Errno::ECONNREFUSED, ErrorKind::Refused),
+            (nix::errno::Errno::ECONNRESET, ErrorKind::Reset),
+            (nix::errno::Errno::EPIPE, ErrorKind::Reset),
+            (nix::errno::Errno::ETIMEDOUT, ErrorKind::TimedOut),
+            (nix::errno::Errno::EADDRNOTAVAIL, ErrorKind::NoLocalPort),
+            (nix::errno::Errno::EMFILE, ErrorKind::TooManyOpenFiles),
+            (nix::errno::Errno::EIO, ErrorKind::Other),
+        ];
+        for (errno, expected) in table {
+            assert_eq!(kind(&errno.into()), expected);
+        }
+    }
+
+    #[test]
+    fn a_cut_begins_the_next_interval_and_errors_add_up() {
+        let mut tally = Tally::new();
+        tally.cut.echoes = 3;
+        tally.error(ErrorKind::Reset, "");
+        let first = tally.take_cut();
+        assert_eq!((first.number, first.echoes, first.errors), (0, 3, 1));
+        assert_eq!((tally.cut.number, tally.cut.echoes, tally.cut.errors), (1, 0, 1));
+    }
+}
