@@ -12,6 +12,7 @@ pub mod cli;
 mod engine;
 pub mod histogram;
 pub mod interrupt;
+pub mod law;
 pub mod pacer;
 mod pattern;
 pub mod plan;
