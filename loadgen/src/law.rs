@@ -68,8 +68,8 @@ const REPORT: &str = "this is an error in the load generator, so do not use the 
 /// Tests the times at which messages of one worker were due, out of `share_of` workers.
 ///
 /// They are nanoseconds from the begin of the pace, ascending, and a run without gaps out of
-/// the worker's schedule, from wherever in it. Some thousands are enough: 5,000 tell a rate
-/// that is a tenth off, 1,000 a gap that a tenth of its mean was added to.
+/// the worker's schedule, from wherever in it. Some thousands are enough: of random
+/// gaps 8,000 tell a rate that is a tenth off, 2,000 that a tenth of the mean was added to each.
 pub fn check(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Broken> {
     match pace.arrivals {
         Arrivals::Constant => check_even(intended_ns, pace, share_of),

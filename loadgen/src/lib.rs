@@ -14,7 +14,7 @@ mod engine;
 mod gates;
 pub mod histogram;
 pub mod interrupt;
-mod law;
+pub mod law;
 pub mod pacer;
 mod pattern;
 pub mod plan;

@@ -189,7 +189,7 @@ impl Schedule {
         Schedule {
             pace: pace.clone(),
             share,
-            random: Rng::with_seed(seed.wrapping_add(share.index as u64)),
+            random: own_random(seed, share.index),
             count: 0.0,
             stage: 0,
             count_before: 0.0,
@@ -226,7 +226,121 @@ impl Iterator for Schedule {
     }
 }
 
+/// The random numbers of one share. Its seed is drawn too: from seeds that lie next to each
+/// other this generator draws numbers that are correlated, and the shares would not add up
+/// to a Poisson process.
+fn own_random(seed: u64, index: usize) -> Rng {
+    let mut seeds = Rng::with_seed(seed);
+    for _ in 0..index {
+        seeds.u64(..);
+    }
+    seeds.fork()
+}
+
 /// A draw from the exponential distribution of mean 1, by inversion.
 fn exponential(random: &mut Rng) -> f64 {
     -(1.0 - random.f64()).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stage(seconds: f64, from: f64, to: f64) -> Stage {
+        Stage {
+            duration: Duration::from_secs_f64(seconds),
+            from,
+            to,
+        }
+    }
+
+    #[test]
+    fn stages_are_read_as_they_are_typed() {
+        let table = [
+            ("30s@50k/s", vec![stage(30.0, 50e3, 50e3)]),
+            ("10s@1k/s..50k/s", vec![stage(10.0, 1e3, 50e3)]),
+            ("1m30s@1M/s..0.5/s", vec![stage(90.0, 1e6, 0.5)]),
+            (
+                " 250ms@10/s , 2h@2.5k/s..5k/s,1s@5k/s",
+                vec![
+                    stage(0.25, 10.0, 10.0),
+                    stage(7200.0, 2500.0, 5000.0),
+                    stage(1.0, 5e3, 5e3),
+                ],
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(stages(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_stage_is_refused_and_named() {
+        let table = [
+            ("", "`` is not a stage"),
+            ("10s", "`10s` is not a stage"),
+            ("50k/s", "`50k/s` is not a stage"),
+            ("10s@1k/s,", "`` is not a stage"),
+            ("10s@1k/s;20s@2k/s", "is not a rate"),
+            ("10@1k/s", "in the stage `10@1k/s`: `10` is not a time"),
+            ("@1k/s", "is not a time"),
+            ("10s@1k", "`1k` is not a rate"),
+            ("10s@", "`` is not a rate"),
+            ("10s@1k/s..", "`` is not a rate"),
+            ("10s@..1k/s", "`` is not a rate"),
+            ("10s@1k/s..2k/s..3k/s", "`2k/s..3k/s` is not a rate"),
+            ("10s@0/s", "`0/s` is not a rate"),
+            ("10s@1k/s..0/s", "`0/s` is not a rate"),
+            ("1s@1k/s,0s@1k/s", "`0s@1k/s` has no time"),
+        ];
+        for (text, hint) in table {
+            let error = stages(text).unwrap_err().to_string();
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_is_due_as_often_as_the_area_below_it_says() {
+        let ramp = stage(10.0, 1000.0, 3000.0);
+        assert_eq!(ramp.count_after(0.0), 0.0);
+        assert_eq!(ramp.count_after(5.0), 7500.0);
+        assert_eq!(ramp.count_after(10.0), 20_000.0);
+        let down = stage(4.0, 100.0, 0.0);
+        assert_eq!(down.count_after(2.0), 150.0);
+        assert_eq!(down.seconds_until(150.0), 2.0);
+        assert_eq!(down.seconds_until(200.0), 4.0);
+    }
+
+    #[test]
+    fn the_stages_of_a_pace_follow_each_other() {
+        let pace = Pace {
+            stages: vec![stage(1.0, 10.0, 10.0), stage(2.0, 10.0, 30.0)],
+            arrivals: Arrivals::Constant,
+        };
+        let counts = [0.5, 1.0, 2.0, 3.0, 9.0].map(|seconds| pace.count_after(seconds * 1e9));
+        assert_eq!(counts, [5.0, 10.0, 25.0, 50.0, 50.0]);
+        assert_eq!(pace.duration(), Duration::from_secs(3));
+        assert!(!pace.is_steady());
+        assert!(pace.as_it_begins().is_steady());
+        assert_eq!(pace.as_it_begins().count_after(60e9), 600.0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_time_until_a_count_is_the_inverse_of_the_count_after_a_time(
+            seconds in 1e-3..86_400.0f64,
+            from in prop_oneof![Just(0.0), 1e-2..1e7f64],
+            change in prop_oneof![Just(1.0), 0.9999..1.0001f64, 0.0..1e3f64],
+            part in 0.0..1.0f64,
+        ) {
+            let ramp = stage(seconds, from, if from == 0.0 { change } else { from * change });
+            let total = ramp.count_after(ramp.seconds());
+            let count = total * part;
+            let found = ramp.count_after(ramp.seconds_until(count));
+            // What is left of a double after some ten operations on the largest number in them.
+            prop_assert!((found - count).abs() <= 1e-14 * total, "{found} instead of {count} of {total}");
+            prop_assert!((0.0..=ramp.seconds() * (1.0 + 1e-12)).contains(&ramp.seconds_until(count)));
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The criterion groups: one connection at a time, a round trip and a whole life.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::iter::Cycle;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use anyhow::Context;
 use bench::affinity;
@@ -11,8 +13,7 @@ use bench::results;
 use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use loadgen::source;
 use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 
@@ -23,7 +24,7 @@ const MESSAGE: [u8; 64] = *b"echo: sixty-four bytes that should come back just a
 
 /// Loopback addresses to connect from: a port that was used stays taken for a minute,
 /// and one address has 28,000 of them.
-const SOURCES: u8 = 16;
+const SOURCES: &str = "127.0.0.1-127.0.0.16";
 
 /// A server that hangs is an error, not a benchmark that never ends.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,7 +114,7 @@ struct RoundTrip(Socket);
 
 impl RoundTrip {
     fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
-        connect(address, transport, Ipv4Addr::LOCALHOST).map(RoundTrip)
+        connect(address, transport, Ipv4Addr::LOCALHOST.into()).map(RoundTrip)
     }
 }
 
@@ -127,36 +128,34 @@ impl Exercise for RoundTrip {
 struct Connect {
     address: SocketAddr,
     transport: Transport,
-    source: u8,
+    sources: Cycle<IntoIter<IpAddr>>,
 }
 
 impl Connect {
     fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
+        let sources = source::range(SOURCES).map_err(std::io::Error::other)?;
         Ok(Connect {
             address,
             transport,
-            source: 0,
+            sources: sources.into_iter().cycle(),
         })
     }
 }
 
 impl Exercise for Connect {
     fn once(&mut self) -> std::io::Result<()> {
-        self.source = self.source % SOURCES + 1;
-        let source = Ipv4Addr::new(127, 0, 0, self.source);
+        let source = self.sources.next().expect("a range has an address");
         exchange(&mut connect(self.address, self.transport, source)?)
     }
 }
 
-fn connect(address: SocketAddr, transport: Transport, source: Ipv4Addr) -> std::io::Result<Socket> {
+fn connect(address: SocketAddr, transport: Transport, from: IpAddr) -> std::io::Result<Socket> {
     let kind = match transport {
         Transport::Stream => Type::STREAM,
         Transport::Datagram => Type::DGRAM,
     };
     let socket = Socket::new(Domain::IPV4, kind, None)?;
-    // The port is chosen at connect, where only the pair of addresses has to be unique.
-    setsockopt(&socket, IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    source::bind(&socket, from)?;
     if transport == Transport::Stream {
         socket.set_tcp_nodelay(true)?;
     }

@@ -1,0 +1,124 @@
+# What the scripts that measure the load generator share; it is sourced, not run.
+#
+# The server has the first processor that this process may use and the generator the second.
+# Every measurement has a fresh server. What was measured is collected in files, a line for
+# each repetition, so that medians and ranges can be taken of them at the end.
+
+script=$(basename "$0")
+
+fail() {
+  echo "$script: $1" >&2
+  exit "${2:-1}"
+}
+
+# Prints the comment at the head of the script, which is its help.
+usage() {
+  sed -n '2,/^$/{s/^# \{0,1\}//p;}' "scripts/$script"
+}
+
+work=$(mktemp -d)
+server_pid=
+generator_pid=
+
+clean_up() {
+  local pid
+  for pid in $generator_pid $server_pid; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# Sets server_cpu and generator_cpu.
+choose_processors() {
+  local allowed
+  command -v taskset >/dev/null || fail "taskset(1) is missing: install util-linux"
+  # Such as 0-3,8.
+  allowed=$(awk '/^Cpus_allowed_list:/ {
+    count = split($2, ranges, ",")
+    for (i = 1; i <= count; i++) {
+      ends = split(ranges[i], range, "-")
+      for (cpu = range[1]; cpu <= range[ends]; cpu++) printf "%d ", cpu
+    }
+  }' /proc/self/status)
+  read -r server_cpu generator_cpu _ <<<"$allowed"
+  [ -n "${generator_cpu:-}" ] || fail "server and generator need a processor each, and this process may use one"
+}
+
+# Sets programs.
+build() {
+  cargo build --quiet --release --package servers --package loadgen
+  programs=$(cargo metadata --format-version 1 --no-deps | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/release
+}
+
+# Sets server_pid and port.
+start_server() {
+  local log=$work/server.log
+  taskset -c "$server_cpu" "$programs/echo-server" epoll --listen 127.0.0.1:0 >"$log" &
+  server_pid=$!
+  for _ in $(seq 100); do
+    grep -q '^ready ' "$log" && break
+    kill -0 "$server_pid" 2>/dev/null || fail "the server ended before it was ready"
+    sleep 0.05
+  done
+  port=$(sed -n 's/^ready .*://p' "$log")
+  [ -n "$port" ] || fail "the server was not ready within 5 s"
+}
+
+stop_server() {
+  kill "$server_pid"
+  wait "$server_pid" || true
+  server_pid=
+}
+
+# Starts loadgen with these options; sets generator_pid.
+start_load() {
+  "$programs/loadgen" run "127.0.0.1:$port" --cpus "$generator_cpu" --format json "$@" >"$work/load.json" &
+  generator_pid=$!
+}
+
+# Waits for it. One that is not valid counts, and is said.
+end_load() {
+  local status=0
+  wait "$generator_pid" || status=$?
+  generator_pid=
+  case $status in
+  0) ;;
+  3) echo "$script: $1 is not valid: $(reasons)" >&2 ;;
+  *) fail "$1 failed" ;;
+  esac
+}
+
+reasons() {
+  sed -n '/"reasons": \[/,/\]/{s/^ *"\([^"].*\)",\{0,1\}$/\1/p;}' "$work/load.json" | paste -sd ';'
+}
+
+# number FIELD [QUANTILE]: a number of the load's summary.
+number() {
+  tr '{,}' '\n' <"$work/load.json" | awk -v field="\"$1\":" -v quantile="\"${2:-}\":" '
+    $1 == field { if (quantile == "\"\":" || $2 == "null") { print $2; exit } within = 1 }
+    within && $1 == quantile { print $2; exit }' | sed '/^null$/d'
+}
+
+# keep NAME NUMBER: collects a number under a name; none is not collected.
+keep() {
+  if [ -n "$2" ]; then
+    echo "$2" >>"$work/$1"
+  fi
+}
+
+# shown NAME FORMAT: the median and the range of what was collected, `3.10 (3.02 to 3.35)`.
+shown() {
+  if [ ! -s "$work/$1" ]; then
+    echo "-"
+    return
+  fi
+  sort -g "$work/$1" | awk -v form="$2" '
+    { value[NR] = $1 }
+    END {
+      median = (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2
+      printf form " (" form " to " form ")\n", median, value[1], value[NR]
+    }'
+}
