@@ -9,6 +9,7 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 
 pub mod affinity;
 pub mod cli;
+pub mod condition;
 mod engine;
 pub mod histogram;
 pub mod interrupt;
