@@ -10,6 +10,7 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 pub mod affinity;
 pub mod cli;
 mod engine;
+pub mod export;
 pub mod histogram;
 pub mod interrupt;
 pub mod pacer;
