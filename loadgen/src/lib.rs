@@ -11,6 +11,7 @@ pub mod affinity;
 pub mod cli;
 pub mod condition;
 mod engine;
+pub mod export;
 pub mod histogram;
 pub mod interrupt;
 pub mod pacer;
