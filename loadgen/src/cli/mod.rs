@@ -34,7 +34,6 @@ why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is pr
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run one load and print what was seen.
     Run(run::RunOptions),
 }
 
