@@ -40,11 +40,7 @@ pub fn describe(load: &Load) -> String {
             .map(|(name, text)| format!("  {name:14}{text}\n"));
         lines.collect::<String>()
     });
-    format!(
-        "{}\n\n{}",
-        plan::title(load),
-        shown.collect::<Vec<_>>().join("\n")
-    )
+    format!("{}\n\n{}", load.target, shown.collect::<Vec<_>>().join("\n"))
 }
 
 /// `1 connection`, `2 connections`.

@@ -11,15 +11,6 @@ use crate::units::show_rate;
 /// More stages than this are not listed: their number and bounds say as much.
 const LISTED_STAGES: usize = 3;
 
-/// `127.0.0.1:7007 over TCP`.
-pub(super) fn title(load: &Load) -> String {
-    let over = match load.plan.transport {
-        Transport::Tcp => "TCP",
-        Transport::Udp => "UDP",
-    };
-    format!("{} over {over}", load.target)
-}
-
 pub(super) fn describe(load: &Load) -> Vec<Row> {
     let plan = &load.plan;
     let mut all = rows("load", discipline(plan));
@@ -37,7 +28,11 @@ pub(super) fn describe(load: &Load) -> Vec<Row> {
 }
 
 fn discipline(plan: &PlanRecord) -> Vec<String> {
-    let connections = count(plan.connections as u64, "connection");
+    let over = match plan.transport {
+        Transport::Tcp => "",
+        Transport::Udp => " over UDP",
+    };
+    let connections = format!("{}{over}", count(plan.connections as u64, "connection"));
     let messages = plan
         .messages_per_connection
         .map(|messages| count(messages, "message"));
@@ -55,10 +50,7 @@ fn discipline(plan: &PlanRecord) -> Vec<String> {
             );
         }
         Discipline::Open => {
-            lines.push(format!(
-                "open loop over {connections}, {} messages",
-                arrivals(plan)
-            ));
+            lines.push(format!("open loop on {connections}, {} messages", arrivals(plan)));
             lines.push(stages(&plan.stages));
         }
         Discipline::PartlyOpen => {
@@ -231,7 +223,7 @@ mod tests {
         };
         says(
             &at("10s@50k/s", Arrivals::Constant),
-            &["open loop over 64 connections, evenly spaced messages\nat 50.0k/s"],
+            &["open loop on 64 connections, evenly spaced messages\nat 50.0k/s"],
         );
         says(
             &at("10s@1k/s..50k/s,30s@50k/s", Arrivals::Poisson),
@@ -241,6 +233,13 @@ mod tests {
             &at("1s@1k/s,1s@2k/s,1s@3k/s,1s@2k/s", Arrivals::Constant),
             &["4 stages at 1.00k/s to 3.00k/s", "4s after"],
         );
+    }
+
+    #[test]
+    fn datagrams() {
+        let mut load = load(Loop::closed());
+        load.plan.transport = Transport::Udp;
+        says(&load, &["closed loop of 64 connections over UDP, 1 message"]);
     }
 
     #[test]
