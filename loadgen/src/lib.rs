@@ -10,7 +10,9 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 pub mod affinity;
 pub mod cli;
 mod clock;
+pub mod condition;
 mod engine;
+pub mod export;
 mod gates;
 pub mod histogram;
 pub mod interrupt;
@@ -18,6 +20,7 @@ pub mod law;
 pub mod pacer;
 mod pattern;
 pub mod plan;
+pub mod progress;
 pub mod record;
 mod run;
 pub mod sizes;

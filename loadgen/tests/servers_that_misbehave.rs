@@ -220,7 +220,7 @@ fn starved_connections_are_counted_and_are_no_error() {
         (4, 1)
     );
     assert!(load.summary.valid);
-    assert!(loadgen::text::describe(&load).contains("3 of 4 were never answered"));
+    assert!(loadgen::text::describe(&load).contains("3 of 4 connections were never answered"));
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! A load's latencies in the formats that the HdrHistogram tools read.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+
+use crate::histogram::{DecodeError, Histogram};
+use crate::record::Load;
+
+/// The tools show milliseconds where nothing else is said.
+const NS_PER_MS: f64 = 1e6;
+
+/// Lines for each halving of the distance to the last percentile: what the tools take.
+const TICKS_PER_HALF_DISTANCE: u32 = 5;
+
+/// The first line of the log names the format, so that readers know what they have.
+const LOG_FORMAT: &str = "[Histogram log format version 1.3]";
+
+/// The names of the fields in a line of the log.
+const LEGEND: &str =
+    "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
+
+/// The interval log (`.hlog`): a histogram in nanoseconds for each interval of the load, or
+/// one for the whole window where it was not cut into intervals.
+///
+/// Times are in seconds from the end of the warm-up, by the generator's clock; the largest
+/// value of an interval, which is there for people, is in milliseconds. It fails when the
+/// load holds a histogram that cannot be decoded.
+pub fn hlog(load: &Load) -> Result<String, DecodeError> {
+    let mut log = header(load);
+    let mut serializer = V2DeflateSerializer::new();
+    let mut lines = IntervalLogWriterBuilder::new()
+        .with_max_value_divisor(NS_PER_MS)
+        .begin_log_with(&mut log, &mut serializer)
+        .expect(MEMORY);
+    let mut line = |start_s, duration_s, histogram: &Histogram| {
+        lines
+            .write_histogram(histogram, seconds(start_s), seconds(duration_s), None)
+            .expect(MEMORY);
+    };
+    for interval in &load.intervals {
+        line(interval.start_s, interval.duration_s, &interval.latency.decode()?);
+    }
+    if load.intervals.is_empty() {
+        line(0.0, load.window_s, &latency(load)?);
+    }
+    Ok(String::from_utf8(log).expect("the log is ASCII"))
+}
+
+/// The percentile distribution (`.hgrm`) of the response time where there is one, else of the
+/// service time, in milliseconds. It fails when that histogram cannot be decoded.
+pub fn hgrm(load: &Load) -> Result<String, DecodeError> {
+    let histogram = latency(load)?;
+    let mut text = format!(
+        "{:>12} {:>14} {:>10} {:>14}\n\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    );
+    let mut total = 0_u64;
+    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
+        total = total.saturating_add(step.count_since_last_iteration());
+        let quantile = step.quantile_iterated_to();
+        let _ = write!(
+            text,
+            "{:12.3} {quantile:.12} {total:10}",
+            ms(step.value_iterated_to())
+        );
+        let _ = match quantile < 1.0 {
+            true => writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile)),
+            false => writeln!(text),
+        };
+    }
+    Ok(text + &trailer(&histogram))
+}
+
+/// What stands before the intervals.
+fn header(load: &Load) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut builder = IntervalLogWriterBuilder::new();
+    builder.add_comment(LOG_FORMAT);
+    builder.add_comment(&format!("[Written by loadgen {}]", env!("CARGO_PKG_VERSION")));
+    if let Some(time) = window_opened_at(load) {
+        builder.with_start_time(time).with_base_time(time);
+    }
+    builder
+        .begin_log_with(&mut text, &mut V2DeflateSerializer::new())
+        .expect(MEMORY);
+    text.extend_from_slice(LEGEND.as_bytes());
+    text
+}
+
+/// When the warm-up was over, but for the time that connecting took, which is not recorded.
+fn window_opened_at(load: &Load) -> Option<SystemTime> {
+    let started_at = humantime::parse_rfc3339(&load.started_at).ok()?;
+    started_at.checked_add(seconds(load.plan.warmup_s))
+}
+
+/// A time of the record; one that is none, in a file that was tampered with, is taken for 0.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The latencies that count: with the time that a message had to wait to be sent, if it is known.
+fn latency(load: &Load) -> Result<Histogram, DecodeError> {
+    let histograms = &load.histograms;
+    histograms
+        .response
+        .as_ref()
+        .unwrap_or(&histograms.service)
+        .decode()
+}
+
+fn ms(ns: u64) -> f64 {
+    ns as f64 / NS_PER_MS
+}
+
+/// What stands below the percentiles. Of the smallest buckets each holds twice as many values
+/// as the precision has steps, rounded up to a power of two: those are the sub-buckets.
+fn trailer(histogram: &Histogram) -> String {
+    let sub_buckets = (2 * 10_u64.pow(histogram.sigfig().into())).next_power_of_two();
+    format!(
+        "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n\
+         #[Max     = {:12.3}, Total count    = {:12}]\n\
+         #[Buckets = {:12}, SubBuckets     = {sub_buckets:12}]\n",
+        histogram.mean() / NS_PER_MS,
+        histogram.stdev() / NS_PER_MS,
+        ms(histogram.max()),
+        histogram.len(),
+        histogram.buckets(),
+    )
+}
+
+const MEMORY: &str = "writing to memory does not fail";
