@@ -13,6 +13,7 @@ mod engine;
 pub mod export;
 pub mod histogram;
 pub mod interrupt;
+pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;
