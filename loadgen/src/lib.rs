@@ -9,6 +9,7 @@ compile_error!("echobench measures Linux on x86-64 and aarch64; other systems ar
 
 pub mod affinity;
 pub mod cli;
+pub mod condition;
 mod engine;
 pub mod export;
 pub mod histogram;
@@ -17,6 +18,7 @@ pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;
+pub mod progress;
 pub mod record;
 pub mod sizes;
 pub mod source;
@@ -24,4 +26,4 @@ pub mod target;
 pub mod text;
 pub mod units;
 
-pub use engine::{Observer, RunError, run};
+pub use engine::{Observer, RunError, Snapshot, run};

@@ -1,0 +1,115 @@
+//! The command line of `loadgen`: its commands, their errors and exit codes.
+
+mod load;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::histogram::DecodeError;
+use crate::plan::PlanError;
+use crate::record::Load;
+use crate::target::TargetError;
+use crate::{RunError, text};
+
+/// The measurement was made and may not be believed.
+const INVALID: u8 = 3;
+/// A condition of --fail-on holds.
+const FAILED: u8 = 99;
+/// The arguments make no sense.
+const USAGE: u8 = 2;
+
+/// Put a load on an echo server, check every byte, and say what was seen.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
+why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is printed.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one load and print what was seen.
+    Run(run::RunOptions),
+}
+
+/// How to print a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A few lines for a person.
+    Text,
+    /// One `Load` of the schema.
+    Json,
+}
+
+impl Format {
+    fn print(self, load: &Load) -> std::io::Result<()> {
+        text::print(&match self {
+            Format::Text => text::describe(load),
+            Format::Json => serde_json::to_string_pretty(load)? + "\n",
+        })
+    }
+}
+
+/// What went wrong, as far as the exit code depends on it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("cannot print the result: {0}")]
+    Print(#[from] std::io::Error),
+    #[error("cannot write {}: {error}", path.display())]
+    Export { path: PathBuf, error: std::io::Error },
+    #[error("cannot export the load: {0}")]
+    Decode(#[from] DecodeError),
+}
+
+impl Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Error::Target(_) | Error::Plan(_) => USAGE,
+            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
+        }
+    }
+}
+
+/// Runs `loadgen` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(options) => options.run(),
+    };
+    let code = result.unwrap_or_else(|error| {
+        eprintln!("loadgen: {error}");
+        error.exit_code()
+    });
+    code.into()
+}
+
+/// The examples of a help, each as the words of a command line.
+#[cfg(test)]
+fn examples(help: &str) -> impl Iterator<Item = Vec<String>> {
+    let lines = help.lines().map(str::trim);
+    lines
+        .filter(|line| line.starts_with("loadgen "))
+        .map(|line| shlex::split(line).expect("the quotes are closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_option_contradicts_another() {
+        Cli::command().debug_assert();
+    }
+}
