@@ -3,6 +3,8 @@
 mod fixture;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output, Stdio};
 
 use loadgen::histogram::{Encoded, Quantiles};
 use loadgen::merge::{MergeError, Part, Sum, merge};
@@ -394,4 +396,81 @@ fn a_damaged_histogram_is_refused_with_its_file() {
     ] {
         assert!(text.contains("b.json") && text.contains("HdrHistogram"), "{text}");
     }
+}
+
+/// Runs `loadgen merge` in a folder where the pair, changed, is a.json and b.json.
+fn command(change: impl Fn(&mut [Part; 2]), arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = pair();
+    change(&mut parts);
+    for part in &parts {
+        let text = serde_json::to_string_pretty(&part.load).unwrap();
+        fs::write(folder.path().join(&part.name), text).unwrap();
+    }
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .current_dir(folder.path())
+        .arg("merge")
+        .args(arguments)
+        .stdin(match arguments.contains(&"-") {
+            true => fs::File::open(folder.path().join("a.json")).unwrap().into(),
+            false => Stdio::null(),
+        })
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_command_prints_the_sum_for_a_person_or_a_program() {
+    let output = command(|_| (), &["a.json", "b.json"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    for word in ["127.0.0.1:7007", "8 connections", "40 in 2.00 s"] {
+        assert!(
+            text(&output.stdout).contains(word),
+            "{word}: {}",
+            text(&output.stdout)
+        );
+    }
+    let output = command(|_| (), &["--format", "json", "-", "b.json"]);
+    let printed: Load = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed, merge(&pair()).unwrap().load);
+}
+
+#[test]
+fn the_command_exits_with_3_where_the_sum_may_not_be_believed() {
+    let invalid = |parts: &mut [Part; 2]| {
+        parts[1].load.summary.valid = false;
+        parts[1].load.summary.reasons = vec!["it was tired".into()];
+    };
+    let output = command(invalid, &["a.json", "b.json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text(&output.stdout).contains("b.json: it was tired"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn the_command_warns_on_standard_error_and_fails_with_the_name_of_the_file() {
+    let output = command(|parts| parts[1].load.intervals.clear(), &["a.json", "b.json"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stderr).contains("warning") && !text(&output.stdout).contains("warning"),
+        "{}",
+        text(&output.stderr)
+    );
+    for arguments in [["a.json", "none.json"], ["a.json", "."], ["b.json", "b.json"]] {
+        let output = command(|_| (), &arguments);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+        assert!(
+            text(&output.stderr).contains(arguments[1]),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    assert_eq!(command(|_| (), &["a.json"]).status.code(), Some(2));
 }
