@@ -17,6 +17,7 @@ mod gates;
 pub mod histogram;
 pub mod interrupt;
 pub mod law;
+pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;

@@ -627,7 +627,7 @@ pub fn read(mut input: impl BufRead) -> Result<(Run, Vec<Trial>), ReadError> {
 }
 
 /// Refuses a newer schema by its number, before anything else in the line is looked at.
-fn check_version(line: &[u8]) -> Result<(), ReadError> {
+pub(crate) fn check_version(line: &[u8]) -> Result<(), ReadError> {
     #[derive(Deserialize)]
     struct Version {
         schema_version: u32,

@@ -1,5 +1,7 @@
 //! What is exported is read back by the readers of those formats.
 
+mod fixture;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -7,58 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use loadgen::export::{hgrm, hlog};
-use loadgen::histogram::{Encoded, Histogram, empty};
-use loadgen::record::{Interval, Load};
+use loadgen::histogram::{Histogram, empty};
+use loadgen::record::Load;
 use proptest::prelude::*;
 
-/// A load of an open loop whose intervals last half a second each.
-fn load(intervals: &[Vec<u64>]) -> Load {
-    let whole = of(&intervals.concat());
-    let pieces: Vec<_> = (0..)
-        .zip(intervals)
-        .map(|(index, samples)| Interval {
-            start_s: f64::from(index) * 0.5,
-            duration_s: 0.5,
-            echoes: samples.len() as u64,
-            latency: Encoded::new(&of(samples)),
-        })
-        .collect();
-    serde_json::from_value(serde_json::json!({
-        "schema_version": 2,
-        "target": "127.0.0.1:7007",
-        "started_at": "2026-01-01T00:00:00.250Z",
-        "plan": {
-            "discipline": "open", "connections": 4, "threads": 1, "message_bytes": 64,
-            "warmup_s": 1.5, "duration_s": 2.0,
-        },
-        "generator": {
-            "version": "1.2.3", "engine": "epoll", "wait": "sleep", "cpus": [], "utilisation": 0.5,
-        },
-        "window_s": 2.0,
-        "summary": {
-            "echoes_per_s": 1.0, "offered_per_s": 1.0, "echoes": whole.len(),
-            "service_us": quantiles(), "response_us": quantiles(), "send_lag_us": quantiles(),
-            "connections": {"asked": 4, "open": 4, "answered": 4}, "errors": {},
-            "cpu_us_per_echo": null, "valid": true, "reasons": [],
-        },
-        "error_examples": {},
-        "histograms": { "service": Encoded::new(&of(&[7])), "response": Encoded::new(&whole) },
-        "intervals": pieces,
-    }))
-    .unwrap()
-}
-
-fn quantiles() -> serde_json::Value {
-    serde_json::json!({
-        "p50": null, "p90": null, "p99": null, "p99_9": null, "max": null, "mean": null, "count": 0
-    })
-}
-
-fn of(samples: &[u64]) -> Histogram {
-    let mut histogram = empty();
-    samples.iter().for_each(|&ns| histogram.saturating_record(ns));
-    histogram
-}
+use crate::fixture::{load, of};
 
 /// The intervals of a log; its begin must be said twice, as `StartTime` and as `BaseTime`.
 fn intervals(log: &str) -> Vec<IntervalLogHistogram<'_>> {

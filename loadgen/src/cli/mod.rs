@@ -1,6 +1,7 @@
 //! The command line of `loadgen`: its commands, their errors and exit codes.
 
 mod load;
+mod merge;
 mod run;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::histogram::DecodeError;
+use crate::merge::MergeError;
 use crate::plan::PlanError;
 use crate::record::Load;
 use crate::target::TargetError;
@@ -33,8 +35,11 @@ const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measuremen
 why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is printed.";
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     Run(run::RunOptions),
+    /// Add up what several generators saw that loaded one server at the same time.
+    Merge(merge::MergeOptions),
 }
 
 /// How to print a result.
@@ -70,13 +75,15 @@ enum Error {
     Export { path: PathBuf, error: std::io::Error },
     #[error("cannot export the load: {0}")]
     Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
 }
 
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Error::Target(_) | Error::Plan(_) => USAGE,
-            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
+            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
         }
     }
 }
@@ -85,6 +92,7 @@ impl Error {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => options.run(),
+        Command::Merge(options) => options.run(),
     };
     let code = result.unwrap_or_else(|error| {
         eprintln!("loadgen: {error}");

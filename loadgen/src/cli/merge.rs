@@ -1,0 +1,82 @@
+//! `loadgen merge`: what several generators saw, added up and printed.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Error, Format, INVALID};
+use crate::merge::{self, MergeError, Part};
+
+/// Add up what several generators saw that loaded one server at the same time.
+///
+/// Each file holds what one `loadgen run --format json` printed. Counts and rates add, and
+/// histograms add exactly: the quantiles are those of all messages together. The sum is
+/// valid if all loads are.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct MergeOptions {
+    /// Two files or more, one of each generator; - is standard input.
+    #[arg(value_name = "FILE", required = true, num_args = 2..)]
+    files: Vec<PathBuf>,
+
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "Examples:
+  loadgen merge first.json second.json
+  loadgen merge --format json first.json second.json third.json
+  loadgen merge - second.json
+
+A load from two hosts:
+  ssh second loadgen run --allow-remote 192.0.2.7:7007 --format json > second.json &
+  loadgen run --allow-remote 192.0.2.7:7007 --format json > first.json; wait
+  loadgen merge first.json second.json";
+
+impl MergeOptions {
+    /// Adds up the loads; returns the exit code.
+    pub(super) fn run(&self) -> Result<u8, Error> {
+        let parts = self.files.iter().map(|path| read(path));
+        let sum = merge::merge(&parts.collect::<Result<Vec<_>, _>>()?)?;
+        for warning in &sum.warnings {
+            eprintln!("loadgen: warning: {warning}");
+        }
+        self.format.print(&sum.load)?;
+        Ok(if sum.load.summary.valid { 0 } else { INVALID })
+    }
+}
+
+fn read(path: &Path) -> Result<Part, MergeError> {
+    if path == Path::new("-") {
+        return Part::read("standard input", io::stdin().lock());
+    }
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Part::read(name, file),
+        Err(error) => Err(MergeError::Io { name, error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, examples};
+    use clap::Parser;
+
+    #[test]
+    fn the_examples_of_the_help_are_accepted() {
+        for example in examples(EXAMPLES).filter(|words| words[1] == "merge") {
+            let parsed = Cli::try_parse_from(&example);
+            assert!(parsed.is_ok(), "{example:?}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn one_file_is_nothing_to_add_up() {
+        assert!(Cli::try_parse_from(["loadgen", "merge", "a.json"]).is_err());
+        assert!(Cli::try_parse_from(["loadgen", "merge"]).is_err());
+    }
+}

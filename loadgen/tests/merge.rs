@@ -1,0 +1,476 @@
+//! Loads that ran side by side add up to the load that one generator would have made.
+
+mod fixture;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use loadgen::histogram::{Encoded, Quantiles};
+use loadgen::merge::{MergeError, Part, Sum, merge};
+use loadgen::record::{
+    Arrivals, Discipline, ErrorKind, Histograms, Load, SCHEMA_VERSION, StageRecord, Transport,
+};
+use proptest::prelude::*;
+
+use crate::fixture::{load, of};
+
+/// Parts a and b, which may be added up.
+fn pair() -> [Part; 2] {
+    let part = |name: &str, samples: &[u64], started_at: &str| Part {
+        name: name.into(),
+        load: Load {
+            started_at: started_at.into(),
+            ..load(&[samples.to_vec()])
+        },
+    };
+    [
+        part("a.json", &[1_000; 30], "2026-01-01T00:00:00.010Z"),
+        part("b.json", &[9_000; 10], "2026-01-01T00:00:00.002Z"),
+    ]
+}
+
+/// What the pair adds up to when something is changed in a and in b.
+fn changed(a: impl Fn(&mut Load), b: impl Fn(&mut Load)) -> Result<Sum, MergeError> {
+    let mut parts = pair();
+    a(&mut parts[0].load);
+    b(&mut parts[1].load);
+    merge(&parts)
+}
+
+/// Why the pair is refused when something is changed in b.
+fn refused(change: impl Fn(&mut Load)) -> String {
+    changed(|_| (), change).unwrap_err().to_string()
+}
+
+/// The load of all histograms, each with other values.
+fn full(intervals: &[Vec<u64>]) -> Load {
+    let samples = intervals.concat();
+    let part = |divisor| Encoded::new(&of(&samples.iter().map(|ns| ns / divisor).collect::<Vec<_>>()));
+    Load {
+        histograms: Histograms {
+            service: part(2),
+            response: Some(part(1)),
+            send_lag: Some(part(3)),
+            connect: Some(part(5)),
+            first_byte: Some(part(7)),
+            close: Some(part(11)),
+        },
+        ..load(intervals)
+    }
+}
+
+/// The part that a file with this load holds.
+fn through_a_file(name: String, load: &Load) -> Part {
+    Part::read(name, serde_json::to_string_pretty(load).unwrap().as_bytes()).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn the_sum_is_bit_identical_to_one_histogram_of_the_union(
+        samples in prop::collection::vec((0..u64::MAX / 2, 0..5_usize, 0..4_usize), 0..300),
+        parts in 2..6_usize,
+        pieces in 1..5_usize,
+    ) {
+        let cut = |chosen: &dyn Fn(usize) -> bool| {
+            let mut intervals = vec![Vec::new(); pieces];
+            for (ns, part, piece) in &samples {
+                if chosen(part % parts) {
+                    intervals[piece % pieces].push(*ns);
+                }
+            }
+            full(&intervals)
+        };
+        let files: Vec<_> = (0..parts)
+            .map(|part| {
+                let started_at = format!("2026-01-01T00:00:00.00{part}Z");
+                let load = Load { started_at, ..cut(&|chosen| chosen == part) };
+                through_a_file(format!("{part}.json"), &load)
+            })
+            .collect();
+        let sum = merge(&files).unwrap();
+        prop_assert_eq!(&sum.warnings, &[""; 0]);
+        let union = cut(&|_| true);
+        prop_assert_eq!(&sum.load.histograms, &union.histograms);
+        prop_assert_eq!(&sum.load.intervals, &union.intervals);
+        let of_union = |encoded: &Option<Encoded>| {
+            encoded.as_ref().map(|encoded| Quantiles::of(&encoded.decode().unwrap()))
+        };
+        prop_assert_eq!(&sum.load.summary.response_us, &of_union(&union.histograms.response));
+        prop_assert_eq!(&sum.load.summary.close_us, &of_union(&union.histograms.close));
+        let again = through_a_file("sum".into(), &sum.load);
+        prop_assert_eq!(again.load, sum.load);
+    }
+}
+
+#[test]
+fn counts_and_rates_add() {
+    let errors = |load: &mut Load, kind, number, example: &str| {
+        load.summary.errors = BTreeMap::from([(ErrorKind::Reset, 1), (kind, number)]);
+        load.error_examples = BTreeMap::from([(ErrorKind::Reset, example.into())]);
+    };
+    let sum = changed(
+        |a| {
+            (a.summary.echoes_per_s, a.summary.offered_per_s) = (100.0, Some(110.0));
+            (a.summary.unanswered, a.plan.threads, a.plan.idle) = (2, 3, 5);
+            errors(a, ErrorKind::Refused, 4, "of a");
+        },
+        |b| {
+            (b.summary.echoes_per_s, b.summary.offered_per_s) = (7.0, Some(8.0));
+            (b.summary.unanswered, b.plan.threads, b.plan.idle) = (1, 1, 1);
+            errors(b, ErrorKind::Reset, 2, "of b");
+        },
+    );
+    let load = sum.unwrap().load;
+    let summary = &load.summary;
+    assert_eq!(
+        (summary.echoes_per_s, summary.offered_per_s),
+        (107.0, Some(118.0))
+    );
+    assert_eq!((summary.echoes, summary.unanswered), (40, 3));
+    assert_eq!((summary.connections.asked, summary.connections.answered), (8, 8));
+    assert_eq!(
+        summary.errors,
+        BTreeMap::from([(ErrorKind::Refused, 4), (ErrorKind::Reset, 3)])
+    );
+    assert_eq!(load.error_examples[&ErrorKind::Reset], "of a");
+    assert_eq!(
+        (load.plan.connections, load.plan.threads, load.plan.idle),
+        (8, 4, 6)
+    );
+    assert_eq!(load.started_at, "2026-01-01T00:00:00.002Z", "the earliest");
+}
+
+#[test]
+fn quantiles_are_of_the_sum_and_not_means() {
+    let sum = merge(&pair()).unwrap().load;
+    let p50 = sum.summary.response_us.unwrap().p50.unwrap();
+    assert!((p50 - 1.0).abs() < 0.01, "of 40 samples 30 are 1 us: {p50}");
+}
+
+#[test]
+fn numbers_that_no_generator_makes_do_not_overflow() {
+    let huge = |load: &mut Load| {
+        (load.summary.echoes, load.plan.idle, load.plan.threads) = (u64::MAX, usize::MAX, 0);
+        load.summary.errors = BTreeMap::from([(ErrorKind::Lost, u64::MAX)]);
+    };
+    let sum = changed(huge, huge).unwrap().load;
+    assert_eq!((sum.summary.echoes, sum.plan.idle), (u64::MAX, usize::MAX));
+    assert_eq!(sum.summary.errors[&ErrorKind::Lost], u64::MAX);
+    assert_eq!(sum.generator.utilisation, 0.0, "nobody was there");
+}
+
+#[test]
+fn the_generators_are_one() {
+    let sum = changed(
+        |a| {
+            (a.plan.threads, a.generator.utilisation, a.generator.steal) = (3, 0.2, Some(0.1));
+            (a.generator.cpus, a.summary.cpu_us_per_echo) = (vec![0, 1], Some(2.0));
+        },
+        |b| {
+            (b.plan.threads, b.generator.utilisation, b.generator.steal) = (1, 0.6, None);
+            (b.generator.cpus, b.summary.cpu_us_per_echo) = (vec![1], Some(6.0));
+            b.generator.wait = "spin".into();
+        },
+    );
+    let Load {
+        generator, summary, ..
+    } = sum.unwrap().load;
+    assert!(
+        (generator.utilisation - 0.3).abs() < 1e-9,
+        "by threads: {generator:?}"
+    );
+    assert_eq!(
+        summary.cpu_us_per_echo,
+        Some(3.0),
+        "by echoes, which are 30 and 10"
+    );
+    assert_eq!((generator.cpus, generator.steal), (vec![0, 1, 1], Some(0.1)));
+    assert_eq!((&generator.wait[..], &generator.engine[..]), ("mixed", "epoll"));
+}
+
+#[test]
+fn what_one_may_not_be_believed_in_the_sum_may_not() {
+    let sum = changed(
+        |a| a.summary.latency_withheld = Some("it was late".into()),
+        |b| {
+            (b.summary.valid, b.summary.reasons) = (false, vec!["so".into(), "and so".into()]);
+            b.summary.latency_withheld = Some("so was this".into());
+        },
+    );
+    let summary = sum.unwrap().load.summary;
+    assert!(!summary.valid);
+    assert_eq!(summary.reasons, ["b.json: so", "b.json: and so"]);
+    assert_eq!(
+        summary.latency_withheld.unwrap(),
+        "a.json: it was late; b.json: so was this"
+    );
+    assert!(merge(&pair()).unwrap().load.summary.valid);
+}
+
+#[test]
+fn stages_add_where_they_last_equally_long() {
+    let stages = |stages: &[(f64, f64)]| {
+        let stages: Vec<_> = { stages.iter() }
+            .map(|&(duration_s, from_per_s)| StageRecord {
+                duration_s,
+                from_per_s,
+                to_per_s: 10.0,
+            })
+            .collect();
+        move |load: &mut Load| load.plan.stages = stages.clone()
+    };
+    let sum = changed(stages(&[(2.0, 1.0)]), stages(&[(2.0, 4.0)]))
+        .unwrap()
+        .load;
+    let [stage] = &sum.plan.stages[..] else { panic!() };
+    assert_eq!(
+        (stage.duration_s, stage.from_per_s, stage.to_per_s),
+        (2.0, 5.0, 20.0)
+    );
+    for other in [&[(3.0, 1.0)][..], &[(2.0, 1.0), (2.0, 1.0)], &[]] {
+        let error = changed(stages(&[(2.0, 1.0)]), stages(other)).unwrap_err();
+        assert!(error.to_string().contains("plan.stages"), "{error}");
+    }
+}
+
+#[test]
+fn a_field_that_differs_is_named_with_both_values() {
+    type Change = fn(&mut Load);
+    let table: [(&str, Change); 12] = [
+        ("target", |load| load.target = "127.0.0.1:8008".into()),
+        ("plan.discipline", |load| {
+            load.plan.discipline = Discipline::Closed
+        }),
+        ("plan.transport", |load| load.plan.transport = Transport::Udp),
+        ("plan.message_bytes", |load| load.plan.message_bytes = 65),
+        ("plan.sizes", |load| {
+            load.plan.sizes = Some("uniform:1B..127B".into())
+        }),
+        ("plan.depth", |load| load.plan.depth = 2),
+        ("plan.think_s", |load| load.plan.think_s = 0.5),
+        ("plan.arrivals", |load| {
+            load.plan.arrivals = Some(Arrivals::Constant)
+        }),
+        ("plan.messages_per_connection", |load| {
+            load.plan.messages_per_connection = Some(3)
+        }),
+        ("histograms.response", |load| load.histograms.response = None),
+        ("histograms.close", |load| {
+            load.histograms.close = load.histograms.response.clone()
+        }),
+        ("histograms.connect", |load| {
+            load.histograms.connect = load.histograms.response.clone()
+        }),
+    ];
+    for (field, change) in table {
+        let text = refused(change);
+        for word in [field, "a.json", "b.json"] {
+            assert!(text.contains(word), "{word} is missing: {text}");
+        }
+    }
+    let text = refused(|load| load.plan.depth = 2);
+    assert!(text.contains("plan.depth: 1 in a.json, 2 in b.json"), "{text}");
+}
+
+#[test]
+fn windows_must_be_equally_long_but_for_a_twentieth() {
+    let sum = changed(|_| (), |b| b.window_s = 1.91).unwrap();
+    assert_eq!(sum.load.window_s, 2.0, "the longest");
+    let text = refused(|b| b.window_s = 1.89);
+    for word in ["b.json", "1.89 s", "2.00 s", "side by side", "same --duration"] {
+        assert!(text.contains(word), "{word} is missing: {text}");
+    }
+}
+
+#[test]
+fn loads_that_ran_one_after_the_other_are_refused_and_late_ones_warned_of() {
+    let text = refused(|b| b.started_at = "2026-01-01T00:00:02.100Z".into());
+    assert!(
+        text.contains("a.json was over before that of b.json") && text.contains("side by side"),
+        "{text}"
+    );
+    let sum = changed(|_| (), |b| b.started_at = "2026-01-01T00:00:01.010Z".into()).unwrap();
+    assert!(
+        sum.warnings.len() == 1 && sum.warnings[0].contains("1.0 s apart"),
+        "{:?}",
+        sum.warnings
+    );
+    assert_eq!(merge(&pair()).unwrap().warnings, [""; 0]);
+    let text = refused(|b| b.started_at = "once".into());
+    assert!(text.contains("b.json") && text.contains("once"), "{text}");
+}
+
+#[test]
+fn one_load_is_no_sum_and_none_counts_twice() {
+    let [a, b] = pair();
+    assert!(matches!(merge(&[]), Err(MergeError::TooFew)));
+    assert!(matches!(merge(std::slice::from_ref(&a)), Err(MergeError::TooFew)));
+    let again = Part {
+        name: "c.json".into(),
+        load: a.load.clone(),
+    };
+    let error = merge(&[a, b, again]).unwrap_err();
+    assert!(
+        matches!(&error, MergeError::Twice { first, second } if first == "a.json" && second == "c.json"),
+        "{error}"
+    );
+}
+
+#[test]
+fn intervals_that_do_not_match_are_dropped_with_a_warning() {
+    type Change = fn(&mut Load);
+    let changes: [Change; 2] = [
+        |load| load.intervals.clear(),
+        |load| load.intervals[0].duration_s *= 2.0,
+    ];
+    for change in changes {
+        let sum = changed(|_| (), change).unwrap();
+        assert!(sum.load.intervals.is_empty());
+        assert!(
+            sum.warnings.len() == 1 && sum.warnings[0].contains("intervals"),
+            "{:?}",
+            sum.warnings
+        );
+    }
+    let none = |load: &mut Load| load.intervals.clear();
+    assert_eq!(changed(none, none).unwrap().warnings, [""; 0]);
+}
+
+#[test]
+fn a_generator_that_was_the_bottleneck_is_named() {
+    let sum = changed(|_| (), |b| b.generator.utilisation = 0.97).unwrap();
+    assert!(!sum.load.generator.is_saturated(), "the mean hides it");
+    assert!(
+        sum.warnings.len() == 1 && sum.warnings[0].contains("b.json"),
+        "{:?}",
+        sum.warnings
+    );
+}
+
+#[test]
+fn schedules_of_one_seed_are_warned_of() {
+    let drawn =
+        |seed| move |load: &mut Load| (load.plan.arrivals, load.plan.seed) = (Some(Arrivals::Poisson), seed);
+    let sum = changed(drawn(7), drawn(7)).unwrap();
+    assert!(
+        sum.warnings.len() == 1 && sum.warnings[0].contains("seed 7"),
+        "{:?}",
+        sum.warnings
+    );
+    assert_eq!(changed(drawn(7), drawn(8)).unwrap().warnings, [""; 0]);
+}
+
+#[test]
+fn a_file_that_holds_no_load_is_named() {
+    let read = |text: &str| Part::read("c.json", text.as_bytes()).unwrap_err();
+    for text in ["", "<html>", "{}", "[]", "{\"schema_version\":2}"] {
+        let error = read(text);
+        assert!(matches!(error, MergeError::Syntax { .. }), "{error}");
+        assert!(error.to_string().contains("c.json"), "{error}");
+    }
+    let two = serde_json::to_string(&pair()[0].load).unwrap().repeat(2);
+    assert!(matches!(read(&two), MergeError::Syntax { .. }));
+    let endless = Part::read("c.json", std::io::repeat(b' ')).unwrap_err();
+    assert!(matches!(endless, MergeError::TooLarge { .. }), "{endless}");
+}
+
+#[test]
+fn a_newer_schema_is_refused_by_its_number() {
+    let newer = format!("{{\"schema_version\": {}, \"new\": true}}", SCHEMA_VERSION + 1);
+    let error = Part::read("c.json", newer.as_bytes()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error, MergeError::Version { .. }) && text.contains("c.json") && text.contains("newer"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_damaged_histogram_is_refused_with_its_file() {
+    let damaged = || serde_json::from_str("\"AAAA\"").unwrap();
+    for text in [
+        refused(|load| load.histograms.service = damaged()),
+        refused(|load| load.histograms.response = Some(damaged())),
+        refused(|load| load.intervals[0].latency = damaged()),
+    ] {
+        assert!(text.contains("b.json") && text.contains("HdrHistogram"), "{text}");
+    }
+}
+
+/// Runs `loadgen merge` in a folder where the pair, changed, is a.json and b.json.
+fn command(change: impl Fn(&mut [Part; 2]), arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = pair();
+    change(&mut parts);
+    for part in &parts {
+        let text = serde_json::to_string_pretty(&part.load).unwrap();
+        fs::write(folder.path().join(&part.name), text).unwrap();
+    }
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .current_dir(folder.path())
+        .arg("merge")
+        .args(arguments)
+        .stdin(match arguments.contains(&"-") {
+            true => fs::File::open(folder.path().join("a.json")).unwrap().into(),
+            false => Stdio::null(),
+        })
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_command_prints_the_sum_for_a_person_or_a_program() {
+    let output = command(|_| (), &["a.json", "b.json"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    for word in ["127.0.0.1:7007", "8 connections", "40 in 2.00 s"] {
+        assert!(
+            text(&output.stdout).contains(word),
+            "{word}: {}",
+            text(&output.stdout)
+        );
+    }
+    let output = command(|_| (), &["--format", "json", "-", "b.json"]);
+    let printed: Load = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed, merge(&pair()).unwrap().load);
+}
+
+#[test]
+fn the_command_exits_with_3_where_the_sum_may_not_be_believed() {
+    let invalid = |parts: &mut [Part; 2]| {
+        parts[1].load.summary.valid = false;
+        parts[1].load.summary.reasons = vec!["it was tired".into()];
+    };
+    let output = command(invalid, &["a.json", "b.json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text(&output.stdout).contains("b.json: it was tired"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
+fn the_command_warns_on_standard_error_and_fails_with_the_name_of_the_file() {
+    let output = command(|parts| parts[1].load.intervals.clear(), &["a.json", "b.json"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stderr).contains("warning") && !text(&output.stdout).contains("warning"),
+        "{}",
+        text(&output.stderr)
+    );
+    for arguments in [["a.json", "none.json"], ["a.json", "."], ["b.json", "b.json"]] {
+        let output = command(|_| (), &arguments);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+        assert!(
+            text(&output.stderr).contains(arguments[1]),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    assert_eq!(command(|_| (), &["a.json"]).status.code(), Some(2));
+}

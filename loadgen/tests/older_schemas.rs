@@ -1,0 +1,69 @@
+//! What an older echobench wrote is read as long as this one exists.
+
+use std::collections::BTreeMap;
+
+use loadgen::export::{hgrm, hlog};
+use loadgen::histogram::Quantiles;
+use loadgen::merge::{Part, merge};
+use loadgen::record::{self, Arrivals, Load, Outcome, Transport};
+
+/// A run of version 1 with two of its trials, as it was written.
+const VERSION_1: &str = include_str!("data/version_1.jsonl");
+
+/// The loads of its trials, by the server that was loaded.
+fn loads() -> BTreeMap<String, Load> {
+    let (run, trials) = record::read(VERSION_1.as_bytes()).unwrap();
+    assert_eq!(run.schema_version, 1);
+    let measured = |outcome| match outcome {
+        Outcome::Measured { load, .. } => load,
+        other => panic!("{other:?}"),
+    };
+    { trials.into_iter() }
+        .map(|trial| (trial.server, measured(trial.outcome)))
+        .collect()
+}
+
+#[test]
+fn a_run_of_version_1_is_read_whole() {
+    let (run, trials) = record::read(VERSION_1.as_bytes()).unwrap();
+    assert_eq!((run.scenarios.len(), run.servers.len(), trials.len()), (4, 6, 2));
+    assert!(
+        run.servers
+            .iter()
+            .all(|server| server.transport == Transport::Tcp)
+    );
+    for (server, load) in loads() {
+        let service = load.histograms.service.decode().unwrap();
+        assert_eq!(load.summary.service_us, Quantiles::of(&service), "{server}");
+        assert_eq!(load.summary.echoes, service.len(), "{server}");
+    }
+}
+
+#[test]
+fn what_version_1_did_not_know_is_as_it_was_then() {
+    let load = &loads()["epoll"];
+    let plan = &load.plan;
+    assert_eq!((plan.transport, plan.depth, plan.idle), (Transport::Tcp, 1, 0));
+    assert_eq!((plan.think_s, plan.messages_per_connection), (0.0, None));
+    assert_eq!((plan.sizes.as_ref(), plan.arrivals), (None, None::<Arrivals>));
+    assert!(plan.stages.is_empty() && plan.sources.is_empty() && load.intervals.is_empty());
+    assert!(load.histograms.response.is_none() && load.summary.connections_per_s.is_none());
+    assert_eq!(load.summary.unanswered, 0);
+}
+
+#[test]
+fn a_load_of_version_1_is_exported_and_added_up() {
+    let load = loads().remove("epoll").unwrap();
+    assert_eq!(hlog(&load).unwrap().matches(",HIST").count(), 1);
+    assert!(hgrm(&load).unwrap().contains("258187]"));
+    let mut twin = load.clone();
+    twin.generator.cpus = vec![2];
+    let part = |name: &str, load| {
+        let text = serde_json::to_vec(load).unwrap();
+        Part::read(name, text.as_slice()).unwrap()
+    };
+    let sum = merge(&[part("one.json", &load), part("other.json", &twin)]).unwrap();
+    assert_eq!(sum.load.schema_version, record::SCHEMA_VERSION);
+    assert_eq!(sum.load.summary.echoes, 2 * 258_187);
+    assert_eq!(sum.load.summary.service_us.p50, load.summary.service_us.p50);
+}
