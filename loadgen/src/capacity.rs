@@ -1,0 +1,2 @@
+//! The highest rate at which a server meets its objectives.
+pub mod search;
