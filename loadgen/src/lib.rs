@@ -18,6 +18,7 @@ pub mod interrupt;
 pub mod pacer;
 mod pattern;
 pub mod plan;
+pub mod progress;
 pub mod record;
 pub mod sizes;
 pub mod source;
@@ -25,4 +26,4 @@ pub mod target;
 pub mod text;
 pub mod units;
 
-pub use engine::{Observer, RunError, run};
+pub use engine::{Observer, RunError, Snapshot, run};

@@ -92,7 +92,7 @@ fn json_is_one_load_of_the_schema() {
 
 #[test]
 fn arguments_that_make_no_sense_are_usage_errors() {
-    let wrong: [(&[&str], &str); 15] = [
+    let wrong: [(&[&str], &str); 30] = [
         (&["--cpus", "9999"], "choose from"),
         (&["--size", "0"], "is not a size"),
         (&["--size", "0B"], "0 bytes"),
@@ -108,6 +108,21 @@ fn arguments_that_make_no_sense_are_usage_errors() {
         (&["--udp", "--size", "64KiB"], "65507B"),
         (&["--udp", "--connect-timeout", "1s"], "--udp"),
         (&["--answer-timeout", "1s"], "--udp"),
+        (&["--rate", "50k"], "is not a rate"),
+        (&["--rate", "1G/s"], "is not a rate"),
+        (&["--rate", "1k/s", "--stages", "1s@1k/s"], "cannot be used with"),
+        (&["--rate", "0.01/s"], "raise it, or run for longer"),
+        (&["--stages", "1s"], "is not a stage"),
+        (&["--connect-rate", "5/s", "-c", "5"], "cannot be used with"),
+        (&["--arrivals", "poisson"], "--rate"),
+        (&["--depth", "0"], "from 1 to"),
+        (&["--messages-per-connection", "0"], "at least 1"),
+        (&["--udp", "--depth", "2"], "one message in flight"),
+        (&["--udp", "--connect-rate", "5/s"], "UDP has none"),
+        (&["--size", "file:/nowhere/sizes"], "cannot read"),
+        (&["--source", "192.0.2.1"], "must be an address of this host"),
+        (&["--source", "::1"], "family"),
+        (&["--fail-on", "p98>1ms"], "is not a metric"),
     ];
     for (arguments, hint) in wrong {
         let output = loadgen(&[&["run", "127.0.0.1:7"], arguments].concat());
@@ -166,6 +181,106 @@ fn a_measurement_that_is_not_valid_exits_with_3_and_says_why() {
         text.contains("not valid") && text.contains("no message came back"),
         "{text}"
     );
+}
+
+#[test]
+fn force_lets_a_measurement_count_that_is_not_valid_and_still_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let silent = [
+        "run", &target, "-d", "100ms", "--warmup", "0s", "--format", "json",
+    ];
+    let plain = loadgen(&silent);
+    assert_eq!(plain.status.code(), Some(3));
+    assert!(stderr(&plain).contains("--force"), "{}", stderr(&plain));
+    let forced = loadgen(&[&silent[..], &["--force"]].concat());
+    assert_eq!(forced.status.code(), Some(0), "{}", stderr(&forced));
+    let load: loadgen::record::Load = serde_json::from_slice(&forced.stdout).unwrap();
+    assert!(!load.summary.valid && !load.summary.reasons.is_empty());
+}
+
+#[test]
+fn a_condition_that_holds_or_cannot_be_told_exits_with_99_and_says_what_was_seen() {
+    let target = echo_server().to_string();
+    let run = |condition| {
+        let short = [
+            "run",
+            &target,
+            "-c",
+            "3",
+            "-d",
+            "200ms",
+            "--warmup",
+            "0s",
+            "--fail-on",
+        ];
+        loadgen(&[&short[..], &[condition]].concat())
+    };
+    let fine = run("errors>0");
+    assert_eq!(fine.status.code(), Some(0), "{}", stderr(&fine));
+    assert_eq!(stderr(&fine), "");
+    let slow = run("p50>1ns");
+    assert_eq!(slow.status.code(), Some(99));
+    assert!(
+        stderr(&slow).contains("failed: p50>1ns: p50 is "),
+        "{}",
+        stderr(&slow)
+    );
+    let unknown = run("response.p99>1h");
+    assert_eq!(unknown.status.code(), Some(99));
+    assert!(
+        stderr(&unknown).contains("was not measured"),
+        "{}",
+        stderr(&unknown)
+    );
+}
+
+#[test]
+fn the_latencies_are_exported_over_what_the_files_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let [log, distribution] = ["a.hlog", "a.hgrm"].map(|name| folder.path().join(name));
+    std::fs::write(&log, "old ".repeat(100_000)).unwrap();
+    let target = echo_server().to_string();
+    let output = loadgen(&[
+        "run",
+        &target,
+        "-c",
+        "3",
+        "-d",
+        "200ms",
+        "--warmup",
+        "0s",
+        "--hlog",
+        log.to_str().unwrap(),
+        "--hgrm",
+        distribution.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("Histogram log format") && !log.contains("old"),
+        "{log}"
+    );
+    let distribution = std::fs::read_to_string(distribution).unwrap();
+    assert!(distribution.contains("Percentile"), "{distribution}");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_costs_no_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let output = loadgen(&["run", &target, "--hlog", "/nowhere/a.hlog"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/nowhere/a.hlog"), "{}", stderr(&output));
+    assert!(listener.accept().is_err(), "nobody connected");
+}
+
+#[test]
+fn nothing_is_drawn_where_standard_error_is_no_terminal() {
+    let target = echo_server().to_string();
+    let output = loadgen(&["run", &target, "-c", "1", "-d", "300ms", "--warmup", "0s"]);
+    assert_eq!(stderr(&output), "");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 mod load;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::histogram::DecodeError;
 use crate::plan::PlanError;
 use crate::record::Load;
 use crate::target::TargetError;
@@ -14,6 +16,8 @@ use crate::{RunError, text};
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
+/// A condition of --fail-on holds.
+const FAILED: u8 = 99;
 /// The arguments make no sense.
 const USAGE: u8 = 2;
 
@@ -26,7 +30,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
-why; 130 interrupted: what was measured is printed.";
+why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is printed.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -63,13 +67,17 @@ enum Error {
     Run(#[from] RunError),
     #[error("cannot print the result: {0}")]
     Print(#[from] std::io::Error),
+    #[error("cannot write {}: {error}", path.display())]
+    Export { path: PathBuf, error: std::io::Error },
+    #[error("cannot export the load: {0}")]
+    Decode(#[from] DecodeError),
 }
 
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Error::Target(_) | Error::Plan(_) => USAGE,
-            Error::Run(_) | Error::Print(_) => 1,
+            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
         }
     }
 }

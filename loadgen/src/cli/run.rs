@@ -1,16 +1,22 @@
 //! `loadgen run`: one load, printed.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::load::{LOAD, LoadOptions};
-use super::{Error, Format, INVALID};
+use super::{Error, FAILED, Format, INVALID};
+use crate::condition::Condition;
+use crate::histogram::DecodeError;
 use crate::pacer::{self, Pace, Stage};
 use crate::plan::{Loop, Request};
+use crate::progress::Progress;
 use crate::record::{Arrivals, Load};
-use crate::{interrupt, units};
+use crate::{RunError, export, interrupt, units};
 
 /// What becomes of what was seen.
 const RESULT: &str = "Result";
@@ -96,6 +102,29 @@ pub struct RunOptions {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = Format::Text, help_heading = RESULT)]
     format: Format,
+
+    /// Exit with 99 if this holds, such as 'p99>5ms', 'errors>0' or 'rate<10k/s'; can be
+    /// given several times.
+    ///
+    /// Times are p50, p90, p99, p99.9, max and mean of the response time, in a closed loop of
+    /// the service time; or of another, as in service.p99, send_lag.p99, connect.p99,
+    /// first_byte.p99 and close.p99. Counts are errors, errors.KIND, unanswered and starved,
+    /// which are connections without an answer. A time that is not known fails too.
+    #[arg(long, value_name = "CONDITION", help_heading = RESULT)]
+    fail_on: Vec<Condition>,
+
+    /// Exit as if the measurement were valid when it is not. The result still says why it is
+    /// not.
+    #[arg(long, help_heading = RESULT)]
+    force: bool,
+
+    /// Write the latencies of each interval to this file too, as an HdrHistogram log.
+    #[arg(long, value_name = "FILE", help_heading = RESULT)]
+    hlog: Option<PathBuf>,
+
+    /// Write the distribution of the latency to this file too, for the HdrHistogram plotter.
+    #[arg(long, value_name = "FILE", help_heading = RESULT)]
+    hgrm: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -112,14 +141,16 @@ const EXAMPLES: &str = "Examples:
   Other ways.
     loadgen run --udp 127.0.0.1:7007 -c 10 --size 1KiB
     loadgen run --allow-remote 192.0.2.7:7007 -c 50 --idle 1000
-    loadgen run 127.0.0.1:7007 --format json";
+    loadgen run 127.0.0.1:7007 --rate 10k/s --fail-on 'p99>5ms' --fail-on 'errors>0'
+    loadgen run 127.0.0.1:7007 --format json --hgrm latency.hgrm";
 
 impl RunOptions {
     /// Runs the load; returns the exit code.
     pub(super) fn run(&self) -> Result<u8, Error> {
         let plan = self.request()?.validate()?;
-        let stop = interrupt::flag()?;
-        let result = crate::run(&plan, &mut (), &stop);
+        let mut exports = self.exports()?;
+        let stop = interrupt::flag().map_err(RunError::Own)?;
+        let result = crate::run(&plan, &mut Progress::start(), &stop);
         let interrupted = stop.load(Relaxed);
         if interrupted && result.is_err() {
             eprintln!("loadgen: interrupted before a connection was open");
@@ -127,7 +158,27 @@ impl RunOptions {
         }
         let load = result?;
         self.format.print(&load)?;
-        Ok(exit_code(interrupted, &load))
+        for export in &mut exports {
+            export.write(&load)?;
+        }
+        let failures = failures(&self.fail_on, &load);
+        for failure in &failures {
+            eprintln!("failed: {failure}");
+        }
+        let code = exit_code(interrupted, load.summary.valid || self.force, failures.is_empty());
+        if code == INVALID {
+            eprintln!("{NOT_VALID}");
+        }
+        Ok(code)
+    }
+
+    /// Opens the files before the load, so that one that cannot be written costs no run.
+    fn exports(&self) -> Result<Vec<Export>, Error> {
+        let forms: [(_, Form); 2] = [(&self.hlog, export::hlog), (&self.hgrm, export::hgrm)];
+        let asked = forms
+            .into_iter()
+            .filter_map(|(path, form)| Some((path.clone()?, form)));
+        asked.map(|(path, form)| Export::create(path, form)).collect()
     }
 
     fn request(&self) -> Result<Request, Error> {
@@ -161,10 +212,52 @@ impl RunOptions {
     }
 }
 
-fn exit_code(interrupted: bool, load: &Load) -> u8 {
+/// What a load is written as.
+type Form = fn(&Load) -> Result<String, DecodeError>;
+
+/// A file that a load is to be written to.
+#[derive(Debug)]
+struct Export {
+    path: PathBuf,
+    file: File,
+    form: Form,
+}
+
+impl Export {
+    fn create(path: PathBuf, form: Form) -> Result<Self, Error> {
+        match File::create(&path) {
+            Ok(file) => Ok(Export { path, file, form }),
+            Err(error) => Err(Error::Export { path, error }),
+        }
+    }
+
+    fn write(&mut self, load: &Load) -> Result<(), Error> {
+        let text = (self.form)(load)?;
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(|error| Error::Export {
+            path: self.path.clone(),
+            error,
+        })
+    }
+}
+
+/// What is printed where the exit code says that the load is not valid.
+const NOT_VALID: &str = "loadgen: the measurement is not valid, so the exit code is 3; the result says why. \
+With --force the exit code is that of a valid one, and the result still says that it is not.";
+
+/// The conditions that hold, and those that cannot be told: what is not known is not fine.
+fn failures(conditions: &[Condition], load: &Load) -> Vec<String> {
+    let bad = |condition: &&Condition| condition.holds(load) != Some(false);
+    let shown = |condition: &Condition| format!("{condition}: {}", condition.seen(load));
+    conditions.iter().filter(bad).map(shown).collect()
+}
+
+/// The first that applies: ended early, not to be believed, a condition that holds.
+fn exit_code(interrupted: bool, believed: bool, passed: bool) -> u8 {
     match () {
         () if interrupted => interrupt::EXIT_CODE,
-        () if !load.summary.valid => INVALID,
+        () if !believed => INVALID,
+        () if !passed => FAILED,
         () => 0,
     }
 }
@@ -254,6 +347,15 @@ mod tests {
                 .discipline,
             partly_open(Arrivals::Constant, Duration::from_secs(1), 9)
         );
+    }
+
+    #[test]
+    fn of_several_exit_codes_the_gravest_is_taken() {
+        assert_eq!(exit_code(false, true, true), 0);
+        assert_eq!(exit_code(false, true, false), 99);
+        assert_eq!(exit_code(false, false, true), 3);
+        assert_eq!(exit_code(false, false, false), 3);
+        assert_eq!(exit_code(true, false, false), 130);
     }
 
     #[test]

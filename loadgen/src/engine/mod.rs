@@ -33,8 +33,27 @@ const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
 pub trait Observer {
     /// The warm-up is over; the window opens when this returns.
     fn window_opened(&mut self) {}
+    /// So it stands within the window; at most once a second, or ten times a run.
+    fn progress(&mut self, _snapshot: &Snapshot) {}
     /// The last message has been counted.
     fn window_closed(&mut self) {}
+}
+
+/// How a load stands within its window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Time of the window that has passed.
+    pub elapsed: Duration,
+    /// Time of the window that is left.
+    pub left: Duration,
+    /// Messages that came back whole and right, per second.
+    pub echoes_per_s: f64,
+    /// Median of the latency, in microseconds, where there are samples enough.
+    pub p50_us: Option<f64>,
+    /// 99th percentile of the latency, in microseconds, where there are samples enough.
+    pub p99_us: Option<f64>,
+    /// Errors of all kinds so far.
+    pub errors: u64,
 }
 
 /// Watches nothing.

@@ -1,0 +1,115 @@
+//! How a load stands, on one line of standard error while it runs.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::text::{count, show_micros};
+use crate::units::show_rate;
+use crate::{Observer, Snapshot};
+
+/// Redraws per second. People read no faster, and the generator needs the processor.
+const REDRAWS_PER_S: u8 = 4;
+
+/// The line. Where standard error is no terminal that can redraw a line there is none, and
+/// nothing runs for it. It is gone when the window closes or this is dropped.
+#[derive(Debug)]
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Shows that a load begins.
+    pub fn start() -> Self {
+        let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_S);
+        if target.is_hidden() {
+            return Progress(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, target);
+        // The template is a constant, and the default serves should it ever be wrong.
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message("connecting and warming up");
+        bar.enable_steady_tick(Duration::from_secs(1) / REDRAWS_PER_S.into());
+        Progress(Some(bar))
+    }
+}
+
+impl Observer for Progress {
+    fn window_opened(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.set_message("measuring");
+        }
+    }
+
+    fn progress(&mut self, snapshot: &Snapshot) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(describe(snapshot));
+        }
+    }
+
+    fn window_closed(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `measuring: 226k/s, p50 192us, p99 433us, no errors, 8s left`.
+fn describe(snapshot: &Snapshot) -> String {
+    let time = |micros: Option<f64>| micros.map_or("-".into(), show_micros);
+    let errors = match snapshot.errors {
+        0 => "no errors".into(),
+        errors => count(errors, "error"),
+    };
+    // Rounded up: what has begun is not over yet.
+    let left_s = snapshot.left.as_millis().div_ceil(1000) as u64;
+    format!(
+        "measuring: {}, p50 {}, p99 {}, {errors}, {} left",
+        show_rate(snapshot.echoes_per_s),
+        time(snapshot.p50_us),
+        time(snapshot.p99_us),
+        humantime::format_duration(Duration::from_secs(left_s)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_one_line() {
+        let snapshot = Snapshot {
+            elapsed: Duration::from_secs(2),
+            left: Duration::from_millis(7_201),
+            echoes_per_s: 226_140.0,
+            p50_us: Some(192.4),
+            p99_us: Some(2_629.4),
+            errors: 0,
+        };
+        assert_eq!(
+            describe(&snapshot),
+            "measuring: 226k/s, p50 192us, p99 2.63ms, no errors, 8s left"
+        );
+        let beginning = Snapshot {
+            left: Duration::from_secs(90),
+            p50_us: None,
+            p99_us: None,
+            errors: 1,
+            ..snapshot
+        };
+        assert_eq!(
+            describe(&beginning),
+            "measuring: 226k/s, p50 -, p99 -, 1 error, 1m 30s left"
+        );
+    }
+
+    #[test]
+    fn nothing_runs_where_nothing_is_shown() {
+        // The harness of the tests captures what is printed, but not by redirecting standard
+        // error: on a terminal there is a line.
+        let mut progress = Progress::start();
+        let shown = progress.0.is_some();
+        assert_eq!(shown, !ProgressDrawTarget::stderr().is_hidden());
+        progress.window_closed();
+        assert!(progress.0.is_none());
+    }
+}
