@@ -302,7 +302,7 @@ fn quantiles(span: Option<Span>, load: &Load) -> Option<&Quantiles> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::histogram::Encoded;
     use crate::plan::Request;
@@ -312,7 +312,7 @@ mod tests {
 
     /// A thousand service times from 1 to 1000 us, and response times of the given number,
     /// each 10 ms.
-    fn load(responses: Option<u64>) -> Load {
+    pub(crate) fn load(responses: Option<u64>) -> Load {
         let mut service = histogram::empty();
         (1..=1000).for_each(|micros| service.saturating_record(micros * 1000));
         let response_us = responses.map(|count| {
