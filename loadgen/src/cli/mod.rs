@@ -1,5 +1,6 @@
 //! The command line of `loadgen`: its commands, their errors and exit codes.
 
+mod capacity;
 mod load;
 mod run;
 
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::capacity::SurveyError;
 use crate::histogram::DecodeError;
 use crate::plan::PlanError;
 use crate::record::Load;
@@ -16,7 +18,7 @@ use crate::{RunError, text};
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
-/// A condition of --fail-on holds.
+/// A condition of --fail-on holds, or an objective is met at no rate.
 const FAILED: u8 = 99;
 /// The arguments make no sense.
 const USAGE: u8 = 2;
@@ -30,12 +32,14 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
-why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is printed.";
+why; 99 a condition of --fail-on holds, or no rate meets the objectives; 130 interrupted: what was measured is printed.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run one load and print what was seen.
     Run(run::RunOptions),
+    /// Find the highest rate at which a server meets objectives.
+    Capacity(capacity::CapacityOptions),
 }
 
 /// How to print a result.
@@ -43,7 +47,7 @@ enum Command {
 enum Format {
     /// A few lines for a person.
     Text,
-    /// One `Load` of the schema.
+    /// One object for a program.
     Json,
 }
 
@@ -64,6 +68,8 @@ enum Error {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
+    Survey(#[from] SurveyError),
+    #[error(transparent)]
     Run(#[from] RunError),
     #[error("cannot print the result: {0}")]
     Print(#[from] std::io::Error),
@@ -76,7 +82,7 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Target(_) | Error::Plan(_) => USAGE,
+            Error::Target(_) | Error::Plan(_) | Error::Survey(_) => USAGE,
             Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
         }
     }
@@ -86,6 +92,7 @@ impl Error {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => options.run(),
+        Command::Capacity(options) => options.run(),
     };
     let code = result.unwrap_or_else(|error| {
         eprintln!("loadgen: {error}");

@@ -270,8 +270,10 @@ mod tests {
 
     fn parse(options: &str) -> Result<RunOptions, clap::Error> {
         let words = ["loadgen", "run", "127.0.0.1:7"].into_iter();
-        let Command::Run(options) = Cli::try_parse_from(words.chain(options.split_whitespace()))?.command;
-        Ok(options)
+        match Cli::try_parse_from(words.chain(options.split_whitespace()))?.command {
+            Command::Run(options) => Ok(options),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn request(options: &str) -> Request {
