@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::histogram::Quantiles;
+use crate::histogram::{self, Quantiles};
 use crate::record::{ErrorKind, Load};
 use crate::text::show_micros;
 use crate::units::{self, UnitError};
@@ -134,6 +134,26 @@ impl Condition {
         }
     }
 
+    /// Whether a lighter load meets it more easily: an upper bound of what grows with the
+    /// load, and is measured while connections stay open.
+    pub fn is_objective(&self) -> bool {
+        let upper = matches!(self.comparison, Comparison::Less | Comparison::LessOrEqual);
+        let of_a_connection = matches!(
+            self.metric,
+            Metric::Time(Some(Span::Connect | Span::FirstByte | Span::Close), _)
+        );
+        upper && !of_a_connection && self.metric != Metric::Rate
+    }
+
+    /// How many messages a load must have before it can answer.
+    pub fn samples_needed(&self) -> u64 {
+        let beyond = match self.metric {
+            Metric::Time(_, statistic) => statistic.share_beyond(),
+            _ => None,
+        };
+        beyond.map_or(1, |share| (histogram::SAMPLES_BEYOND / share).round() as u64)
+    }
+
     fn metric_name(&self) -> &str {
         let end = self.text.find(['<', '>']).unwrap_or(self.text.len());
         self.text[..end].trim()
@@ -244,6 +264,17 @@ impl Statistic {
         })
     }
 
+    /// The share of the samples that lie beyond it, for a quantile.
+    fn share_beyond(self) -> Option<f64> {
+        match self {
+            Statistic::P50 => Some(0.5),
+            Statistic::P90 => Some(0.1),
+            Statistic::P99 => Some(0.01),
+            Statistic::P999 => Some(0.001),
+            Statistic::Max | Statistic::Mean => None,
+        }
+    }
+
     /// In microseconds.
     fn of(self, quantiles: &Quantiles) -> Option<f64> {
         match self {
@@ -271,17 +302,17 @@ fn quantiles(span: Option<Span>, load: &Load) -> Option<&Quantiles> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::histogram::Encoded;
     use crate::plan::Request;
     use crate::record::{Connections, Generator, Histograms, SCHEMA_VERSION, Summary};
-    use crate::{histogram, histogram::Encoded};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     /// A thousand service times from 1 to 1000 us, and response times of the given number,
     /// each 10 ms.
-    fn load(responses: Option<u64>) -> Load {
+    pub(crate) fn load(responses: Option<u64>) -> Load {
         let mut service = histogram::empty();
         (1..=1000).for_each(|micros| service.saturating_record(micros * 1000));
         let response_us = responses.map(|count| {
@@ -386,6 +417,38 @@ mod tests {
         assert_eq!(condition("response.p50<5ms").holds(&open), Some(false));
         assert_eq!(condition("service.p50<5ms").holds(&open), Some(true));
         assert_eq!(condition("p99<5ms").holds(&open), None, "a hundred are too few");
+    }
+
+    #[test]
+    fn the_samples_that_are_needed_are_enough_and_one_less_is_not() {
+        for text in ["p50<1s", "p90<1s", "p99<1s", "p99.9<1s", "max<1s", "mean<1s"] {
+            let needed = condition(text).samples_needed();
+            assert!(condition(text).holds(&load(Some(needed))).is_some(), "{text}");
+            assert!(condition(text).holds(&load(Some(needed - 1))).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_objective_bounds_from_above_what_grows_with_the_load() {
+        for text in [
+            "p99<1ms",
+            "send_lag.max<=1ms",
+            "errors<=0",
+            "unanswered<1",
+            "starved<=0",
+        ] {
+            assert!(condition(text).is_objective(), "{text}");
+        }
+        for text in [
+            "p99>1ms",
+            "errors>=0",
+            "rate<1k/s",
+            "rate>1k/s",
+            "connect.p99<1ms",
+            "close.p50<1ms",
+        ] {
+            assert!(!condition(text).is_objective(), "{text}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ const HIGHEST_NS: u64 = 3_600_000_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Samples that must lie beyond a quantile before it is reported.
-const SAMPLES_BEYOND: f64 = 10.0;
+pub const SAMPLES_BEYOND: f64 = 10.0;
 
 /// Encoded histograms longer than this are refused: ours are a few kilobytes.
 const LONGEST_ENCODING: usize = 4 << 20;

@@ -8,6 +8,7 @@
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
 pub mod affinity;
+pub mod capacity;
 pub mod cli;
 mod clock;
 pub mod condition;

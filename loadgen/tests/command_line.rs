@@ -309,3 +309,73 @@ fn an_interrupt_prints_what_was_measured_and_exits_with_130() {
         "{text}"
     );
 }
+
+#[test]
+fn a_search_that_makes_no_sense_is_a_usage_error() {
+    let wrong: [(&[&str], &str); 10] = [
+        (&[], "--slo"),
+        (&["--slo", "p99"], "p99<1ms"),
+        (&["--slo", "p98<1ms"], "p99.9"),
+        (&["--slo", "p99<1"], "is not a time"),
+        (&["--slo", "p99>1ms"], "from above"),
+        (&["--slo", "rate<=1k/s"], "the rate is what is searched"),
+        (
+            &["--slo", "p99<1ms", "--from", "2k/s", "--to", "1k/s"],
+            "raise --to",
+        ),
+        (
+            &["--slo", "p99.9<1ms", "--to", "2k/s", "-d", "1s"],
+            "10000: raise --to or --duration",
+        ),
+        (&["--slo", "p99<1ms", "--to", "200M/s"], "at most 100M/s"),
+        (&["--slo", "p99<1ms", "--verify", "0"], "1..=1000"),
+    ];
+    for (arguments, hint) in wrong {
+        let output = loadgen(&[&["capacity", "127.0.0.1:7"], arguments].concat());
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(hint),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_search_says_how_long_it_takes_and_needs_a_server() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let output = loadgen(&["capacity", &free, "--slo", "p99.9<1ms"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    for hint in ["is the server running", "at most about", "begins at 3.00k/s"] {
+        assert!(stderr(&output).contains(hint), "{hint}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_interrupted_search_prints_what_was_found_and_exits_with_130() {
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["capacity", &echo_server().to_string(), "-c", "2"])
+        .args(["--slo", "max<1h", "-d", "60s", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_millis(500));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let found: loadgen::capacity::Capacity = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!found.complete && found.trials.is_empty(), "{found:?}");
+    assert_eq!(found.objectives, ["max<1h"]);
+}

@@ -1,5 +1,6 @@
 //! The command line of `loadgen`: its commands, their errors and exit codes.
 
+mod capacity;
 mod load;
 mod merge;
 mod run;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::capacity::SurveyError;
 use crate::histogram::DecodeError;
 use crate::merge::MergeError;
 use crate::plan::PlanError;
@@ -18,7 +20,7 @@ use crate::{RunError, text};
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
-/// A condition of --fail-on holds.
+/// A condition of --fail-on holds, or an objective is met at no rate.
 const FAILED: u8 = 99;
 /// The arguments make no sense.
 const USAGE: u8 = 2;
@@ -32,7 +34,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
-why; 99 a condition of --fail-on holds; 130 interrupted: what was measured is printed.";
+why; 99 a condition of --fail-on holds, or no rate meets the objectives; 130 interrupted: what was measured is printed.";
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
@@ -40,6 +42,8 @@ enum Command {
     Run(run::RunOptions),
     /// Add up what several generators saw that loaded one server at the same time.
     Merge(merge::MergeOptions),
+    /// Find the highest rate at which a server meets objectives.
+    Capacity(capacity::CapacityOptions),
 }
 
 /// How to print a result.
@@ -47,7 +51,7 @@ enum Command {
 enum Format {
     /// A few lines for a person.
     Text,
-    /// One `Load` of the schema.
+    /// One object for a program.
     Json,
 }
 
@@ -68,6 +72,8 @@ enum Error {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
+    Survey(#[from] SurveyError),
+    #[error(transparent)]
     Run(#[from] RunError),
     #[error("cannot print the result: {0}")]
     Print(#[from] std::io::Error),
@@ -84,6 +90,8 @@ impl Error {
         match self {
             Error::Target(_) | Error::Plan(_) => USAGE,
             Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
+            Error::Target(_) | Error::Plan(_) | Error::Survey(_) => USAGE,
+            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
         }
     }
 }
@@ -93,6 +101,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => options.run(),
         Command::Merge(options) => options.run(),
+        Command::Capacity(options) => options.run(),
     };
     let code = result.unwrap_or_else(|error| {
         eprintln!("loadgen: {error}");
