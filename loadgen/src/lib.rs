@@ -17,7 +17,7 @@ pub mod export;
 mod gates;
 pub mod histogram;
 pub mod interrupt;
-pub mod law;
+mod law;
 pub mod merge;
 pub mod pacer;
 mod pattern;

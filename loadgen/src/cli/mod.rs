@@ -88,10 +88,8 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Target(_) | Error::Plan(_) => USAGE,
-            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
             Error::Target(_) | Error::Plan(_) | Error::Survey(_) => USAGE,
-            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) => 1,
+            Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
         }
     }
 }
