@@ -39,6 +39,9 @@ const TREND_INTERVALS: usize = 16;
 /// thousand windows.
 const TREND_DEVIATE: f64 = 3.29;
 
+/// A window that is shorter shows the noise of the host rather than a trend of the server.
+const TREND_WINDOW_S: f64 = 1.0;
+
 /// A significant trend that is smaller than this does not change what is concluded.
 const TREND: f64 = 0.25;
 
@@ -307,7 +310,10 @@ fn account(_: &Load, evidence: &Evidence) -> Option<String> {
 /// Whether the second half of the window was another than the first.
 fn trend(load: &Load, evidence: &Evidence) -> Option<String> {
     let discipline = &evidence.plan.request().discipline;
-    if evidence.interrupted || discipline.pace().is_some_and(|pace| !pace.is_steady()) {
+    if evidence.interrupted || load.plan.duration_s < TREND_WINDOW_S {
+        return None;
+    }
+    if discipline.pace().is_some_and(|pace| !pace.is_steady()) {
         return None;
     }
     let closed = matches!(discipline, Loop::Closed { .. });

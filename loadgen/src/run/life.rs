@@ -39,8 +39,9 @@ pub struct Slot {
     answered: bool,
     /// Whether it was begun within the window.
     of_window: bool,
-    /// Within the window: how long it waited to send, and for datagrams that were lost.
-    waited_ns: u64,
+    /// Time within the window that no recorded latency covers: it waited to send, or for an
+    /// answer that came after the window or never.
+    unrecorded_ns: u64,
     /// How much of the latencies that were recorded lies before the window.
     before_ns: u64,
 }
@@ -81,7 +82,7 @@ impl Slot {
             reached: false,
             answered: false,
             of_window: false,
-            waited_ns: 0,
+            unrecorded_ns: 0,
             before_ns: 0,
         }
     }
@@ -325,6 +326,8 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 self.account_for_waiting(at, &message);
                 self.slots[at].before_ns += self.window.start_ns.saturating_sub(message.sent_ns);
             }
+            // The window has just closed, and nobody has looked at the clock yet.
+            Loop::Closed { .. } if now_ns >= self.window.end_ns => self.account_for_unrecorded(at, message),
             Loop::Open(_) | Loop::PartlyOpen { .. } if self.window.holds(message.intended_ns) => {
                 self.tally
                     .cut
@@ -512,7 +515,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.forget(&message);
             if self.window.holds(now_ns) {
                 self.account_for_waiting(at, &message);
-                self.slots[at].waited_ns += now_ns - message.sent_ns.max(self.window.start_ns);
+                self.slots[at].unrecorded_ns += now_ns - message.sent_ns.max(self.window.start_ns);
             }
             self.tally
                 .error(ErrorKind::Lost, format_args!("no answer within {patience:?}"));
@@ -533,7 +536,18 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             .intended_ns
             .saturating_sub(think_ns)
             .max(self.window.start_ns);
-        self.slots[at].waited_ns += message.sent_ns.saturating_sub(free_ns);
+        self.slots[at].unrecorded_ns += message.sent_ns.min(self.window.end_ns).saturating_sub(free_ns);
+    }
+
+    /// Takes note of a message that had no answer, or was not even sent, when the window
+    /// closed.
+    fn account_for_unrecorded(&mut self, at: usize, mut message: Message) {
+        if message.sent_ns == 0 {
+            message.sent_ns = self.window.end_ns;
+        }
+        self.account_for_waiting(at, &message);
+        let begin_ns = message.sent_ns.max(self.window.start_ns);
+        self.slots[at].unrecorded_ns += self.window.end_ns.saturating_sub(begin_ns);
     }
 
     /// Adds up, at the end of a closed loop, what its connections that were answered did in
@@ -550,7 +564,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         thinking.retain(|Reverse((_, at, mark))| self.slots[*at].mark == *mark && self.slots[*at].answered);
         for Reverse((due_ns, at, _)) in thinking {
             let free_ns = due_ns.saturating_sub(nanos(think)).max(window.start_ns);
-            self.slots[at].waited_ns += window.end_ns.saturating_sub(free_ns);
+            self.slots[at].unrecorded_ns += window.end_ns.saturating_sub(free_ns);
         }
         let mut account = Account::default();
         for at in 0..self.slots.len() {
@@ -558,15 +572,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 continue;
             }
             let messages: Vec<_> = self.slots[at].conversation.unanswered().copied().collect();
-            for mut message in messages {
-                if message.sent_ns == 0 {
-                    message.sent_ns = window.end_ns;
-                }
-                self.account_for_waiting(at, &message);
-                account.after_ns += window.end_ns.saturating_sub(message.sent_ns.max(window.start_ns));
+            for message in messages {
+                self.account_for_unrecorded(at, message);
             }
             let slot = &self.slots[at];
-            account.waited_ns += slot.waited_ns;
+            account.unrecorded_ns += slot.unrecorded_ns;
             account.before_ns += slot.before_ns;
             account.expected_ns += u64::from(depth) * (window.end_ns - window.start_ns);
             // Where one failed or came late, there is no such sum.

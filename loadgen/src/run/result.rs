@@ -167,8 +167,10 @@ fn evidence<'a>(
         intended_ns: tally.intended_ns,
         accounted_ns: tally.account.filter(|account| account.is_whole).map(|account| {
             let recorded_ns = latency.mean() * latency.len() as f64 - account.before_ns as f64;
-            let other_ns = account.waited_ns + account.after_ns;
-            (recorded_ns + other_ns as f64, account.expected_ns as f64)
+            (
+                recorded_ns + account.unrecorded_ns as f64,
+                account.expected_ns as f64,
+            )
         }),
         intervals: window
             .intervals

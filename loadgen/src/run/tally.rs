@@ -71,12 +71,10 @@ pub struct Cut {
 pub struct Account {
     /// How long the window was, for every message that should be in flight.
     pub expected_ns: u64,
-    /// How long nothing was in flight for it, or what was lost.
-    pub waited_ns: u64,
+    /// What of it no recorded latency covers.
+    pub unrecorded_ns: u64,
     /// What of the recorded latencies lies before the window.
     pub before_ns: u64,
-    /// How long what was not answered when it closed was on its way within it.
-    pub after_ns: u64,
     /// Whether every connection was there all the time.
     pub is_whole: bool,
 }
@@ -85,9 +83,8 @@ impl Default for Account {
     fn default() -> Self {
         Account {
             expected_ns: 0,
-            waited_ns: 0,
+            unrecorded_ns: 0,
             before_ns: 0,
-            after_ns: 0,
             is_whole: true,
         }
     }
@@ -168,9 +165,8 @@ impl Tally {
         if let Some(other) = other.account {
             let sum = self.account.get_or_insert_default();
             sum.expected_ns += other.expected_ns;
-            sum.waited_ns += other.waited_ns;
+            sum.unrecorded_ns += other.unrecorded_ns;
             sum.before_ns += other.before_ns;
-            sum.after_ns += other.after_ns;
             sum.is_whole &= other.is_whole;
         }
         self.service += other.service;
