@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::conversation::{Conversation, Message, Received};
 use super::tally::Account;
-use super::worker::{Phase, UNDER_WAY, Worker};
+use super::worker::{BURST, Phase, UNDER_WAY, Worker};
 use super::{Failure, dial, nanos};
 use crate::engine::{Engine, Event};
 use crate::plan::Loop;
@@ -223,6 +223,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
 
     /// Handles what the engine has waited for.
     pub fn handle_events(&mut self) {
+        let mut handled = 0;
         while let Some(event) = self.engine.next() {
             match event {
                 Event::Received(at, []) if self.request.transport == Transport::Tcp => self.ended(at),
@@ -235,6 +236,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 Event::Room(at) => self.send(at),
                 Event::Returned(at, length) => self.slots[at].conversation.returned(length),
                 Event::Failed(at, error) => self.fail(at, error.into()),
+            }
+            handled += 1;
+            // What is due does not wait until a thousand answers are worked off.
+            if handled % BURST == 0 && self.next_due_ns < u64::MAX {
+                self.do_what_is_due(self.run.clock.now_ns());
             }
         }
     }
