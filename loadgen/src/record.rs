@@ -1,6 +1,6 @@
 //! The one schema: what a run was, what its trials were, and what each load saw.
 //!
-//! `loadgen run --format json` prints one [`Load`]. A run of the harness writes
+//! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`]. A run of the harness writes
 //! `results.jsonl`: one [`Record`] on each line, a [`Run`] first, then a [`Trial`] as
 //! each one ends. The same types as a JSON Schema stand in
 //! `loadgen/schema/record.schema.json`; a test keeps that file current.
@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Capacity;
 use crate::histogram::{Encoded, Quantiles};
 
 /// The version of the schema that this code writes, and the newest that it reads.
@@ -376,10 +377,10 @@ pub struct Interval {
 pub struct Generator {
     /// Its version.
     pub version: String,
-    /// How it talks to the kernel: `epoll` or `uring`.
+    /// How it talks to the kernel: `epoll` or `uring`; `mixed` where several did so differently.
     pub engine: String,
-    /// What it does when nothing is ready: `sleep`, and its wake-up is in every latency, or
-    /// `spin`.
+    /// What it does when nothing is ready: `sleep`, and its wake-up is in every latency,
+    /// `spin`, or `mixed`.
     pub wait: String,
     /// Processors that it was pinned to; empty when it was not.
     pub cpus: Vec<usize>,
@@ -646,12 +647,13 @@ pub fn json_schema() -> serde_json::Value {
     #[schemars(
         untagged,
         title = "echobench record",
-        description = "A line of results.jsonl, what `loadgen run --format json` prints, or what `echobench conformance --format json` prints."
+        description = "A line of results.jsonl, or what `loadgen run`, `loadgen merge`, `loadgen capacity` and `echobench conformance` print with `--format json`."
     )]
     #[allow(dead_code, reason = "only its schema is used")]
     enum Written {
         Line(Record),
         Load(Load),
+        Capacity(Capacity),
         Cases(Vec<CaseResult>),
     }
     schemars::schema_for!(Written).to_value()

@@ -235,14 +235,15 @@ fn every_explanation_has_a_figure_what_the_textbook_said_and_what_was_measured()
 
 #[test]
 fn unsafe_code_stands_behind_its_fence() {
-    let fence = root().join("servers/src/sys");
+    let fences = ["servers/src/sys", "loadgen/src/engine/uring"].map(|folder| root().join(folder));
+    assert!(fences.iter().all(|fence| fence.is_dir()));
     let mut looked_at = 0;
     let mut stack = vec![root()];
     while let Some(folder) = stack.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-            if path.is_dir() && !hidden && !path.ends_with("target") && path != fence {
+            if path.is_dir() && !hidden && !path.ends_with("target") && !fences.contains(&path) {
                 stack.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 looked_at += 1;

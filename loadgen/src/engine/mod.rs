@@ -5,9 +5,6 @@
 //! its business alone, so it is written once for all engines.
 
 mod epoll;
-#[allow(unsafe_code, reason = "the kernel is given memory to fill")]
-mod pool;
-#[allow(unsafe_code, reason = "the kernel is given memory to read")]
 mod uring;
 
 use std::io;

@@ -1,6 +1,10 @@
 //! Completion: io_uring. Receives that go on by themselves into provided buffers, and sends
 //! that are gathered and handed over in one system call with the wait for what comes.
 
+#![allow(unsafe_code, reason = "the kernel is given memory to read and to fill")]
+
+mod pool;
+
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
@@ -13,11 +17,11 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::Socket;
 
-use super::pool::{GROUP, Pool};
 use super::{Engine, Event, Until};
 use crate::clock::Clock;
 use crate::plan::Request;
 use crate::record::Transport;
+use pool::{GROUP, Pool};
 
 /// Requests that are handed over at once; those beyond are in a second call.
 const SUBMISSIONS: u32 = 4096;
