@@ -12,7 +12,10 @@ mod usage;
 mod worker;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, Release},
+};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -289,7 +292,8 @@ fn watch(run: &Run, intervals: &mut Intervals, observer: &mut dyn Observer) -> S
     prime(run);
     let loading_ns = run.clock.now_ns();
     run.loading_ns.store(loading_ns, Relaxed);
-    run.loading.store(true, std::sync::atomic::Ordering::Release);
+    // With the time of it.
+    run.loading.store(true, Release);
     sleep_until(run, loading_ns + nanos(request.warmup), || {});
     let end = End(run);
     if run.is_over_early() {

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::mpsc::Sender;
 
 use fastrand::Rng;
@@ -211,7 +211,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         let now_ns = self.run.clock.now_ns();
         self.each_in(State::Ready, |worker, slot| worker.prime(slot, now_ns));
         loop {
-            if self.phase == Phase::Priming && self.run.loading.load(Relaxed) {
+            if self.phase == Phase::Priming && self.run.loading.load(Acquire) {
                 self.load();
             }
             let now_ns = self.run.clock.now_ns();
