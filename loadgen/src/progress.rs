@@ -40,6 +40,10 @@ impl Observer for Progress {
         }
     }
 
+    fn wants_progress(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn progress(&mut self, snapshot: &Snapshot) {
         if let Some(bar) = &self.0 {
             bar.set_message(describe(snapshot));

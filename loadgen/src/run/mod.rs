@@ -34,8 +34,10 @@ use result::Window;
 use tally::{Cut, Tally};
 use usage::Steal;
 
-/// How often the watching thread looks whether it should end early.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How often the watching thread looks whether it should end early. Each look takes some
+/// 20 us from a worker that has the same processor: of 20,000 messages a second, at 20 looks
+/// a second, so few that p99 does not know of it.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// How often it looks whether the connections have been answered once.
 const PRIMING_GLANCE: Duration = Duration::from_millis(1);
@@ -59,6 +61,11 @@ const MOST_INTERVALS: u32 = 100;
 pub trait Observer {
     /// The warm-up is over; the window opens when this returns.
     fn window_opened(&mut self) {}
+    /// Whether it wants to know how it goes. Summing up takes some 100 us for each interval,
+    /// from a worker if that has the same processor.
+    fn wants_progress(&self) -> bool {
+        false
+    }
     /// An interval of the window is over.
     fn progress(&mut self, _snapshot: &Snapshot) {}
     /// The last message has been counted.
@@ -311,8 +318,9 @@ fn watch(run: &Run, intervals: &mut Intervals, observer: &mut dyn Observer) -> S
     let due_ns = start_ns + nanos(request.duration);
     run.end_ns.store(due_ns, Relaxed);
     run.start_ns.store(start_ns, Relaxed);
+    let wants_progress = observer.wants_progress();
     sleep_until(run, due_ns, || {
-        while let Some(snapshot) = intervals.next_snapshot() {
+        while wants_progress && let Some(snapshot) = intervals.next_snapshot() {
             observer.progress(&snapshot);
         }
     });
