@@ -139,6 +139,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 return;
             }
         };
+        if self.window.holds(due_ns) {
+            // Its first message, which is due with it.
+            self.outstanding_of_window += 1;
+        }
         self.dial(at, due_ns);
         if self.window.holds(due_ns) {
             let lag_ns = self.slots[at].since_ns.saturating_sub(due_ns);
@@ -197,9 +201,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             .request
             .sizes
             .draw(slot.number, slot.conversation.begun, &mut self.random);
+        let came_with_its_connection =
+            slot.conversation.begun == 0 && matches!(self.request.discipline, Loop::PartlyOpen { .. });
         slot.conversation.begin(due_ns, bytes);
         self.outstanding += 1;
-        if self.window.holds(due_ns) {
+        if self.window.holds(due_ns) && !came_with_its_connection {
             self.outstanding_of_window += 1;
         }
     }
@@ -273,7 +279,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.tally.connect.saturating_record(now_ns - slot.since_ns);
         }
         match (self.phase, &self.request.discipline) {
-            (Phase::Loading, Loop::PartlyOpen { .. }) => {
+            (Phase::Loading | Phase::Draining, Loop::PartlyOpen { .. }) => {
                 let arrived_ns = slot.arrived_ns;
                 self.start(at, arrived_ns);
             }
@@ -457,6 +463,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         if self.request.transport == Transport::Udp && !slot.reached && was != State::Dialling {
             self.tally.established -= 1;
             self.tally.open -= 1;
+        }
+        let never_asked = was == State::Dialling && slot.of_window;
+        if never_asked && matches!(self.request.discipline, Loop::PartlyOpen { .. }) {
+            self.outstanding_of_window -= 1;
+            self.tally.unanswered += 1;
         }
         let conversation = std::mem::replace(&mut slot.conversation, Conversation::new(0, Transport::Tcp));
         for message in conversation.unanswered() {
