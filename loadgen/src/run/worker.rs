@@ -242,7 +242,13 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         if let Some(pace) = self.request.discipline.pace() {
             // From the same moment for all workers, so that evenly spaced ones stay so.
             let begin_ns = self.run.loading_ns.load(Relaxed);
-            self.due = Some(Due::new(pace, self.share, self.request.seed, begin_ns));
+            self.due = Some(Due::new(
+                self.run.draw,
+                pace,
+                self.share,
+                self.request.seed,
+                begin_ns,
+            ));
         }
         self.each_in(State::Primed, |worker, slot| worker.start(slot, now_ns));
     }
