@@ -6,7 +6,7 @@
 
 use crate::law;
 use crate::plan::{Loop, Plan};
-use crate::record::{ErrorKind, Load, SATURATED};
+use crate::record::{ErrorKind, Generator, Load, SATURATED};
 use crate::text::{count, show_micros};
 use crate::units::show_rate;
 
@@ -64,7 +64,7 @@ pub struct Evidence<'a> {
     pub done: u64,
     /// How many were on their way when the window opened, and when it closed.
     pub outstanding: (u64, u64),
-    /// How many of them were with the generator still.
+    /// How much was due then and with the generator still, begun or not.
     pub waiting: (u64, u64),
     /// Messages that had to wait since the kernel had no room for them.
     pub blocked: u64,
@@ -204,6 +204,10 @@ fn overrun(_: &Load, evidence: &Evidence) -> Option<String> {
 
 fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
     evidence.plan.request().discipline.pace()?;
+    // What this side could not open has been said, and makes the rest of no account.
+    if load.summary.errors.keys().any(|kind| kind.is_ours()) {
+        return None;
+    }
     let (due, done) = (evidence.due as f64, evidence.done as f64);
     let by_chance = DEVIATIONS * (evidence.outstanding.1 as f64).sqrt();
     let missing = due - done;
@@ -217,7 +221,8 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
         ));
     }
     let grown = evidence.waiting.1.saturating_sub(evidence.waiting.0) as f64;
-    let who = match grown > missing / 2.0 && (evidence.blocked as f64) < grown {
+    let fell_behind = grown > missing / 2.0 && (evidence.blocked as f64) < grown;
+    let who = match fell_behind || never_slept(&load.generator) {
         true => "the generator fell behind: give it more --threads and --cpus, or offer less",
         false => {
             "the server or the path to it did not keep up: offer less; `loadgen capacity` finds how much it takes"
@@ -226,6 +231,12 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
     Some(format!(
         "{achieved} came back of {offered} that were offered: {who}"
     ))
+}
+
+/// Whether the generator ran, or would have, all the time: it may have read too late to be
+/// sent more.
+fn never_slept(generator: &Generator) -> bool {
+    generator.wait != "spin" && generator.utilisation + generator.kept_waiting >= SATURATED
 }
 
 fn unanswered(load: &Load, evidence: &Evidence) -> Option<String> {
@@ -662,6 +673,32 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn a_generator_that_had_no_time_left_does_not_blame_the_server() {
+        for (utilisation, kept_waiting, who) in [
+            (0.5, 0.39, "the server"),
+            (0.5, 0.4, "the generator"),
+            (0.95, 0.0, "the generator"),
+        ] {
+            let said = said(&open(), |load, evidence| {
+                evidence.done -= 5000;
+                evidence.blocked = 5000;
+                load.generator.utilisation = utilisation;
+                load.generator.kept_waiting = kept_waiting;
+            });
+            assert!(said[0].contains("came back") && said[0].contains(who), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_side_could_not_open_is_not_missed_from_the_server() {
+        let said = said(&open(), |load, evidence| {
+            count_errors(load, ErrorKind::TooManyOpenFiles, 5000.0);
+            evidence.done -= 5000;
+        });
+        assert!(said.len() == 1 && said[0].contains("this side"), "{said:?}");
     }
 
     #[test]

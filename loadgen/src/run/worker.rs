@@ -309,6 +309,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         due.advance();
         due.open_window(self.window.start_ns);
         self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
+        if self.phase == Phase::Draining {
+            // It was due, and not even begun, when the window closed.
+            self.tally.waiting_at_end += 1;
+        }
         if self.window.holds(due_ns) {
             self.tally.due += 1;
             if self.intended_ns.len() < LAW_SAMPLE {
@@ -387,6 +391,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             let Some(due) = &mut self.due else { break };
             self.tally.due += 1;
             self.tally.unanswered += 1;
+            self.tally.waiting_at_end += 1;
             due.advance();
             self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
         }
