@@ -6,7 +6,7 @@
 
 use crate::law;
 use crate::plan::{Loop, Plan};
-use crate::record::{ErrorKind, Load, SATURATED};
+use crate::record::{ErrorKind, Generator, Load, SATURATED};
 use crate::text::{count, show_micros};
 use crate::units::show_rate;
 
@@ -64,7 +64,7 @@ pub struct Evidence<'a> {
     pub done: u64,
     /// How many were on their way when the window opened, and when it closed.
     pub outstanding: (u64, u64),
-    /// How many of them were with the generator still.
+    /// How much was due then and with the generator still, begun or not.
     pub waiting: (u64, u64),
     /// Messages that had to wait since the kernel had no room for them.
     pub blocked: u64,
@@ -204,6 +204,10 @@ fn overrun(_: &Load, evidence: &Evidence) -> Option<String> {
 
 fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
     evidence.plan.request().discipline.pace()?;
+    // What this side could not open has been said, and makes the rest of no account.
+    if load.summary.errors.keys().any(|kind| kind.is_ours()) {
+        return None;
+    }
     let (due, done) = (evidence.due as f64, evidence.done as f64);
     let by_chance = DEVIATIONS * (evidence.outstanding.1 as f64).sqrt();
     let missing = due - done;
@@ -217,7 +221,8 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
         ));
     }
     let grown = evidence.waiting.1.saturating_sub(evidence.waiting.0) as f64;
-    let who = match grown > missing / 2.0 && (evidence.blocked as f64) < grown {
+    let fell_behind = grown > missing / 2.0 && (evidence.blocked as f64) < grown;
+    let who = match fell_behind || never_slept(&load.generator) {
         true => "the generator fell behind: give it more --threads and --cpus, or offer less",
         false => {
             "the server or the path to it did not keep up: offer less; `loadgen capacity` finds how much it takes"
@@ -226,6 +231,12 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
     Some(format!(
         "{achieved} came back of {offered} that were offered: {who}"
     ))
+}
+
+/// Whether the generator ran, or would have, all the time: it may have read too late to be
+/// sent more.
+fn never_slept(generator: &Generator) -> bool {
+    generator.wait != "spin" && generator.utilisation + generator.kept_waiting >= SATURATED
 }
 
 fn unanswered(load: &Load, evidence: &Evidence) -> Option<String> {
@@ -367,5 +378,428 @@ fn median(values: &[f64]) -> f64 {
     match sorted.len() % 2 {
         0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
         _ => sorted[middle],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::condition::tests;
+    use crate::histogram::Quantiles;
+    use crate::pacer::{Schedule, Share, Stage};
+    use crate::plan::Request;
+    use crate::record::Arrivals;
+
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// Per second, so many in the window.
+    const DUE: u64 = 10_000;
+
+    fn plan(discipline: Loop) -> Plan {
+        Request {
+            discipline,
+            duration: WINDOW,
+            connections: 10,
+            ..Request::new("127.0.0.1:7007".parse().unwrap())
+        }
+        .validate()
+        .unwrap()
+    }
+
+    fn open() -> Plan {
+        plan(Loop::open(DUE as f64, WINDOW, Arrivals::Constant))
+    }
+
+    fn closed() -> Plan {
+        plan(Loop::closed())
+    }
+
+    /// A load that nothing is wrong with, as the generator would have seen it.
+    fn sound(plan: &Plan) -> (Load, Evidence<'_>) {
+        let mut load = tests::load(Some(DUE));
+        load.plan = plan.record();
+        load.summary.errors.clear();
+        load.summary.unanswered = 0;
+        load.summary.echoes = DUE;
+        load.summary.response_us = Some(all(1000.0));
+        load.summary.send_lag_us = Some(all(1.0));
+        let schedule = |pace| Schedule::new(pace, Share { index: 0, of: 1 }, 1).take(1000);
+        let evidence = Evidence {
+            plan,
+            interrupted: false,
+            overran: false,
+            due: DUE,
+            done: DUE,
+            outstanding: (25, 25),
+            waiting: (0, 0),
+            blocked: 0,
+            intended_ns: vec![
+                plan.request()
+                    .discipline
+                    .pace()
+                    .into_iter()
+                    .flat_map(schedule)
+                    .collect(),
+            ],
+            accounted_ns: Some((1e9, 1e9)),
+            intervals: (0..20).map(|k| (500.0 + f64::from(k % 7), 1e6)).collect(),
+        };
+        (load, evidence)
+    }
+
+    /// Times that all are about the same, in microseconds.
+    fn all(micros: f64) -> Quantiles {
+        let mut quantiles = Quantiles::of(&crate::histogram::empty());
+        quantiles.p99 = Some(micros);
+        quantiles
+    }
+
+    /// What the gates say once this is wrong with a sound load.
+    fn said(plan: &Plan, change: impl Fn(&mut Load, &mut Evidence)) -> Vec<String> {
+        let (mut load, mut evidence) = sound(plan);
+        change(&mut load, &mut evidence);
+        reasons(&load, &evidence)
+    }
+
+    /// A fault: its size just within the limit and just beyond, what it changes, and what is
+    /// said of it, ending in what to do.
+    type Fault = (
+        f64,
+        f64,
+        fn(&mut Load, &mut Evidence, f64),
+        &'static [&'static str],
+    );
+
+    fn assert_trips(plan: &Plan, faults: &[Fault]) {
+        assert_eq!(said(plan, |_, _| ()), [""; 0]);
+        for &(within, beyond, change, words) in faults {
+            let at = |size| said(plan, move |load, evidence| change(load, evidence, size));
+            assert_eq!(at(within), [""; 0], "{words:?}");
+            let said = at(beyond);
+            assert_eq!(said.len(), 1, "{words:?}: {said:?}");
+            for word in words {
+                assert!(said[0].contains(word), "{word} is missing: {}", said[0]);
+            }
+        }
+    }
+
+    fn count_errors(load: &mut Load, kind: ErrorKind, number: f64) {
+        load.summary.errors.insert(kind, number as u64);
+    }
+
+    #[test]
+    fn each_gate_of_a_schedule_trips_just_beyond_its_limit_and_says_what_to_do() {
+        // Of 10,000 messages 100 may be missing, and by chance 4 times the root of 25.
+        assert_trips(
+            &open(),
+            &[
+                (
+                    120.0,
+                    121.0,
+                    |_, evidence, missing| evidence.done -= missing as u64,
+                    &["server", "offer less"],
+                ),
+                (
+                    120.0,
+                    121.0,
+                    |_, evidence, missing| {
+                        evidence.done -= missing as u64;
+                        evidence.waiting.1 = 61;
+                    },
+                    &["the generator fell behind", "--threads"],
+                ),
+                (
+                    120.0,
+                    121.0,
+                    |_, evidence, more| evidence.done += more as u64,
+                    &["the warm-up had left more behind", "offer less"],
+                ),
+                (
+                    0.0,
+                    1.0,
+                    |_, evidence, overran| evidence.overran = overran > 0.0,
+                    &["too far behind to catch up", "offer less"],
+                ),
+                (
+                    10.0,
+                    11.0,
+                    |load, _, unanswered| load.summary.unanswered = unanswered as u64,
+                    &["11 of 10000", "never answered", "offer less"],
+                ),
+                // More than half of the response time, but no more than a wake-up.
+                (
+                    1000.0,
+                    1001.0,
+                    |load, _, lag_us| {
+                        load.summary.send_lag_us = Some(all(lag_us));
+                        load.summary.response_us = Some(all(1500.0));
+                    },
+                    &["sent too late", "--cpus", "--threads"],
+                ),
+                // More than a wake-up, but no more than half of the response time.
+                (
+                    5000.0,
+                    5001.0,
+                    |load, _, lag_us| {
+                        load.summary.send_lag_us = Some(all(lag_us));
+                        load.summary.response_us = Some(all(10_000.0));
+                    },
+                    &["sent too late"],
+                ),
+                (
+                    0.899,
+                    0.9,
+                    |load, _, share| load.generator.utilisation = share,
+                    &["the generator was saturated", "90%", "--threads", "offer less"],
+                ),
+                (
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.kept_waiting = share,
+                    &["the generator was kept from running", "10%", "--cpus"],
+                ),
+                (
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.steal = Some(share),
+                    &["hypervisor", "when the host is quieter"],
+                ),
+                // One that was sent late, as the schedule has it.
+                (
+                    0.0,
+                    1000.0,
+                    |_, evidence, late_ns| evidence.intended_ns[0][500] += late_ns as u64,
+                    &["not evenly spaced", "error in the load generator", "report it"],
+                ),
+                (
+                    1.249,
+                    1.251,
+                    |_, evidence, ratio| {
+                        let second = evidence.intervals[10..].iter_mut();
+                        second.for_each(|(_, latency_ns)| *latency_ns *= ratio);
+                    },
+                    &["the median latency rose by 25%", "steady state", "--warmup"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn each_gate_of_a_closed_loop_trips_just_beyond_its_limit_and_says_what_to_do() {
+        let account: &[&str] = &["Little's law", "error in the load generator", "report it"];
+        assert_trips(
+            &closed(),
+            &[
+                (
+                    1.0099,
+                    1.011,
+                    |_, evidence, share| evidence.accounted_ns = Some((share * 3e9, 3e9)),
+                    account,
+                ),
+                (
+                    0.9901,
+                    0.989,
+                    |_, evidence, share| evidence.accounted_ns = Some((share * 3e9, 3e9)),
+                    account,
+                ),
+                (
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.steal = Some(share),
+                    &["hypervisor"],
+                ),
+                (
+                    0.76,
+                    0.74,
+                    |_, evidence, ratio| {
+                        let second = evidence.intervals[10..].iter_mut();
+                        second.for_each(|(rate, _)| *rate *= ratio);
+                    },
+                    &["the rate fell by 2", "steady state", "--warmup"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_trip_and_say_whose_they_are() {
+        assert_trips(
+            &open(),
+            &[
+                (
+                    1.0,
+                    0.0,
+                    |load, _, echoes| load.summary.echoes = echoes as u64,
+                    &["no message came back"],
+                ),
+                (
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::WrongBytes, number),
+                    &["the server does not echo"],
+                ),
+                (
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::NoLocalPort, number),
+                    &["a limit of this side", "--source"],
+                ),
+                (
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::TooManyOpenFiles, number),
+                    &["a limit of this side", "ulimit -n"],
+                ),
+                (
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::Reset, number),
+                    &["1 of 10 connections failed", "not the one asked for"],
+                ),
+                // One in a thousand of 10,010 messages.
+                (
+                    10.0,
+                    11.0,
+                    |load, _, number| count_errors(load, ErrorKind::Lost, number),
+                    &["11 messages were lost", "one in 1000"],
+                ),
+                (
+                    10.0,
+                    11.0,
+                    |load, _, number| count_errors(load, ErrorKind::Stale, number),
+                    &["11 messages were answered late"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_generator_that_had_no_time_left_does_not_blame_the_server() {
+        for (utilisation, kept_waiting, who) in [
+            (0.5, 0.39, "the server"),
+            (0.5, 0.4, "the generator"),
+            (0.95, 0.0, "the generator"),
+        ] {
+            let said = said(&open(), |load, evidence| {
+                evidence.done -= 5000;
+                evidence.blocked = 5000;
+                load.generator.utilisation = utilisation;
+                load.generator.kept_waiting = kept_waiting;
+            });
+            assert!(said[0].contains("came back") && said[0].contains(who), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_side_could_not_open_is_not_missed_from_the_server() {
+        let said = said(&open(), |load, evidence| {
+            count_errors(load, ErrorKind::TooManyOpenFiles, 5000.0);
+            evidence.done -= 5000;
+        });
+        assert!(said.len() == 1 && said[0].contains("this side"), "{said:?}");
+    }
+
+    #[test]
+    fn a_closed_loop_may_use_all_of_its_processors_and_share_them() {
+        let said = said(&closed(), |load, _| {
+            load.generator.utilisation = 1.0;
+            load.generator.kept_waiting = 0.5;
+        });
+        assert_eq!(said, [""; 0]);
+    }
+
+    #[test]
+    fn one_that_spins_is_not_saturated() {
+        let said = said(&open(), |load, _| {
+            load.generator.wait = "spin".into();
+            load.generator.utilisation = 1.0;
+        });
+        assert_eq!(said, [""; 0]);
+    }
+
+    #[test]
+    fn a_server_that_takes_nothing_more_is_not_a_generator_that_falls_behind() {
+        let said = said(&open(), |load, evidence| {
+            evidence.done -= 200;
+            evidence.blocked = 200;
+            evidence.waiting.1 = 200;
+            load.summary.send_lag_us = Some(all(9000.0));
+            load.summary.response_us = Some(all(10_000.0));
+        });
+        assert!(said.len() == 1 && said[0].contains("the server"), "{said:?}");
+    }
+
+    #[test]
+    fn what_ended_early_says_so_and_nothing_of_what_follows_from_it() {
+        let said = said(&open(), |load, evidence| {
+            evidence.interrupted = true;
+            load.summary.unanswered = 1000;
+            evidence.intervals[10..]
+                .iter_mut()
+                .for_each(|(_, latency_ns)| *latency_ns *= 2.0);
+        });
+        assert!(
+            said.len() == 1 && said[0].starts_with("interrupted: 1.00 s"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn a_trend_takes_more_than_a_few_intervals_and_more_than_chance() {
+        let trend = |values: &[f64]| changed(values);
+        let halves = |first: f64, second: f64, each: usize| [vec![first; each], vec![second; each]].concat();
+        assert_eq!(trend(&halves(1.0, 2.0, 7)), None, "too few");
+        assert_eq!(trend(&halves(1.0, 2.0, 8)), Some(1.0));
+        assert_eq!(trend(&halves(2.0, 1.0, 10)), Some(-0.5));
+        // As many times up as down.
+        let restless: Vec<_> = (0..20).map(|k| f64::from(1 + k % 2)).collect();
+        assert_eq!(trend(&restless), None);
+        // A stall in the second half is no trend.
+        let mut stalled = vec![1.0; 20];
+        stalled[12..15].fill(1000.0);
+        assert_eq!(trend(&stalled), None);
+    }
+
+    #[test]
+    fn a_window_that_is_short_or_meant_to_change_has_no_trend() {
+        let rising = |evidence: &mut Evidence| {
+            evidence.intervals[10..]
+                .iter_mut()
+                .for_each(|(_, latency_ns)| *latency_ns *= 2.0);
+        };
+        let short = said(&open(), |load, evidence| {
+            load.plan.duration_s = 0.9;
+            rising(evidence);
+        });
+        assert_eq!(short, [""; 0]);
+        let mut discipline = open().request().discipline.clone();
+        if let Loop::Open(pace) = &mut discipline {
+            pace.stages = vec![Stage {
+                duration: WINDOW,
+                from: 5000.0,
+                to: 15_000.0,
+            }];
+        }
+        assert_eq!(said(&plan(discipline), |_, evidence| rising(evidence)), [""; 0]);
+    }
+
+    #[test]
+    fn latencies_that_are_mostly_our_own_are_withheld_though_the_load_is_valid() {
+        let plan = open();
+        let (mut load, mut evidence) = sound(&plan);
+        let advice = |load: &Load, evidence: &Evidence| withheld(load, evidence).unwrap_or_default();
+        load.summary.response_us = Some(all(100.0));
+        load.summary.send_lag_us = Some(all(50.0));
+        assert_eq!(advice(&load, &evidence), "");
+        load.summary.send_lag_us = Some(all(51.0));
+        assert!(advice(&load, &evidence).contains("--spin"));
+        assert_eq!(reasons(&load, &evidence), [""; 0]);
+        load.generator.wait = "spin".into();
+        assert!(advice(&load, &evidence).contains("--cpus"));
+        // Of connections without room it is the server's.
+        evidence.blocked = DUE / 100 + 1;
+        assert_eq!(advice(&load, &evidence), "");
     }
 }

@@ -62,8 +62,9 @@ pub trait Engine<'a>: Sized {
     /// Closes the socket in a slot, which is free from then on.
     fn remove(&mut self, slot: usize);
 
-    /// Hands bytes to the kernel, as many as it takes. When it takes none it returns the
-    /// error [`io::ErrorKind::WouldBlock`], and there will be [`Event::Room`].
+    /// Hands bytes to the kernel, as many as it takes. When it has no room it returns the
+    /// error [`io::ErrorKind::WouldBlock`], and when the slot has had its turn until the next
+    /// wait, 0; in both cases there will be [`Event::Room`].
     fn send(&mut self, slot: usize, bytes: &'a [u8]) -> io::Result<usize>;
 
     /// Waits until there is an event.

@@ -3,13 +3,24 @@
 
 use crate::pacer::{Pace, Schedule, Share};
 
+/// The times at which a share of a pace is due, in nanoseconds from its begin.
+pub type Times = Box<dyn Iterator<Item = u64>>;
+
+/// What draws them with a seed: the tests put a wrong one in the place of [`draw`].
+pub type Draw = fn(&Pace, Share, u64) -> Times;
+
+/// Draws the times of a schedule.
+pub fn draw(pace: &Pace, share: Share, seed: u64) -> Times {
+    Box::new(Schedule::new(pace, share, seed))
+}
+
 /// A worker's share of what is due.
-#[derive(Debug)]
 pub struct Due {
+    draw: Draw,
     pace: Pace,
     share: Share,
     seed: u64,
-    schedule: Schedule,
+    times: Times,
     begin_ns: u64,
     /// Whether this is the schedule of the window.
     in_window: bool,
@@ -19,14 +30,14 @@ pub struct Due {
 
 impl Due {
     /// Begins the warm-up.
-    pub fn new(pace: &Pace, share: Share, seed: u64, begin_ns: u64) -> Self {
-        // Another seed than that of the window, which would else repeat the warm-up.
-        let schedule = Schedule::new(&pace.as_it_begins(), share, !seed);
+    pub fn new(draw: Draw, pace: &Pace, share: Share, seed: u64, begin_ns: u64) -> Self {
         let mut due = Due {
+            draw,
             pace: pace.clone(),
             share,
             seed,
-            schedule,
+            // Another seed than that of the window, which would else repeat the warm-up.
+            times: draw(&pace.as_it_begins(), share, !seed),
             begin_ns,
             in_window: false,
             next_ns: None,
@@ -40,14 +51,14 @@ impl Due {
         if !self.in_window && self.next_ns.is_none_or(|next_ns| next_ns >= start_ns) {
             self.in_window = true;
             self.begin_ns = start_ns;
-            self.schedule = Schedule::new(&self.pace, self.share, self.seed);
+            self.times = (self.draw)(&self.pace, self.share, self.seed);
             self.advance();
         }
     }
 
     /// Leaves the next time for the one after it.
     pub fn advance(&mut self) {
-        self.next_ns = self.schedule.next().map(|time_ns| self.begin_ns + time_ns);
+        self.next_ns = self.times.next().map(|time_ns| self.begin_ns + time_ns);
     }
 }
 
@@ -69,7 +80,7 @@ mod tests {
             arrivals: Arrivals::Constant,
         };
         let share = Share { index: 0, of: 1 };
-        let mut due = Due::new(&pace, share, 1, 5_000_000_000);
+        let mut due = Due::new(draw, &pace, share, 1, 5_000_000_000);
         let mut times = Vec::new();
         while let Some(next_ns) = due.next_ns {
             times.push(next_ns);

@@ -175,8 +175,9 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
     /// Sends a message that was due at a time.
     pub fn say(&mut self, at: usize, due_ns: u64) {
         self.begin(at, due_ns);
-        self.send(at);
-        if self.slots[at].conversation.waiting() > 0 {
+        let is_refused = self.send(at);
+        // What is caught up on after the window is not what kept it from being sent within.
+        if is_refused && self.slots[at].conversation.waiting() > 0 && self.phase < Phase::Draining {
             self.tally.blocked += 1;
         }
     }
@@ -210,19 +211,24 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         }
     }
 
-    /// Sends what was begun, as far as the kernel takes it.
-    fn send(&mut self, at: usize) {
+    /// Sends what was begun, as far as it is taken. Returns whether the kernel has no room for
+    /// the rest.
+    fn send(&mut self, at: usize) -> bool {
         loop {
             let slot = &mut self.slots[at];
             let unsent = slot.conversation.unsent(&self.run.pattern);
             if unsent.is_empty() {
-                return;
+                return false;
             }
             let now_ns = self.run.clock.now_ns();
             match self.engine.send(at, unsent) {
+                Ok(0) => return false,
                 Ok(length) => slot.conversation.sent(length, now_ns),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => return self.fail(at, error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) => {
+                    self.fail(at, error.into());
+                    return false;
+                }
             }
         }
     }
@@ -239,7 +245,9 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                     self.received(at, meaning, now_ns);
                 }
                 Event::Room(at) if self.slots[at].state == State::Dialling => self.settle(at),
-                Event::Room(at) => self.send(at),
+                Event::Room(at) => {
+                    self.send(at);
+                }
                 Event::Returned(at, length) => self.slots[at].conversation.returned(length),
                 Event::Failed(at, error) => self.fail(at, error.into()),
             }

@@ -28,6 +28,7 @@ use crate::engine::{Epoll, Uring};
 use crate::pattern::Pattern;
 use crate::plan::{Engine, Plan};
 use crate::record::{ErrorKind, Load};
+use due::Draw;
 use intervals::Intervals;
 use latch::{Arrival, Latch};
 use result::Window;
@@ -149,6 +150,8 @@ struct Run<'a> {
     /// What each worker draws the sizes of its messages from: not the seed of the schedule,
     /// and not numbers in a row, whose draws are alike.
     seeds: Vec<u64>,
+    /// What draws the schedules.
+    draw: Draw,
     interval: Duration,
     /// Opens once every worker has connected, or given up.
     connected: Latch,
@@ -182,10 +185,22 @@ impl Run<'_> {
 /// Ends early, with what was measured, when `stop` becomes true or when no connection
 /// is left.
 pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
+    let (tally, window) = carry_out(plan, due::draw, observer, stop)?;
+    Ok(result::load(plan, tally, window))
+}
+
+/// What the workers counted, and the window that it was in.
+fn carry_out(
+    plan: &Plan,
+    draw: Draw,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<(Tally, Window), RunError> {
     let request = plan.request();
     let started_at = SystemTime::now();
     let run = Run {
         plan,
+        draw,
         stop,
         pattern: Pattern::new(),
         clock: Clock::start(),
@@ -234,7 +249,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
             example,
         });
     }
-    Ok(result::load(plan, tally, window))
+    Ok((tally, window))
 }
 
 fn seeds(seed: u64, workers: usize) -> Vec<u64> {
@@ -374,5 +389,141 @@ fn sleep_until(run: &Run, time_ns: u64, mut look: impl FnMut()) {
             return;
         }
         thread::sleep(Duration::from_nanos(left).min(GLANCE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::pacer::{Pace, Schedule, Share};
+    use crate::plan::{Loop, Request};
+    use crate::record::Arrivals;
+    use due::Times;
+
+    /// A request to a server in a thread that echoes.
+    fn request() -> Request {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut buffer = [0; 4096];
+                    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                        let _ = stream.write_all(&buffer[..length]);
+                    }
+                });
+            }
+        });
+        Request {
+            connections: 7,
+            threads: 2,
+            warmup: Duration::from_millis(50),
+            duration: Duration::from_millis(300),
+            ..Request::new(target)
+        }
+    }
+
+    fn counted(request: Request, draw: Draw) -> (Plan, Tally, Window) {
+        let plan = request.validate().unwrap();
+        let (tally, window) = carry_out(&plan, draw, &mut (), &AtomicBool::new(false)).unwrap();
+        (plan, tally, window)
+    }
+
+    /// What the gates say of the schedule, when it is drawn like this.
+    fn said_of_the_schedule(draw: Draw, arrivals: Arrivals, engine: Engine) -> Vec<String> {
+        let request = request();
+        let (plan, tally, window) = counted(
+            Request {
+                discipline: Loop::open(4000.0, request.duration, arrivals),
+                engine,
+                ..request
+            },
+            draw,
+        );
+        let load = result::load(&plan, tally, window);
+        let mut reasons = load.summary.reasons;
+        reasons.retain(|reason| reason.contains("error in the load generator"));
+        assert!(reasons.is_empty() || !load.summary.valid);
+        reasons
+    }
+
+    /// Four at a time, at the time of the first.
+    fn bursts(pace: &Pace, share: Share, seed: u64) -> Times {
+        let times = Schedule::new(pace, share, seed).zip(0..);
+        Box::new(times.scan(0, |first, (time_ns, number)| {
+            if number % 4 == 0 {
+                *first = time_ns;
+            }
+            Some(*first)
+        }))
+    }
+
+    /// As if each message waited for an answer that takes a tenth of the mean gap.
+    fn waiting(pace: &Pace, share: Share, seed: u64) -> Times {
+        let pause_ns = 0.1e9 * share.of as f64 / pace.stages[0].from;
+        let times = Schedule::new(pace, share, seed).zip(0..);
+        Box::new(times.map(move |(time_ns, number)| time_ns + (f64::from(number) * pause_ns) as u64))
+    }
+
+    #[test]
+    fn a_schedule_that_breaks_its_law_makes_the_load_invalid() {
+        for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
+            assert_eq!(
+                said_of_the_schedule(due::draw, arrivals, Engine::Epoll),
+                [""; 0],
+                "{arrivals:?}"
+            );
+            let said = said_of_the_schedule(bursts, arrivals, Engine::Epoll);
+            assert!(
+                said.len() == 1 && said[0].contains("schedule"),
+                "{arrivals:?}: {said:?}"
+            );
+        }
+        let said = said_of_the_schedule(waiting, Arrivals::Constant, Engine::Uring);
+        assert!(
+            said.len() == 1 && said[0].contains("not evenly spaced"),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn the_latencies_of_a_closed_loop_account_for_its_time() {
+        let ms = Duration::from_millis;
+        let closed = |depth, think| Loop::Closed {
+            depth,
+            think,
+            messages_per_connection: None,
+        };
+        for engine in [Engine::Epoll, Engine::Uring] {
+            for discipline in [
+                closed(1, ms(0)),
+                closed(7, ms(0)),
+                closed(1, ms(10)),
+                closed(3, ms(1)),
+            ] {
+                let name = format!("{engine:?} {discipline:?}");
+                let (plan, tally, window) = counted(
+                    Request {
+                        discipline,
+                        engine,
+                        ..request()
+                    },
+                    due::draw,
+                );
+                assert!(
+                    tally.account.is_some_and(|account| account.is_whole),
+                    "{name}: the gate is not asleep"
+                );
+                let load = result::load(&plan, tally, window);
+                let said = &load.summary.reasons;
+                assert!(
+                    !said.iter().any(|reason| reason.contains("Little")),
+                    "{name}: {said:?}"
+                );
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! From the counts of the workers to the record of a load.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::intervals::Interval;
 use super::tally::Tally;
@@ -35,7 +35,6 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
             count / window_s
         }
     };
-    let share = |time: Duration| per_second(time.as_secs_f64()) / request.threads as f64;
     let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
     let mut latency = histogram::empty();
     for interval in &window.intervals {
@@ -72,8 +71,8 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
             }
             .into(),
             cpus: request.cpus.clone(),
-            utilisation: share(tally.usage.cpu),
-            kept_waiting: share(tally.usage.kept_waiting),
+            utilisation: tally.usage.share(tally.usage.cpu),
+            kept_waiting: tally.usage.share(tally.usage.kept_waiting),
             involuntary_switches: tally.usage.involuntary_switches,
             steal: window.steal,
         },

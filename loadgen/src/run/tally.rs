@@ -30,14 +30,14 @@ pub struct Tally {
     /// Messages on their way when the window opened, and when it closed.
     pub outstanding_at_start: u64,
     pub outstanding_at_end: u64,
-    /// How many of them had no byte with the kernel.
+    /// How many messages, and connections, were due then and had no byte with the kernel.
     pub waiting_at_start: u64,
     pub waiting_at_end: u64,
     /// Whether the run was ended since too many were on their way.
     pub overran: bool,
     /// What the generator used within the window.
     pub usage: Usage,
-    /// Messages that had to wait for room.
+    /// Messages that had to wait for room, before the window closed.
     pub blocked: u64,
     /// The first times of the window that the schedule of each worker gave, from its begin.
     pub intended_ns: Vec<Vec<u64>>,

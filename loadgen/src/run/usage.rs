@@ -10,6 +10,8 @@ use nix::sys::time::TimeVal;
 /// What a thread, or several together, have used up to a moment, or between two.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
+    /// Time that passed.
+    pub passed: Duration,
     /// CPU time, in the program and in the kernel.
     pub cpu: Duration,
     /// Time for which it could have run and another had the processor.
@@ -19,16 +21,25 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of the calling thread, since it began.
-    pub fn of_this_thread() -> Self {
+    /// Of the calling thread, since it began; the time is that of any clock, now.
+    pub fn of_this_thread(now: Duration) -> Self {
         let time = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64);
         let usage = getrusage(UsageWho::RUSAGE_THREAD);
         Usage {
+            passed: now,
             cpu: usage.map_or(Duration::ZERO, |usage| {
                 time(usage.user_time()) + time(usage.system_time())
             }),
             kept_waiting: run_delay().unwrap_or_default(),
             involuntary_switches: usage.map_or(0, |usage| usage.involuntary_context_switches() as u64),
+        }
+    }
+
+    /// What share of the time that passed this is.
+    pub fn share(&self, time: Duration) -> f64 {
+        match self.passed.is_zero() {
+            true => 0.0,
+            false => time.as_secs_f64() / self.passed.as_secs_f64(),
         }
     }
 }
@@ -47,6 +58,7 @@ impl Sub for Usage {
 
     fn sub(self, before: Usage) -> Usage {
         Usage {
+            passed: self.passed.saturating_sub(before.passed),
             cpu: self.cpu.saturating_sub(before.cpu),
             kept_waiting: self.kept_waiting.saturating_sub(before.kept_waiting),
             involuntary_switches: self
@@ -58,6 +70,7 @@ impl Sub for Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Usage) {
+        self.passed += other.passed;
         self.cpu += other.cpu;
         self.kept_waiting += other.kept_waiting;
         self.involuntary_switches += other.involuntary_switches;
@@ -118,9 +131,23 @@ mod tests {
 
     #[test]
     fn work_shows_in_the_usage_of_its_thread() {
-        let before = Usage::of_this_thread();
-        while (Usage::of_this_thread() - before).cpu < Duration::from_millis(5) {}
-        let idle = std::thread::spawn(Usage::of_this_thread).join().unwrap();
+        let usage = || Usage::of_this_thread(Duration::ZERO);
+        let before = usage();
+        while (usage() - before).cpu < Duration::from_millis(5) {}
+        let idle = std::thread::spawn(usage).join().unwrap();
         assert!(idle.cpu < Duration::from_millis(5), "{idle:?}");
+    }
+
+    #[test]
+    fn shares_are_those_of_the_time_that_passed_for_all_threads() {
+        let used = |passed, cpu| Usage {
+            passed: Duration::from_secs(passed),
+            cpu: Duration::from_secs(cpu),
+            ..Usage::default()
+        };
+        let mut all = used(9, 3) - used(5, 1);
+        all += used(16, 8);
+        assert_eq!(all.share(all.cpu), 0.5);
+        assert_eq!(used(0, 0).share(Duration::ZERO), 0.0);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use fastrand::Rng;
 use nix::sys::prctl;
@@ -226,7 +227,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.look_for_overdue(now_ns);
         }
         if let Some(before) = self.usage_before {
-            self.tally.usage = Usage::of_this_thread() - before;
+            self.tally.usage = self.usage() - before;
             self.tally.outstanding_at_end = self.on_their_way();
             self.tally.waiting_at_end = self.waiting();
         }
@@ -242,7 +243,13 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         if let Some(pace) = self.request.discipline.pace() {
             // From the same moment for all workers, so that evenly spaced ones stay so.
             let begin_ns = self.run.loading_ns.load(Relaxed);
-            self.due = Some(Due::new(pace, self.share, self.request.seed, begin_ns));
+            self.due = Some(Due::new(
+                self.run.draw,
+                pace,
+                self.share,
+                self.request.seed,
+                begin_ns,
+            ));
         }
         self.each_in(State::Primed, |worker, slot| worker.start(slot, now_ns));
     }
@@ -258,7 +265,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
         }
         if now_ns >= self.window.start_ns && self.usage_before.is_none() {
-            self.usage_before = Some(Usage::of_this_thread());
+            self.usage_before = Some(self.usage());
             self.tally.outstanding_at_start = self.on_their_way();
             self.tally.waiting_at_start = self.waiting();
             self.next_cut_ns = self.window.start_ns + self.interval_ns;
@@ -302,6 +309,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         due.advance();
         due.open_window(self.window.start_ns);
         self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
+        if self.phase == Phase::Draining {
+            // It was due, and not even begun, when the window closed.
+            self.tally.waiting_at_end += 1;
+        }
         if self.window.holds(due_ns) {
             self.tally.due += 1;
             if self.intended_ns.len() < LAW_SAMPLE {
@@ -380,6 +391,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             let Some(due) = &mut self.due else { break };
             self.tally.due += 1;
             self.tally.unanswered += 1;
+            self.tally.waiting_at_end += 1;
             due.advance();
             self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
         }
@@ -409,6 +421,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
 
     fn in_state(&self, state: State) -> usize {
         self.slots.iter().filter(|slot| slot.state == state).count()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::of_this_thread(Duration::from_nanos(self.run.clock.now_ns()))
     }
 
     /// What was due and is not done with: connections, where they arrive, or messages.

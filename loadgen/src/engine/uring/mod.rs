@@ -162,7 +162,7 @@ impl<'a> Engine<'a> for Uring<'a> {
         // Two at a time could overtake each other, if the first did not fit.
         if connection.batch == self.batch {
             self.early.push((slot, connection.generation));
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Ok(0);
         }
         connection.batch = self.batch;
         connection.sending = bytes.len();
