@@ -221,6 +221,8 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             }
             self.do_what_is_due(now_ns);
             self.wait()?;
+            // The window may have opened meanwhile, and what has come is of it.
+            self.look_at_window(self.run.clock.now_ns());
             self.handle_events();
             // What had come by then has been read.
             self.look_for_overdue(now_ns);
@@ -328,6 +330,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 return self.say(slot, due_ns);
             }
         }
+        // There is nobody to send it to.
+        if self.window.holds(due_ns) {
+            self.tally.unanswered += 1;
+        }
     }
 
     fn wait(&mut self) -> io::Result<()> {
@@ -342,7 +348,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             .timers
             .peek()
             .map_or(u64::MAX, |Reverse((time_ns, ..))| *time_ns);
-        let exact_ns = self.next_due_ns.min(timer_ns);
+        let exact_ns = match self.next_due_ns {
+            due_ns if due_ns < self.window.end_ns => due_ns.min(timer_ns),
+            // It will not be sent any more.
+            _ => timer_ns,
+        };
         let glance_ns = now_ns + u64::from(GLANCE_MS) * 1_000_000;
         let until = match exact_ns.min(glance_ns) {
             // The end is no moment to be met exactly: what comes later is not counted.
