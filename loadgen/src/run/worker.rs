@@ -358,7 +358,12 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             // The end is no moment to be met exactly: what comes later is not counted.
             // Rounded up, so that the last wait does not poll.
             time_ns if time_ns < exact_ns => {
-                let left_ns = self.window.end_ns.min(glance_ns).saturating_sub(now_ns);
+                let next_ns = match self.phase {
+                    // It is over, and what is on its way wakes up by itself.
+                    Phase::Draining => glance_ns,
+                    _ => self.window.end_ns.min(glance_ns),
+                };
+                let left_ns = next_ns.saturating_sub(now_ns);
                 Until::About(left_ns.div_ceil(1_000_000).min(GLANCE_MS.into()) as u16)
             }
             time_ns => Until::Time(time_ns),
