@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use loadgen::source;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
 
 mod support;
 use support::*;
@@ -312,13 +311,9 @@ fn the_server_of_a_process_of_its_own() {
 fn ten_thousand_connections_are_open_and_answered() {
     const CONNECTIONS: usize = 10_000;
     for &engine in engines() {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any = "127.0.0.1:0".parse::<SocketAddr>().unwrap();
-        listener.bind(&any.into()).unwrap();
-        // As servers of so many have it: a connect that finds no room takes a second.
-        listener.listen(4096).unwrap();
-        let target = listener.local_addr().unwrap().as_socket().unwrap();
-        let _server = Server::start(listener.into());
+        let listener = listen(4096);
+        let target = listener.local_addr().unwrap();
+        let _server = Server::start(listener);
         let plan = Request {
             engine,
             connections: CONNECTIONS,

@@ -11,7 +11,7 @@ use loadgen::plan::{Engine, Loop, Request};
 use loadgen::record::{Arrivals, ErrorKind, Load, Transport};
 use loadgen::sizes::Sizes;
 use loadgen::{RunError, text};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 mod support;
 use support::*;
@@ -331,7 +331,7 @@ fn a_server_that_never_answers_is_not_valid_and_said_so() {
         let load = run(Request {
             engine,
             connections: 512,
-            ..server(keep_silent)
+            ..server_of(listen(4096), keep_silent)
         });
         assert_eq!((load.summary.echoes, load.summary.connections.answered), (0, 0));
         assert_eq!(load.summary.connections.open, 512);
@@ -405,11 +405,8 @@ fn starved_connections_are_counted_and_are_no_error() {
 #[test]
 fn a_server_that_does_not_accept_lets_its_backlog_wait_and_the_rest_in_vain() {
     for &engine in engines() {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
-        socket.bind(&any.into()).unwrap();
-        socket.listen(1).unwrap();
-        let target = socket.local_addr().unwrap().as_socket().unwrap();
+        let listener = listen(1);
+        let target = listener.local_addr().unwrap();
         let load = run(Request {
             engine,
             connections: 16,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use loadgen::plan::{Engine, Request};
 use loadgen::record::{ErrorKind, Load, Transport};
 use loadgen::{Observer, RunError};
+use socket2::{Domain, Socket, Type};
 
 /// What the gates say of a host that was busy with something else, which other tests that run
 /// at the same time see to.
@@ -48,6 +49,16 @@ pub fn engines() -> &'static [Engine] {
 /// Starts a server that treats each connection by `serve`; returns a request for it.
 pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
     server_of(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+/// A listener whose queue of connections that wait to be accepted has so many places. A
+/// connect that finds none free is tried again by the kernel after a second.
+pub fn listen(backlog: i32) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(backlog).unwrap();
+    socket.into()
 }
 
 /// The same for a listener that is there already.
