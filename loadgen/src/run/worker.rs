@@ -250,7 +250,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
     }
 
     /// Learns when the window is, and does what its begin and its intervals need.
-    fn look_at_window(&mut self, now_ns: u64) {
+    pub(super) fn look_at_window(&mut self, now_ns: u64) {
         self.window = Window {
             start_ns: self.run.start_ns.load(Relaxed),
             end_ns: self.run.end_ns.load(Relaxed),
