@@ -527,15 +527,15 @@ fn the_intervals_add_up_to_the_whole_and_are_shown_as_they_end() {
     for &engine in engines() {
         for discipline in [
             closed(3, Duration::ZERO),
-            Loop::open(2000.0, millis(300), Arrivals::Poisson),
+            Loop::open(2000.0, millis(200), Arrivals::Poisson),
             churn(3),
-            partly_open(300.0, millis(300), 2),
+            partly_open(300.0, millis(200), 2),
         ] {
             let mut shown = Shown::default();
             let request = Request {
                 engine,
                 discipline,
-                duration: millis(300),
+                duration: millis(200),
                 ..server(echo)
             };
             let load = watch(request, &mut shown);
@@ -560,8 +560,8 @@ fn the_intervals_add_up_to_the_whole_and_are_shown_as_they_end() {
                 shown.snapshots.len()
             );
             for (number, (snapshot, interval)) in shown.snapshots.iter().zip(&load.intervals).enumerate() {
-                assert_eq!(snapshot.elapsed, millis(15) * (number as u32 + 1));
-                assert_eq!(snapshot.elapsed + snapshot.left, millis(300));
+                assert_eq!(snapshot.elapsed, millis(10) * (number as u32 + 1));
+                assert_eq!(snapshot.elapsed + snapshot.left, millis(200));
                 let rate = interval.echoes as f64 / interval.duration_s;
                 assert!((snapshot.echoes_per_s - rate).abs() <= 1e-6 * rate);
                 assert_eq!(snapshot.errors, 0);
