@@ -93,7 +93,10 @@ impl<'a> Engine<'a> for Epoll {
     }
 
     fn remove(&mut self, slot: usize) {
-        self.connections[slot].socket = None;
+        // One that could not even be begun was never added.
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.socket = None;
+        }
     }
 
     fn send(&mut self, slot: usize, bytes: &'a [u8]) -> io::Result<usize> {
@@ -134,6 +137,12 @@ impl<'a> Engine<'a> for Epoll {
     fn next(&mut self) -> Option<Event<'_>> {
         while self.pending.start < self.pending.end {
             let event = self.events[self.pending.start];
+            if event.data() == TIMER {
+                // It is seen once, and would have to be set again for the same time.
+                self.armed = Until::Now;
+                self.pending.start += 1;
+                continue;
+            }
             let slot = event.data() as usize;
             // A socket that was closed since has nothing to say; one that took its slot
             // would only not be ready.
@@ -198,5 +207,22 @@ impl Epoll {
             .set(Expiration::OneShot(time), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.armed = Until::Time(time_ns);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_passed_is_not_waited_for_however_often() {
+        let request = Request::new("127.0.0.1:1".parse().unwrap());
+        let clock = Clock::start();
+        let mut epoll = Epoll::new(&request, 0, clock).unwrap();
+        let time_ns = clock.now_ns();
+        for _ in 0..3 {
+            epoll.wait(Until::Time(time_ns)).unwrap();
+            assert!(epoll.next().is_none());
+        }
     }
 }

@@ -298,6 +298,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
     }
 
     fn received(&mut self, at: usize, meaning: Received, now_ns: u64) {
+        // A thread that was kept from running may not know yet that the window has opened.
+        if self.window.start_ns == u64::MAX {
+            self.look_at_window(now_ns);
+        }
         let slot = &mut self.slots[at];
         if !slot.reached {
             slot.reached = true;

@@ -222,6 +222,8 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             }
             self.do_what_is_due(now_ns);
             self.wait()?;
+            // The window may have opened meanwhile, and what has come is of it.
+            self.look_at_window(self.run.clock.now_ns());
             self.handle_events();
             // What had come by then has been read.
             self.look_for_overdue(now_ns);
@@ -255,7 +257,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
     }
 
     /// Learns when the window is, and does what its begin and its intervals need.
-    fn look_at_window(&mut self, now_ns: u64) {
+    pub(super) fn look_at_window(&mut self, now_ns: u64) {
         self.window = Window {
             start_ns: self.run.start_ns.load(Relaxed),
             end_ns: self.run.end_ns.load(Relaxed),
@@ -339,6 +341,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                 return self.say(slot, due_ns);
             }
         }
+        // There is nobody to send it to.
+        if self.window.holds(due_ns) {
+            self.tally.unanswered += 1;
+        }
     }
 
     fn wait(&mut self) -> io::Result<()> {
@@ -353,13 +359,22 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             .timers
             .peek()
             .map_or(u64::MAX, |Reverse((time_ns, ..))| *time_ns);
-        let exact_ns = self.next_due_ns.min(timer_ns);
+        let exact_ns = match self.next_due_ns {
+            due_ns if due_ns < self.window.end_ns => due_ns.min(timer_ns),
+            // It will not be sent any more.
+            _ => timer_ns,
+        };
         let glance_ns = now_ns + u64::from(GLANCE_MS) * 1_000_000;
         let until = match exact_ns.min(glance_ns) {
             // The end is no moment to be met exactly: what comes later is not counted.
             // Rounded up, so that the last wait does not poll.
             time_ns if time_ns < exact_ns => {
-                let left_ns = self.window.end_ns.min(glance_ns).saturating_sub(now_ns);
+                let next_ns = match self.phase {
+                    // It is over, and what is on its way wakes up by itself.
+                    Phase::Draining => glance_ns,
+                    _ => self.window.end_ns.min(glance_ns),
+                };
+                let left_ns = next_ns.saturating_sub(now_ns);
                 Until::About(left_ns.div_ceil(1_000_000).min(GLANCE_MS.into()) as u16)
             }
             time_ns => Until::Time(time_ns),

@@ -139,7 +139,10 @@ impl<'a> Engine<'a> for Uring<'a> {
     }
 
     fn remove(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
+        // One that could not even be begun was never added.
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         connection.generation = (connection.generation + 1) % (1 << 24);
         connection.blocked = false;
         if let Some(socket) = connection.socket.take() {

@@ -1,0 +1,333 @@
+//! Limits of this side, over both engines: ports, addresses and descriptors, and connections by
+//! the ten thousand.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use loadgen::RunError;
+use loadgen::plan::{Engine, Loop, PlanError, Request};
+use loadgen::record::{Arrivals, ErrorKind, Load, Transport};
+use loadgen::source;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+mod support;
+use support::*;
+
+/// Where the server listens in a network of its own, outside of the ports of connections.
+const SERVER: &str = "127.0.0.1:7007";
+
+/// Does something in a network that has nothing but a loopback device, and connections from
+/// these ports only. Where that is not permitted, says so.
+fn in_a_network_of_its_own(ports: &str, act: impl FnOnce() + Send) {
+    engines();
+    let separate = || -> Result<(), String> {
+        // What this thread starts, threads and processes, is in it too.
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        if !up.is_ok_and(|status| status.success()) {
+            return Err("its loopback device cannot be started with `ip`".into());
+        }
+        for (name, value) in [("ip_local_port_range", ports), ("tcp_tw_reuse", "0")] {
+            fs::write(format!("/proc/sys/net/ipv4/{name}"), value).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| match separate() {
+            Ok(()) => act(),
+            Err(error) => eprintln!("not tested, since there is no network for it: {error}"),
+        });
+    });
+}
+
+fn loadgen(engine: Engine, arguments: &[&str]) -> Output {
+    let engine = match engine {
+        Engine::Epoll => "epoll",
+        Engine::Uring => "uring",
+    };
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["run", "--warmup", "50ms", "-d", "300ms", "--engine", engine])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn churn() -> Loop {
+    Loop::Closed {
+        depth: 1,
+        think: Duration::ZERO,
+        messages_per_connection: Some(1),
+    }
+}
+
+/// Connections that leave after so many messages, and think for long in between.
+fn partly_open(rate: f64, messages: u64) -> Loop {
+    let open = Loop::open(rate, Duration::from_millis(300), Arrivals::Constant);
+    Loop::PartlyOpen {
+        pace: open.pace().unwrap().clone(),
+        think: Duration::from_secs(10),
+        messages_per_connection: messages,
+    }
+}
+
+#[test]
+fn ports_that_run_out_are_a_limit_of_this_side_and_more_addresses_have_more() {
+    let used = |engine, arguments: &[&str]| {
+        let witness = Arc::new(Witness::default());
+        let seen = Arc::clone(&witness);
+        let mut used = 0;
+        in_a_network_of_its_own("40000 40099", || {
+            server_of(TcpListener::bind(SERVER).unwrap(), move |stream| {
+                seen.echo(stream)
+            });
+            let load = [
+                SERVER,
+                "-c",
+                "4",
+                "--messages-per-connection",
+                "1",
+                "--format",
+                "json",
+            ];
+            let output = loadgen(engine, &[&load, arguments].concat());
+            let error = String::from_utf8_lossy(&output.stderr);
+            let load: Load = serde_json::from_slice(&output.stdout).expect(&error);
+            assert_eq!(output.status.code(), Some(3), "{error}");
+            let errors = &load.summary.errors;
+            assert!(errors.keys().eq([&ErrorKind::NoLocalPort]), "{errors:?}");
+            let reasons = load.summary.reasons.join(" ");
+            assert!(
+                reasons.contains("found no local port") && reasons.contains("--source 127.0.0.2-127.0.0.9"),
+                "{reasons}"
+            );
+            used = witness.all_ended().len();
+        });
+        used
+    };
+    for &engine in engines() {
+        let with_one = used(engine, &[]);
+        assert!(with_one <= 100, "{with_one}");
+        let with_eight = used(engine, &["--source", "127.0.0.2-127.0.0.9"]);
+        assert!(
+            with_eight <= 800 && with_eight >= 4 * with_one,
+            "{with_eight}, not {with_one}"
+        );
+    }
+}
+
+#[test]
+fn connections_that_come_by_themselves_run_out_of_ports_too() {
+    for &engine in engines() {
+        // Those that leave, and those that stay.
+        for messages in [1, 2] {
+            in_a_network_of_its_own("40000 40019", || {
+                let load = run(Request {
+                    engine,
+                    discipline: partly_open(500.0, messages),
+                    ..server_of(TcpListener::bind(SERVER).unwrap(), echo)
+                });
+                let errors = &load.summary.errors;
+                assert!(errors.keys().eq([&ErrorKind::NoLocalPort]), "{errors:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_is_connected_to_itself_is_no_server() {
+    for &engine in engines() {
+        in_a_network_of_its_own("40000 40000", || {
+            let target = "127.0.0.1:40000".parse().unwrap();
+            let error = run_in_vain(Request {
+                engine,
+                connections: 1,
+                threads: 1,
+                ..request(target, Transport::Tcp)
+            });
+            let kind = match &error {
+                RunError::NoConnection { kind, .. } => Some(*kind),
+                RunError::Own(_) => None,
+            };
+            assert_eq!(kind, Some(ErrorKind::Refused), "{error}");
+            assert!(error.to_string().contains("connected to itself"), "{error}");
+        });
+    }
+}
+
+#[test]
+fn connections_come_from_each_address_in_turn() {
+    let sources = source::range("127.0.0.2-127.0.0.4").unwrap();
+    for &engine in engines() {
+        for discipline in [Loop::closed(), churn(), partly_open(200.0, 1)] {
+            let witness = Arc::new(Witness::default());
+            let seen = Arc::clone(&witness);
+            let load = run(Request {
+                engine,
+                discipline: discipline.clone(),
+                connections: 6,
+                sources: sources.clone(),
+                ..server(move |stream| seen.echo(stream))
+            });
+            assert_right(&load);
+            let mut by_address = BTreeMap::<IpAddr, usize>::new();
+            for end in witness.all_ended() {
+                *by_address.entry(end.peer.ip()).or_default() += 1;
+            }
+            assert!(by_address.keys().eq(&sources), "{by_address:?}");
+            if discipline == Loop::closed() {
+                assert!(by_address.values().all(|&number| number == 2), "{by_address:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_of_another_host_or_family_is_refused() {
+    for (source, part) in [
+        ("192.0.2.1", "an address of this host"),
+        ("::1", "not of the family"),
+    ] {
+        let error = Request {
+            sources: source::range(source).unwrap(),
+            ..Request::new("127.0.0.1:7007".parse().unwrap())
+        }
+        .validate()
+        .unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+/// `loadgen run` that may open a hundred files.
+fn with_a_hundred_files(target: &str, arguments: &[&str]) -> Output {
+    Command::new("sh")
+        .args(["-c", "ulimit -n 100 && exec \"$0\" run \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_loadgen"))
+        .args([target, "--warmup", "50ms", "-d", "300ms", "--format", "json"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn descriptors_that_run_out_are_a_limit_of_this_side() {
+    let target = server(keep_silent).target.to_string();
+    let refused = with_a_hundred_files(&target, &["-c", "50"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("50 connections need more descriptors than the 100"),
+        "{said}"
+    );
+
+    for engine in engines() {
+        let engine = match engine {
+            Engine::Epoll => "epoll",
+            Engine::Uring => "uring",
+        };
+        let output = with_a_hundred_files(&target, &["--connect-rate", "1k/s", "--engine", engine]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        let load: Load = serde_json::from_slice(&output.stdout).expect(&said);
+        assert!(
+            count(&load, ErrorKind::TooManyOpenFiles) > 0,
+            "{:?}",
+            load.summary.errors
+        );
+        let reasons = load.summary.reasons.join(" ");
+        assert!(reasons.contains("ulimit -n"), "{reasons}");
+    }
+}
+
+/// Says to this program that it is to be a server, whose listener is its standard input.
+const ROLE: &str = "LOADGEN_TEST_SERVER";
+
+/// A process that echoes, which has descriptors of its own.
+struct Server(Child);
+
+impl Server {
+    fn start(listener: TcpListener) -> Self {
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "the_server_of_a_process_of_its_own"])
+            .env(ROLE, "1")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Server(child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_server_of_a_process_of_its_own() {
+    if env::var_os(ROLE).is_none() {
+        return;
+    }
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let listening = EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX);
+    epoll.add(&listener, listening).unwrap();
+    let mut streams = Vec::new();
+    let mut events = vec![EpollEvent::empty(); 1024];
+    let mut buffer = [0; 4096];
+    loop {
+        let ready = epoll.wait(&mut events, EpollTimeout::NONE).unwrap();
+        for event in &events[..ready] {
+            if event.data() == u64::MAX {
+                let (stream, _) = listener.accept().unwrap();
+                stream.set_nodelay(true).unwrap();
+                let reading = EpollEvent::new(EpollFlags::EPOLLIN, streams.len() as u64);
+                epoll.add(&stream, reading).unwrap();
+                streams.push(Some(stream));
+                continue;
+            }
+            let stream = &mut streams[event.data() as usize];
+            let Some(open) = stream else { continue };
+            match open.read(&mut buffer) {
+                Ok(length @ 1..) => open.write_all(&buffer[..length]).unwrap_or(()),
+                _ => *stream = None,
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_connections_are_open_and_answered() {
+    const CONNECTIONS: usize = 10_000;
+    for &engine in engines() {
+        let listener = listen(4096);
+        let target = listener.local_addr().unwrap();
+        let _server = Server::start(listener);
+        let plan = Request {
+            engine,
+            connections: CONNECTIONS,
+            duration: Duration::from_secs(1),
+            sources: source::range("127.0.0.2-127.0.0.5").unwrap(),
+            ..request(target, Transport::Tcp)
+        }
+        .validate();
+        if let Err(error @ PlanError::Descriptors { .. }) = plan {
+            return eprintln!("not tested: {error}");
+        }
+        let load = loadgen::run(&plan.unwrap(), &mut (), &Default::default()).unwrap();
+        assert_right(&load);
+        let connections = load.summary.connections;
+        assert_eq!((connections.open, connections.answered), (10_000, 10_000));
+    }
+}

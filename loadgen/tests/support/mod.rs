@@ -1,0 +1,225 @@
+//! What several tests need: small servers, both engines, and what may be asserted of a load on
+//! a host that has other things to do.
+//!
+//! The servers are threads of the test, each a few lines of the standard library.
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loadgen::plan::{Engine, Request};
+use loadgen::record::{ErrorKind, Load, Transport};
+use loadgen::{Observer, RunError};
+use socket2::{Domain, Socket, Type};
+
+/// What the gates say of a host that was busy with something else, which other tests that run
+/// at the same time see to.
+const NOISE: [&str; 5] = [
+    "kept from running",
+    "steady state",
+    "the hypervisor took",
+    "send lag",
+    "came back of",
+];
+
+/// Both engines, or the one that this host has.
+pub fn engines() -> &'static [Engine] {
+    static ENGINES: LazyLock<&[Engine]> = LazyLock::new(|| {
+        let plan = Request {
+            engine: Engine::Uring,
+            ..server(echo)
+        }
+        .validate()
+        .unwrap();
+        match loadgen::run(&plan, &mut (), &AtomicBool::new(true)) {
+            Err(RunError::Own(error)) => {
+                eprintln!("only epoll is tested: {error}");
+                &[Engine::Epoll]
+            }
+            _ => &[Engine::Epoll, Engine::Uring],
+        }
+    });
+    &ENGINES
+}
+
+/// Starts a server that treats each connection by `serve`; returns a request for it.
+pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
+    server_of(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+/// A listener whose queue of connections that wait to be accepted has so many places. A
+/// connect that finds none free is tried again by the kernel after a second.
+pub fn listen(backlog: i32) -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(backlog).unwrap();
+    socket.into()
+}
+
+/// The same for a listener that is there already.
+pub fn server_of(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
+    let target = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
+        }
+    });
+    request(target, Transport::Tcp)
+}
+
+/// Starts a server of datagrams: `answer` is called with the number of each datagram, from
+/// 1, its bytes, and what sends an answer.
+pub fn datagram_server(mut answer: impl FnMut(u64, &[u8], &dyn Fn(&[u8])) + Send + 'static) -> Request {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        for number in 1.. {
+            let (length, source) = socket.recv_from(&mut buffer).unwrap();
+            // The client may have left.
+            let send = |message: &[u8]| drop(socket.send_to(message, source));
+            answer(number, &buffer[..length], &send);
+        }
+    });
+    request(target, Transport::Udp)
+}
+
+/// A short closed loop of four connections on two threads.
+pub fn request(target: SocketAddr, transport: Transport) -> Request {
+    Request {
+        transport,
+        connections: 4,
+        threads: 2,
+        warmup: Duration::from_millis(50),
+        duration: Duration::from_millis(200),
+        connect_timeout: Duration::from_secs(5),
+        ..Request::new(target)
+    }
+}
+
+/// Echoes until the client has ended the connection.
+pub fn echo(mut stream: TcpStream) {
+    let mut buffer = [0; 65536];
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&buffer[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Says nothing until the client has ended the connection.
+pub fn keep_silent(mut stream: TcpStream) {
+    while let Ok(1..) = stream.read(&mut [0; 4096]) {}
+}
+
+/// What a server saw of a connection that has ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// What was read from it.
+    pub bytes: u64,
+    /// Whether its client ended it properly, and did not break it off.
+    pub properly: bool,
+    /// When.
+    pub at: Instant,
+}
+
+/// Connections as a server sees them.
+#[derive(Debug, Default)]
+pub struct Witness {
+    begun: Mutex<u64>,
+    ended: Mutex<Vec<Ended>>,
+}
+
+impl Witness {
+    /// Echoes, and takes note of what it sees.
+    pub fn echo(&self, mut stream: TcpStream) {
+        *self.begun.lock().unwrap() += 1;
+        let peer = stream.peer_addr().unwrap();
+        let mut buffer = [0; 65536];
+        let mut bytes = 0;
+        let properly = loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(length) => {
+                    bytes += length as u64;
+                    if stream.write_all(&buffer[..length]).is_err() {
+                        break false;
+                    }
+                }
+                Err(_) => break false,
+            }
+        };
+        self.ended.lock().unwrap().push(Ended {
+            peer,
+            bytes,
+            properly,
+            at: Instant::now(),
+        });
+    }
+
+    /// How many connections there were so far.
+    pub fn begun(&self) -> u64 {
+        *self.begun.lock().unwrap()
+    }
+
+    /// Waits until all connections have ended, and tells of them.
+    pub fn all_ended(&self) -> Vec<Ended> {
+        await_that("all connections have ended", || {
+            self.begun() == self.ended.lock().unwrap().len() as u64
+        });
+        self.ended.lock().unwrap().clone()
+    }
+}
+
+/// Waits until something has come about, and fails where it does not.
+pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Carries a request out.
+pub fn run(request: Request) -> Load {
+    watch(request, &mut ())
+}
+
+/// Carries a request out before somebody's eyes.
+pub fn watch(request: Request, observer: &mut dyn Observer) -> Load {
+    loadgen::run(&request.validate().unwrap(), observer, &AtomicBool::new(false)).unwrap()
+}
+
+/// Carries a request out that cannot be.
+pub fn run_in_vain(request: Request) -> RunError {
+    loadgen::run(&request.validate().unwrap(), &mut (), &AtomicBool::new(false)).unwrap_err()
+}
+
+/// Asserts that all is well but for what others on this host are to blame for.
+pub fn assert_right(load: &Load) {
+    assert!(load.summary.errors.is_empty(), "{:?}", load.summary.errors);
+    assert_eq!(own_reasons(load), [""; 0], "{:?}", load.generator);
+    assert!(load.summary.echoes > 0);
+}
+
+/// Why a load is not valid, but for what others on this host are to blame for.
+pub fn own_reasons(load: &Load) -> Vec<&str> {
+    let reasons = load.summary.reasons.iter().map(String::as_str);
+    { reasons }
+        .filter(|reason| !NOISE.iter().any(|noise| reason.contains(noise)))
+        .collect()
+}
+
+/// How many errors of a kind there were.
+pub fn count(load: &Load, kind: ErrorKind) -> u64 {
+    load.summary.errors.get(&kind).copied().unwrap_or(0)
+}
