@@ -292,28 +292,13 @@ impl Terms {
     }
 }
 
-/// What the generator did wrong, so that a load is not the one that was asked for, or its
-/// times are not the server's.
-pub fn own_fault(load: &Load) -> Option<String> {
-    let (summary, generator) = (&load.summary, &load.generator);
-    if let Some((kind, count)) = summary.errors.iter().find(|(kind, _)| kind.is_ours()) {
-        return Some(format!("{count} errors of this side: {}", kind.name()));
-    }
-    if generator.is_saturated() {
-        let percent = generator.utilisation * 100.0;
-        return Some(format!(
-            "the generator was saturated: {percent:.0}% of its threads' time"
-        ));
-    }
-    summary.latency_withheld.clone()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::condition::tests::load;
+    use crate::gates::own_fault;
     use crate::histogram::{self, Quantiles};
-    use crate::record::ErrorKind;
+    use crate::record::{Discipline, ErrorKind};
 
     pub(crate) fn terms(objectives: &[&str]) -> Terms {
         Terms {
@@ -453,6 +438,7 @@ pub(crate) mod tests {
     #[test]
     fn the_faults_of_the_generator_are_told_from_those_of_the_server() {
         let mut load = response(10);
+        load.plan.discipline = Discipline::Open;
         load.summary.errors = [(ErrorKind::Reset, 3)].into();
         assert_eq!(own_fault(&load), None);
         load.summary.latency_withheld = Some("mostly ours".into());

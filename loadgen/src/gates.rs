@@ -6,7 +6,7 @@
 
 use crate::law;
 use crate::plan::{Loop, Plan};
-use crate::record::{ErrorKind, Generator, Load, SATURATED};
+use crate::record::{Discipline, ErrorKind, Generator, Load, SATURATED};
 use crate::text::{count, show_micros};
 use crate::units::show_rate;
 
@@ -86,20 +86,34 @@ pub fn reasons(load: &Load, evidence: &Evidence) -> Vec<String> {
         ));
     }
     reasons.extend(errors(load));
-    let gates = [
-        overrun,
-        rate,
-        unanswered,
-        lag,
-        saturation,
-        kept_waiting,
-        steal,
-        schedule,
-        account,
-        trend,
-    ];
+    let gates = [overrun, rate, unanswered, lag];
     reasons.extend(gates.iter().filter_map(|gate| gate(load, evidence)));
+    reasons.extend(generator(load));
+    reasons.extend(
+        [schedule, account, trend]
+            .iter()
+            .filter_map(|gate| gate(load, evidence)),
+    );
     reasons
+}
+
+/// What the generator did wrong, so that a load that does not hold is not the server's fault.
+pub fn own_fault(load: &Load) -> Option<String> {
+    let own_errors = load.summary.errors.iter().find(|(kind, _)| kind.is_ours());
+    let own_errors = own_errors.map(|(kind, count)| format!("{count} errors of this side: {}", kind.name()));
+    let withheld = load.summary.latency_withheld.clone();
+    own_errors
+        .into_iter()
+        .chain(generator(load))
+        .chain(withheld)
+        .next()
+}
+
+/// What kept the generator from doing its work in time.
+fn generator(load: &Load) -> impl Iterator<Item = String> {
+    [saturation(load), kept_waiting(load), steal(load)]
+        .into_iter()
+        .flatten()
 }
 
 /// Why the latencies should not be compared with others, although they are right.
@@ -262,21 +276,21 @@ fn lag(load: &Load, evidence: &Evidence) -> Option<String> {
     })
 }
 
-fn saturation(load: &Load, evidence: &Evidence) -> Option<String> {
-    evidence.plan.request().discipline.pace()?;
-    load.generator.is_saturated().then(|| {
+fn saturation(load: &Load) -> Option<String> {
+    let is_late = load.plan.discipline != Discipline::Closed && load.generator.is_saturated();
+    is_late.then(|| {
         format!(
             "the generator was saturated: its threads used {:.0}% of their processors, where more than {:.0}% are \
-             too many for a schedule to be kept; use more --threads and --cpus, or offer less",
+             too many for a schedule to be kept; use more --threads and --cpus, or --spin, or offer less",
             load.generator.utilisation * 100.0,
             SATURATED * 100.0
         )
     })
 }
 
-fn kept_waiting(load: &Load, evidence: &Evidence) -> Option<String> {
-    evidence.plan.request().discipline.pace()?;
-    (load.generator.kept_waiting > TAKEN).then(|| {
+fn kept_waiting(load: &Load) -> Option<String> {
+    let is_late = load.plan.discipline != Discipline::Closed && load.generator.kept_waiting > TAKEN;
+    is_late.then(|| {
         format!(
             "the generator was kept from running for {:.0}% of the window ({} involuntary switches): something else \
              ran on its processors; give it some of its own (--cpus)",
@@ -286,7 +300,7 @@ fn kept_waiting(load: &Load, evidence: &Evidence) -> Option<String> {
     })
 }
 
-fn steal(load: &Load, _: &Evidence) -> Option<String> {
+fn steal(load: &Load) -> Option<String> {
     let steal = load.generator.steal.filter(|&steal| steal > TAKEN)?;
     Some(format!(
         "the hypervisor took {:.0}% of the generator's time: measure when the host is quieter",

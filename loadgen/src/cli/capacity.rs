@@ -13,7 +13,7 @@ use crate::condition::Condition;
 use crate::plan::{Loop, Plan, Request};
 use crate::progress::Progress;
 use crate::record::Arrivals;
-use crate::{RunError, interrupt, text, units};
+use crate::{RunError, gates, interrupt, text, units};
 
 /// What is searched for, and how.
 const SEARCH: &str = "Search";
@@ -113,7 +113,7 @@ impl CapacityOptions {
             }
             match result {
                 Ok(load) => {
-                    let trial = survey.record(&load, capacity::own_fault(&load));
+                    let trial = survey.record(&load, gates::own_fault(&load));
                     eprintln!("loadgen: {}", capacity::text::outcome(trial));
                 }
                 Err(error) => break Some(error),

@@ -24,8 +24,8 @@ use crate::pacer::Share;
 use crate::plan::{Loop, Request, Wait};
 use crate::record::Transport;
 
-/// Connections under way at once: enough to hide a round trip to another host, few enough
-/// not to overflow the backlog of a server that has the usual one of 128.
+/// Connects under way at once: enough to hide a round trip to another host. On loopback a
+/// connect is over before the server has accepted, so there it bounds nothing but bursts.
 pub const UNDER_WAY: usize = 100;
 
 /// The longest sleep: an early end, and a connect that takes too long, are noticed within
