@@ -258,7 +258,7 @@ fn the_latencies_are_exported_over_what_the_files_held() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let log = std::fs::read_to_string(log).unwrap();
     assert!(
-        log.contains("Histogram log format") && !log.contains("old"),
+        log.contains("Histogram log format") && !log.contains("old "),
         "{log}"
     );
     let distribution = std::fs::read_to_string(distribution).unwrap();

@@ -18,7 +18,7 @@ const INVALID: i32 = 3;
 const FAILED: i32 = 99;
 
 /// Loads until one shows a fault.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 5;
 
 /// Bytes in a message, where nothing else is asked for.
 const MESSAGE: usize = 64;
