@@ -360,14 +360,21 @@ fn trend(load: &Load, evidence: &Evidence) -> Option<String> {
     ))
 }
 
-/// By which share the second half of the values is above the first, if that is so much, and
-/// the values rise or fall so clearly (Mann, 1945, and Kendall), that it cannot be put down
-/// to chance. Intervals in which the host stood still hide a ramp from this less than from a
-/// comparison of the halves.
+/// By which share the second half of the values is above the first, if that is so much and
+/// so clear that it cannot be put down to chance.
 fn changed(values: &[f64]) -> Option<f64> {
     if values.len() < TREND_INTERVALS {
         return None;
     }
+    let (first, second) = values.split_at(values.len() / 2);
+    let change = median(second) / median(first) - 1.0;
+    let is_clear = ramp(values).max(step(first, second)) > TREND_DEVIATE;
+    (is_clear && change.abs() > TREND).then_some(change)
+}
+
+/// How clearly values rise or fall all the time (Mann, 1945, and Kendall), as a normal
+/// deviate. Intervals in which the host stood still hide little from it.
+fn ramp(values: &[f64]) -> f64 {
     let later = |number: usize| &values[number + 1..];
     let pairs = { values.iter().enumerate() }
         .flat_map(|(number, value)| later(number).iter().map(|other| other.total_cmp(value)));
@@ -377,12 +384,24 @@ fn changed(values: &[f64]) -> Option<f64> {
     sorted.sort_by(f64::total_cmp);
     let spread = |count: usize| (count * (count - 1) * (2 * count + 5)) as f64 / 18.0;
     let ties: f64 = sorted.chunk_by(f64::eq).map(|equal| spread(equal.len())).sum();
-    let deviation = (spread(values.len()) - ties).sqrt();
-    // One less: the correction for continuity.
-    let deviate = f64::from(score.abs() - 1) / deviation;
-    let (first, second) = values.split_at(values.len() / 2);
-    let change = median(second) / median(first) - 1.0;
-    (deviate > TREND_DEVIATE && change.abs() > TREND).then_some(change)
+    deviate(score, (spread(values.len()) - ties).sqrt())
+}
+
+/// How clearly the values of one half are above those of the other (Mann and Whitney, 1947),
+/// as a normal deviate: what changes at once, in the middle, is no ramp.
+fn step(first: &[f64], second: &[f64]) -> f64 {
+    let pairs = { first.iter() }.flat_map(|before| second.iter().map(|after| after.total_cmp(before)));
+    let score: i32 = pairs.map(|order| order as i32).sum();
+    let (firsts, seconds) = (first.len() as f64, second.len() as f64);
+    deviate(score, (firsts * seconds * (firsts + seconds + 1.0) / 3.0).sqrt())
+}
+
+/// The score is less by one: the correction for continuity.
+fn deviate(score: i32, deviation: f64) -> f64 {
+    match score {
+        0 => 0.0,
+        _ => f64::from(score.abs() - 1) / deviation,
+    }
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -778,6 +797,18 @@ mod tests {
         let mut falling: Vec<_> = (1..=20).map(|k| 100.0 / f64::from(k)).collect();
         falling[2..4].fill(0.0);
         assert!(changed(&falling).is_some_and(|change| change < -0.5));
+    }
+
+    #[test]
+    fn a_step_in_the_middle_is_a_trend_and_one_at_the_end_is_an_outlier() {
+        let noise = |number: usize| (number * 7 % 10) as f64;
+        let with_step = |at: usize| {
+            let value = |number| if number < at { 100.0 } else { 60.0 } + noise(number);
+            (0..20).map(value).collect::<Vec<_>>()
+        };
+        assert!(changed(&with_step(10)).is_some_and(|change| (-0.45..-0.3).contains(&change)));
+        assert_eq!(changed(&with_step(18)), None);
+        assert_eq!(changed(&with_step(20)), None);
     }
 
     #[test]
