@@ -101,10 +101,7 @@ impl Condition {
             Metric::Errors(Some(kind)) => Some(summary.errors.get(&kind).copied().unwrap_or(0) as f64),
             Metric::Errors(None) => Some(summary.errors.values().sum::<u64>() as f64),
             Metric::Unanswered => Some(summary.unanswered as f64),
-            Metric::Starved => {
-                let connections = summary.connections;
-                Some(connections.open.saturating_sub(connections.answered) as f64)
-            }
+            Metric::Starved => Some(load.starved() as f64),
             Metric::Rate => Some(summary.echoes_per_s),
         }
     }

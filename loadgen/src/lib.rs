@@ -29,6 +29,7 @@ pub mod sizes;
 pub mod source;
 pub mod target;
 pub mod text;
+mod trend;
 pub mod units;
 
 pub use run::{Observer, RunError, Snapshot, run};

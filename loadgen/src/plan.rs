@@ -26,6 +26,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Descriptors that the program needs beside its connections, with room to spare.
 const OWN_DESCRIPTORS: u64 = 64;
 
+/// What an engine has beside its connections.
+const DESCRIPTORS_OF_A_WORKER: u64 = 2;
+
 /// How long an answer over UDP is waited for, where nothing else is said: what Linux's TCP
 /// waits at least before it sends again (TCP_RTO_MIN). A shorter time takes slow answers
 /// for lost ones; a longer one leaves the connection idle after a loss for much of a trial.
@@ -35,7 +38,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(200);
 const DEEPEST: u32 = 65_536;
 
 /// More is asked of no generator; a slip of the finger should not build a schedule of it.
-const HIGHEST_RATE: f64 = 1e8;
+const HIGHEST_RATE: f64 = 1e7;
 
 /// What to ask of the load generator; [`Request::validate`] makes a [`Plan`] of it.
 #[derive(Debug, Clone)]
@@ -170,11 +173,14 @@ pub enum PlanError {
     /// Datagrams are recognised by where in the pattern they lie.
     #[error("over UDP all messages have one size: give --size one")]
     DatagramSizes,
+    /// No connection comes about in no time, and none is waited for so long.
+    #[error("a connection cannot be waited for {0:?}: more than 0s, and at most 24h")]
+    ConnectTimeout(Duration),
     /// Nobody thinks for a day.
     #[error("a think time of {0:?} is too long: at most 24h")]
     Think(Duration),
     /// A rate that no host sends.
-    #[error("a rate of {0}/s cannot be sent: at most 100M/s")]
+    #[error("a rate of {0}/s cannot be sent: at most 10M/s")]
     Rate(f64),
     /// Nothing would be sent in the whole window.
     #[error("in {0:?} nothing would be due at this rate: raise it, or run for longer")]
@@ -232,7 +238,8 @@ impl Request {
         }
     }
 
-    /// Checks the request, and raises the limit of descriptors as far as it needs.
+    /// Checks the request, and raises the limit of descriptors as far as it needs. The error
+    /// says what cannot be done, and what to change.
     pub fn validate(mut self) -> Result<Plan, PlanError> {
         if let Some(pace) = self.discipline.pace() {
             self.duration = pace.duration();
@@ -246,7 +253,7 @@ impl Request {
             return Err(PlanError::Processor { cpu, allowed });
         }
         let limit = raise_descriptor_limit();
-        let possible = limit.saturating_sub(OWN_DESCRIPTORS);
+        let possible = limit.saturating_sub(OWN_DESCRIPTORS + DESCRIPTORS_OF_A_WORKER * self.threads as u64);
         let asked = self.connections.saturating_add(self.idle);
         if asked as u64 > possible {
             return Err(PlanError::Descriptors {
@@ -330,6 +337,9 @@ impl Request {
     fn check_times(&self) -> Result<(), PlanError> {
         if self.duration.is_zero() || self.duration.saturating_add(self.warmup) > LONGEST {
             return Err(PlanError::Duration(self.duration));
+        }
+        if self.connect_timeout.is_zero() || self.connect_timeout > LONGEST {
+            return Err(PlanError::ConnectTimeout(self.connect_timeout));
         }
         if self.transport == Transport::Udp
             && (self.answer_timeout.is_zero() || self.answer_timeout > LONGEST)

@@ -358,6 +358,18 @@ pub struct Load {
     pub intervals: Vec<Interval>,
 }
 
+impl Load {
+    /// Connections that were open and got no answer. Where connections come and go, some are
+    /// always on their way when the window ends, which is nothing to count.
+    pub fn starved(&self) -> u64 {
+        let connections = self.summary.connections;
+        match self.plan.messages_per_connection {
+            None => connections.open.saturating_sub(connections.answered),
+            Some(_) => 0,
+        }
+    }
+}
+
 /// A piece of the measured window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
@@ -410,6 +422,12 @@ impl Generator {
     /// One that spins uses a whole processor by design, and this does not tell.
     pub fn is_saturated(&self) -> bool {
         self.wait != "spin" && self.utilisation >= SATURATED
+    }
+
+    /// Whether it ran all the time, or would have if it had been let: it may have been too
+    /// late for what the server could do.
+    pub fn never_slept(&self) -> bool {
+        self.wait != "spin" && self.utilisation + self.kept_waiting >= SATURATED
     }
 }
 

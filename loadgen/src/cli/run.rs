@@ -225,7 +225,13 @@ struct Export {
 
 impl Export {
     fn create(path: PathBuf, form: Form) -> Result<Self, Error> {
-        match File::create(&path) {
+        // What is there is lost when there is something to take its place, and not before.
+        match File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+        {
             Ok(file) => Ok(Export { path, file, form }),
             Err(error) => Err(Error::Export { path, error }),
         }
@@ -233,7 +239,10 @@ impl Export {
 
     fn write(&mut self, load: &Load) -> Result<(), Error> {
         let text = (self.form)(load)?;
-        let written = self.file.write_all(text.as_bytes());
+        let written = self
+            .file
+            .set_len(0)
+            .and_then(|()| self.file.write_all(text.as_bytes()));
         written.map_err(|error| Error::Export {
             path: self.path.clone(),
             error,

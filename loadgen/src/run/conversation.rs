@@ -40,6 +40,8 @@ pub struct Message {
     pub intended_ns: u64,
     /// When its first byte was handed to the kernel.
     pub sent_ns: u64,
+    /// Whether it was due within the window.
+    pub of_window: bool,
     start: u64,
     end: u64,
 }
@@ -74,7 +76,7 @@ impl Conversation {
     }
 
     /// Begins the next message; its response time runs from `intended_ns`.
-    pub fn begin(&mut self, intended_ns: u64, bytes: u64) {
+    pub fn begin(&mut self, intended_ns: u64, bytes: u64, of_window: bool) {
         let start = self.end;
         self.end += bytes;
         self.last_bytes = bytes;
@@ -83,6 +85,7 @@ impl Conversation {
         self.outstanding.push_back(Message {
             intended_ns,
             sent_ns: 0,
+            of_window,
             start,
             end: self.end,
         });
@@ -115,6 +118,14 @@ impl Conversation {
     /// Takes note that the kernel gave the last `length` bytes back.
     pub fn returned(&mut self, length: usize) {
         self.sent -= length as u64;
+        // Those of which nothing is left with it wait again.
+        let sent = self.sent;
+        let waiting = self
+            .outstanding
+            .iter_mut()
+            .rev()
+            .take_while(|message| message.start >= sent);
+        self.waiting = waiting.map(|message| message.sent_ns = 0).count();
     }
 
     /// Checks what came back.
@@ -218,7 +229,7 @@ mod tests {
 
     /// Begins a message at time 0 and sends all that is unsent at time 1.
     fn say(conversation: &mut Conversation, bytes: u64, pattern: &Pattern) -> Vec<u8> {
-        conversation.begin(0, bytes);
+        conversation.begin(0, bytes, false);
         send_all(conversation, 1, pattern)
     }
 
@@ -239,7 +250,7 @@ mod tests {
     fn an_echo_completes_the_message_with_its_times() {
         let pattern = Pattern::new();
         let mut conversation = over_tcp(3);
-        conversation.begin(40, 600_000);
+        conversation.begin(40, 600_000, false);
         let message = send_all(&mut conversation, 42, &pattern);
         assert_eq!(message.len(), 600_000);
         assert_eq!(conversation.receive(&message[..1], &pattern), Received::Right);
@@ -258,9 +269,9 @@ mod tests {
     fn a_message_that_waits_for_room_is_sent_when_its_first_byte_is() {
         let pattern = Pattern::new();
         let mut conversation = over_tcp(0);
-        conversation.begin(1, 10);
-        conversation.begin(2, 10);
-        conversation.begin(3, 10);
+        conversation.begin(1, 10, false);
+        conversation.begin(2, 10, false);
+        conversation.begin(3, 10, false);
         assert_eq!(
             conversation.unsent(&pattern).len(),
             30,
@@ -270,11 +281,12 @@ mod tests {
         assert_eq!(conversation.waiting(), 1);
         conversation.returned(3);
         assert_eq!(conversation.unsent(&pattern).len(), 22);
+        assert_eq!(conversation.waiting(), 2, "of the second nothing is out any more");
         conversation.sent(22, 9);
         let echo = pattern.piece(Pattern::start(0), 30);
         assert_eq!(conversation.receive(echo, &pattern), Received::Right);
         let all: Vec<_> = std::iter::from_fn(|| times(conversation.take_complete())).collect();
-        assert_eq!(all, [(1, 5), (2, 5), (3, 9)]);
+        assert_eq!(all, [(1, 5), (2, 9), (3, 9)]);
     }
 
     #[test]
@@ -299,7 +311,7 @@ mod tests {
         let pattern = Pattern::new();
         for transport in [Transport::Tcp, Transport::Udp] {
             let mut conversation = Conversation::new(0, transport);
-            conversation.begin(0, 64);
+            conversation.begin(0, 64, false);
             let due = conversation.unsent(&pattern).to_vec();
             assert_eq!(conversation.receive(&due, &pattern), Received::Wrong);
         }
@@ -351,8 +363,8 @@ mod tests {
     fn datagrams_may_overtake_each_other() {
         let pattern = Pattern::new();
         let mut conversation = Conversation::new(0, Transport::Udp);
-        conversation.begin(1, 64);
-        conversation.begin(2, 64);
+        conversation.begin(1, 64, false);
+        conversation.begin(2, 64, false);
         let first = conversation.unsent(&pattern).to_vec();
         assert_eq!(first.len(), 64, "a datagram is one message");
         let both = send_all(&mut conversation, 5, &pattern);
@@ -373,7 +385,7 @@ mod tests {
             let pattern = Pattern::new();
             let mut conversation = over_tcp(connection);
             for (number, &size) in sizes.iter().enumerate() {
-                conversation.begin(number as u64, size);
+                conversation.begin(number as u64, size, false);
             }
             let message = send_all(&mut conversation, 9, &pattern);
             let (mut rest, mut cuts, mut came, mut answered) = (&message[..], cuts.iter().cycle(), 0, 0);

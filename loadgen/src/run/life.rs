@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::conversation::{Conversation, Message, Received};
 use super::tally::Account;
-use super::worker::{BURST, Phase, UNDER_WAY, Worker};
+use super::worker::{BURST, Phase, Worker};
 use super::{Failure, dial, nanos};
 use crate::engine::{Engine, Event};
 use crate::plan::Loop;
@@ -85,6 +85,12 @@ impl Slot {
             unrecorded_ns: 0,
             before_ns: 0,
         }
+    }
+
+    /// Whether it has come, and nothing has come back to it.
+    pub fn is_new(&self) -> bool {
+        let is_there = matches!(self.state, State::Dialling | State::Ready | State::Talking);
+        is_there && !self.reached && !self.idle
     }
 
     fn is_settled(&self) -> bool {
@@ -177,7 +183,8 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         self.begin(at, due_ns);
         let is_refused = self.send(at);
         // What is caught up on after the window is not what kept it from being sent within.
-        if is_refused && self.slots[at].conversation.waiting() > 0 && self.phase < Phase::Draining {
+        let is_counted = self.phase < Phase::Draining && self.window.holds(due_ns);
+        if is_refused && is_counted && self.slots[at].conversation.waiting() > 0 {
             self.tally.blocked += 1;
         }
     }
@@ -204,9 +211,10 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             .draw(slot.number, slot.conversation.begun, &mut self.random);
         let came_with_its_connection =
             slot.conversation.begun == 0 && matches!(self.request.discipline, Loop::PartlyOpen { .. });
-        slot.conversation.begin(due_ns, bytes);
+        let of_window = self.window.holds(due_ns);
+        slot.conversation.begin(due_ns, bytes, of_window);
         self.outstanding += 1;
-        if self.window.holds(due_ns) && !came_with_its_connection {
+        if of_window && !came_with_its_connection {
             self.outstanding_of_window += 1;
         }
     }
@@ -352,7 +360,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             }
             // The window has just closed, and nobody has looked at the clock yet.
             Loop::Closed { .. } if now_ns >= self.window.end_ns => self.account_for_unrecorded(at, message),
-            Loop::Open(_) | Loop::PartlyOpen { .. } if self.window.holds(message.intended_ns) => {
+            Loop::Open(_) | Loop::PartlyOpen { .. } if message.of_window => {
                 self.tally
                     .cut
                     .latency
@@ -478,13 +486,13 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         }
         let never_asked = was == State::Dialling && slot.of_window;
         if never_asked && matches!(self.request.discipline, Loop::PartlyOpen { .. }) {
-            self.outstanding_of_window -= 1;
+            self.outstanding_of_window = self.outstanding_of_window.saturating_sub(1);
             self.tally.unanswered += 1;
         }
         let conversation = std::mem::replace(&mut slot.conversation, Conversation::new(0, Transport::Tcp));
         for message in conversation.unanswered() {
             self.forget(message);
-            if self.request.discipline.pace().is_some() && self.window.holds(message.intended_ns) {
+            if self.request.discipline.pace().is_some() && message.of_window {
                 self.tally.unanswered += 1;
             }
         }
@@ -494,6 +502,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         }
         if self.request.is_lasting() {
             if self.phase > Phase::Connecting {
+                self.alive -= 1;
                 self.run.live.fetch_sub(1, Relaxed);
             }
             return;
@@ -503,16 +512,15 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             _ => self.call_back(at, self.run.clock.now_ns() + REDIAL_NS),
         }
         self.failures += 1;
-        if self.failures == UNDER_WAY && self.tally.established == 0 {
-            // None will come about.
-            self.run.live.store(0, Relaxed);
+        if self.is_hopeless() {
+            self.run.live.fetch_sub(std::mem::take(&mut self.alive), Relaxed);
         }
     }
 
     /// Leaves a message, answered or not.
     fn forget(&mut self, message: &Message) {
         self.outstanding -= 1;
-        if self.window.holds(message.intended_ns) {
+        if message.of_window {
             self.outstanding_of_window = self.outstanding_of_window.saturating_sub(1);
         }
     }

@@ -121,7 +121,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::TooManyOpenFiles => {
             "raise the limit of open files (`ulimit -n`), or use fewer connections"
         }
-        _ => "look at the server's log",
+        _ => "is the network up, and the address right? If so, look at the server's log",
     }
 }
 
@@ -159,6 +159,8 @@ struct Run<'a> {
     counted: Latch,
     /// Whether a worker has failed, which ends the run for all.
     failed: AtomicBool,
+    /// How many messages a worker had on their way when it gave up, which does so too.
+    overran: AtomicUsize,
     /// Start of the window; never, until the warm-up is over.
     start_ns: AtomicU64,
     /// End of the window; moved forward when the run ends early.
@@ -176,7 +178,10 @@ struct Run<'a> {
 impl Run<'_> {
     /// Whether it is to end, or has nobody left to talk to.
     fn is_over_early(&self) -> bool {
-        self.stop.load(Relaxed) || self.failed.load(Relaxed) || self.live.load(Relaxed) == 0
+        self.stop.load(Relaxed)
+            || self.failed.load(Relaxed)
+            || self.overran.load(Relaxed) > 0
+            || self.live.load(Relaxed) == 0
     }
 }
 
@@ -209,6 +214,7 @@ fn carry_out(
         connected: Latch::new(request.threads),
         counted: Latch::new(1),
         failed: AtomicBool::new(false),
+        overran: AtomicUsize::new(0),
         start_ns: AtomicU64::new(u64::MAX),
         end_ns: AtomicU64::new(u64::MAX),
         live: AtomicUsize::new(0),
@@ -236,6 +242,7 @@ fn carry_out(
             duration_ns: seen.duration_ns,
             steal: seen.steal,
             interrupted: stop.load(Relaxed),
+            overran: run.overran.load(Relaxed),
             intervals: intervals.finish(),
             started_at,
         };

@@ -18,6 +18,8 @@ pub struct Window {
     pub steal: Option<f64>,
     /// Whether the run was told to end.
     pub interrupted: bool,
+    /// How many messages were on their way when it gave up; 0 if it did not.
+    pub overran: usize,
     /// What was counted, piece by piece.
     pub intervals: Vec<Interval>,
     /// When the run began.
@@ -154,10 +156,10 @@ fn evidence<'a>(
     Evidence {
         plan,
         interrupted: window.interrupted,
-        overran: tally.overran,
+        overran: window.overran,
         due: tally.due,
         done: match plan.request().discipline {
-            Loop::PartlyOpen { .. } => tally.closed,
+            Loop::PartlyOpen { .. } => tally.first_byte.len(),
             _ => load.summary.echoes,
         },
         outstanding: (tally.outstanding_at_start, tally.outstanding_at_end),

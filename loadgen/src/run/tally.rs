@@ -33,8 +33,6 @@ pub struct Tally {
     /// How many messages, and connections, were due then and had no byte with the kernel.
     pub waiting_at_start: u64,
     pub waiting_at_end: u64,
-    /// Whether the run was ended since too many were on their way.
-    pub overran: bool,
     /// What the generator used within the window.
     pub usage: Usage,
     /// Messages that had to wait for room, before the window closed.
@@ -106,7 +104,6 @@ impl Tally {
             outstanding_at_end: 0,
             waiting_at_start: 0,
             waiting_at_end: 0,
-            overran: false,
             usage: Usage::default(),
             blocked: 0,
             intended_ns: Vec::new(),
@@ -158,7 +155,6 @@ impl Tally {
         self.outstanding_at_end += other.outstanding_at_end;
         self.waiting_at_start += other.waiting_at_start;
         self.waiting_at_end += other.waiting_at_end;
-        self.overran |= other.overran;
         self.usage += other.usage;
         self.blocked += other.blocked;
         self.intended_ns.extend(other.intended_ns);

@@ -65,6 +65,8 @@ pub struct Worker<'a, E> {
     pub(super) dialled: usize,
     /// Connections of which none came about, where others take their place.
     pub(super) failures: usize,
+    /// What it has added to the connections that still talk, or may.
+    pub(super) alive: usize,
     /// Slots that are dialling or closing.
     pub(super) unsettled: usize,
     /// Messages that were begun and are not answered.
@@ -157,6 +159,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             share,
             dialled: 0,
             failures: 0,
+            alive: 0,
             unsettled: 0,
             outstanding: 0,
             outstanding_of_window: 0,
@@ -195,13 +198,14 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.handle_events();
             self.look_for_overdue(now_ns);
         }
-        let alive = match self.request.discipline {
+        self.alive = match self.request.discipline {
+            _ if self.is_hopeless() => 0,
             // As long as there is hope for the next ones.
             Loop::PartlyOpen { .. } => 1,
             _ if !self.request.is_lasting() => busy,
             _ => self.in_state(State::Ready),
         };
-        self.run.live.fetch_add(alive, Relaxed);
+        self.run.live.fetch_add(self.alive, Relaxed);
         Ok(())
     }
 
@@ -326,7 +330,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             _ => self.say_next(due_ns),
         }
         if self.outstanding > MOST_OUTSTANDING {
-            self.tally.overran = true;
+            self.run.overran.store(self.outstanding, Relaxed);
             self.run.end_ns.fetch_min(self.run.clock.now_ns(), Relaxed);
         }
     }
@@ -334,9 +338,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
     /// Sends a message of the schedule on the connection whose turn it is; those that have
     /// failed are passed over.
     fn say_next(&mut self, due_ns: u64) {
-        for _ in 0..self.slots.len() {
+        // The idle ones come after those.
+        let busy = part(self.request.connections, self.share);
+        for _ in 0..busy {
             let slot = self.turn;
-            self.turn = (self.turn + 1) % self.slots.len();
+            self.turn = (self.turn + 1) % busy;
             if matches!(self.slots[slot].state, State::Primed | State::Talking) {
                 return self.say(slot, due_ns);
             }
@@ -389,7 +395,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         loop {
             let now_ns = self.run.clock.now_ns();
             let late = self.next_due_ns < self.window.end_ns;
-            let given_up = now_ns >= deadline_ns || self.run.is_over_early() || self.tally.overran;
+            let given_up = now_ns >= deadline_ns || self.run.is_over_early();
             if self.due.is_none() || given_up || (!late && self.outstanding_of_window == 0) {
                 break;
             }
@@ -402,7 +408,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         if self.due.is_some() {
             self.tally.unanswered += self.outstanding_of_window;
         }
-        while self.next_due_ns < self.window.end_ns {
+        while self.next_due_ns < self.window.end_ns && !self.run.is_over_early() {
             let Some(due) = &mut self.due else { break };
             self.tally.due += 1;
             self.tally.unanswered += 1;
@@ -426,6 +432,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         }
     }
 
+    /// Whether none of its connections came about, where others take their place.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.failures >= UNDER_WAY && self.tally.established == 0
+    }
+
     fn each_in(&mut self, state: State, mut act: impl FnMut(&mut Self, usize)) {
         for slot in 0..self.slots.len() {
             if self.slots[slot].state == state {
@@ -442,10 +453,11 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         Usage::of_this_thread(Duration::from_nanos(self.run.clock.now_ns()))
     }
 
-    /// What was due and is not done with: connections, where they arrive, or messages.
+    /// What was due and is not done with: connections without their first answer, where they
+    /// arrive, or messages.
     fn on_their_way(&self) -> u64 {
         match self.request.discipline {
-            Loop::PartlyOpen { .. } => (self.slots.len() - self.in_state(State::Gone)) as u64,
+            Loop::PartlyOpen { .. } => self.slots.iter().filter(|slot| slot.is_new()).count() as u64,
             _ => self.outstanding as u64,
         }
     }

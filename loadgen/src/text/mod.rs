@@ -12,7 +12,7 @@ use crate::units::show_rate;
 
 /// An open loop that echoes less than this share of what was due was not kept up with; what
 /// arrives at random differs from its rate by less than that in any window of some seconds.
-const KEPT_UP: f64 = 0.95;
+const KEPT_UP: f64 = 0.99;
 
 /// Below this share of the window what took the generator's processors is no news.
 const WORTH_TELLING: f64 = 0.01;
@@ -144,7 +144,7 @@ fn connections(load: &Load) -> Vec<String> {
         Some(rate) => lines.push(format!("{} opened, used and closed; {numbers}", show_rate(rate))),
         None => lines.push(numbers),
     }
-    let starved = starved(load);
+    let starved = load.starved();
     if starved > 0 && load.window_s > 0.0 {
         lines.push(format!(
             "{starved} of {} connections were never answered",
@@ -212,9 +212,10 @@ fn generator(load: &Load) -> Vec<String> {
 
 /// Which side set the pace.
 fn pace(load: &Load) -> &'static str {
-    let saturated = load.generator.is_saturated();
+    let generator = &load.generator;
     match load.plan.discipline {
-        _ if saturated => "saturated: the server may be faster than this",
+        _ if generator.is_saturated() => "saturated: the server may be faster than this",
+        _ if generator.never_slept() => "held up by what else ran there: the server may be faster than this",
         Discipline::Closed if load.generator.wait == "spin" => {
             "it spins, so this does not tell which side set the pace"
         }
@@ -238,21 +239,11 @@ fn verdict(load: &Load) -> Vec<Row> {
     }
 }
 
-/// Connections that were open and got no answer. Where connections come and go, some are
-/// always on their way when the window ends, which is nothing to count.
-fn starved(load: &Load) -> u64 {
-    let connections = load.summary.connections;
-    match load.plan.messages_per_connection {
-        None => connections.open.saturating_sub(connections.answered),
-        Some(_) => 0,
-    }
-}
-
 /// Whether less came back than was due.
 fn fell_behind(load: &Load) -> bool {
     let summary = &load.summary;
     let due = summary.offered_per_s.unwrap_or(0.0);
-    summary.unanswered > 0 || summary.echoes_per_s < due * KEPT_UP
+    summary.unanswered > 0 || (summary.echoes_per_s < due * KEPT_UP && !summary.valid)
 }
 
 fn percent(share: f64) -> String {

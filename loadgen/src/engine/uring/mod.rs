@@ -65,6 +65,10 @@ pub struct Uring<'a> {
     late: usize,
     /// The number of this gathering of requests.
     batch: u64,
+    /// What has completed and is still to be looked at.
+    completed: VecDeque<cqueue::Entry>,
+    /// Slots whose send was not taken whole, and how many bytes of it were not.
+    returned: Vec<(usize, u32, usize)>,
     /// The buffer of the event that is being looked at.
     held: Option<u16>,
     sends: PhantomData<&'a [u8]>,
@@ -111,6 +115,8 @@ impl<'a> Engine<'a> for Uring<'a> {
             early: Vec::new(),
             late: 0,
             batch: 1,
+            completed: VecDeque::new(),
+            returned: Vec::new(),
             held: None,
             sends: PhantomData,
         })
@@ -210,12 +216,18 @@ impl<'a> Engine<'a> for Uring<'a> {
         if self.waiting.is_empty() && self.ring.submission().is_empty() {
             self.closing.clear();
         }
+        self.take_completions();
         check(result)
     }
 
     fn next(&mut self) -> Option<Event<'_>> {
         if let Some(number) = self.held.take() {
             self.pool.give_back(number);
+        }
+        while let Some((slot, generation, length)) = self.returned.pop() {
+            if self.connections[slot].generation == generation {
+                return Some(Event::Returned(slot, length));
+            }
         }
         while self.late > 0 {
             self.late -= 1;
@@ -226,7 +238,7 @@ impl<'a> Engine<'a> for Uring<'a> {
             }
         }
         loop {
-            let entry = self.ring.completion().next()?;
+            let entry = self.completed.pop_front()?;
             let slot = entry.user_data() as u32 as usize;
             let is_current = self.number(entry.user_data() >> 56, slot) == entry.user_data();
             match entry.user_data() >> 56 {
@@ -247,15 +259,9 @@ impl<'a> Engine<'a> for Uring<'a> {
                         self.pool.give_back(number);
                     }
                 }
-                SEND if is_current => {
-                    let sent = match entry.result() {
-                        result if result >= 0 => result as usize,
-                        result if -result == libc::EAGAIN => 0,
-                        result => return Some(Event::Failed(slot, io::Error::from_raw_os_error(-result))),
-                    };
-                    let returned = self.connections[slot].sending - sent;
-                    self.await_room(slot);
-                    return Some(Event::Returned(slot, returned));
+                // The others are among those that were returned.
+                SEND if is_current && entry.result() < 0 && -entry.result() != libc::EAGAIN => {
+                    return Some(Event::Failed(slot, io::Error::from_raw_os_error(-entry.result())));
                 }
                 ROOM if is_current => {
                     self.connections[slot].blocked = false;
@@ -291,6 +297,34 @@ impl Uring<'_> {
             let _ = self.receive(slot);
         }
         outcome
+    }
+
+    /// Takes what has completed, and looks at once at the sends that were not taken whole:
+    /// nothing else may be sent on those sockets before there is room, or it would overtake
+    /// what is left.
+    fn take_completions(&mut self) {
+        self.completed.extend(self.ring.completion());
+        for at in 0..self.completed.len() {
+            let entry = &self.completed[at];
+            let (number, result) = (entry.user_data(), entry.result());
+            let slot = number as u32 as usize;
+            if number >> 56 != SEND || self.number(SEND, slot) != number {
+                continue;
+            }
+            let sent = match result {
+                0.. => result as usize,
+                _ if -result == libc::EAGAIN => 0,
+                // It is looked at in its turn, and nothing is sent until then.
+                _ => {
+                    self.connections[slot].blocked = true;
+                    continue;
+                }
+            };
+            let connection = &self.connections[slot];
+            let returned = (slot, connection.generation, connection.sending - sent);
+            self.returned.push(returned);
+            self.await_room(slot);
+        }
     }
 
     fn await_room(&mut self, slot: usize) {
@@ -341,7 +375,8 @@ impl Uring<'_> {
     fn submit_and_look(&mut self) -> io::Result<usize> {
         const GETEVENTS: u32 = 1;
         let gathered = self.ring.submission().len() as u32;
-        // SAFETY: there is no argument that could point anywhere.
+        // SAFETY: there is no argument that could point anywhere, and what was gathered is as
+        // `try_push` has it.
         unsafe { self.ring.submitter().enter::<()>(gathered, 0, GETEVENTS, None) }
     }
 }
