@@ -512,6 +512,10 @@ impl Observer for Shown {
         self.calls.push("opened");
     }
 
+    fn wants_progress(&self) -> bool {
+        true
+    }
+
     fn progress(&mut self, snapshot: &Snapshot) {
         self.calls.push("progress");
         self.snapshots.push(*snapshot);
