@@ -26,7 +26,7 @@ use crate::record::Transport;
 
 /// Connects under way at once: enough to hide a round trip to another host. On loopback a
 /// connect is over before the server has accepted, so there it bounds nothing but bursts.
-pub const UNDER_WAY: usize = 100;
+const UNDER_WAY: usize = 100;
 
 /// The longest sleep: an early end, and a connect that takes too long, are noticed within
 /// this.
@@ -63,7 +63,7 @@ pub struct Worker<'a, E> {
     pub(super) share: Share,
     /// Connections that it has begun.
     pub(super) dialled: usize,
-    /// Connections of which none came about, where others take their place.
+    /// Connections that failed, where others take their place.
     pub(super) failures: usize,
     /// What it has added to the connections that still talk, or may.
     pub(super) alive: usize,
@@ -266,10 +266,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             start_ns: self.run.start_ns.load(Relaxed),
             end_ns: self.run.end_ns.load(Relaxed),
         };
-        if let Some(due) = &mut self.due {
-            due.open_window(self.window.start_ns);
-            self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
-        }
+        self.look_ahead();
         if now_ns >= self.window.start_ns && self.usage_before.is_none() {
             self.usage_before = Some(self.usage());
             self.tally.outstanding_at_start = self.on_their_way();
@@ -308,13 +305,20 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         }
     }
 
+    /// Learns what is due next, now that more may be known of the window.
+    fn look_ahead(&mut self) {
+        if let Some(due) = &mut self.due {
+            due.open_window(self.window.start_ns);
+            self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
+        }
+    }
+
     /// What the schedule has next: a message, or a connection.
     fn do_next(&mut self) {
         let due_ns = self.next_due_ns;
         let Some(due) = &mut self.due else { return };
         due.advance();
-        due.open_window(self.window.start_ns);
-        self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
+        self.look_ahead();
         if self.phase == Phase::Draining {
             // It was due, and not even begun, when the window closed.
             self.tally.waiting_at_end += 1;
