@@ -253,9 +253,10 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::condition;
     use crate::histogram::{self, Encoded, Histogram};
     use crate::plan::{Loop, Request};
-    use crate::record::{Arrivals, Connections, ErrorKind, Generator, Histograms, SCHEMA_VERSION, Summary};
+    use crate::record::{Arrivals, Connections, ErrorKind, Summary};
     use std::time::Duration;
 
     /// Ten thousand times from 10 us to 100 ms, evenly spaced.
@@ -273,57 +274,26 @@ mod tests {
         };
         let plan = request.validate().unwrap().record();
         let service = histogram();
-        Load {
-            schema_version: SCHEMA_VERSION,
-            target: "127.0.0.1:7007".into(),
-            started_at: "2026-01-01T00:00:00Z".into(),
-            plan,
-            generator: Generator {
-                version: "1.2.3".into(),
-                engine: "epoll".into(),
-                wait: "sleep".into(),
-                cpus: Vec::new(),
-                utilisation: 0.5,
-                kept_waiting: 0.0,
-                involuntary_switches: 0,
-                steal: None,
+        let mut load = condition::tests::load(None);
+        load.plan = plan;
+        load.window_s = 10.0;
+        load.histograms.service = Encoded::new(&service);
+        load.summary = Summary {
+            echoes_per_s: 100e3,
+            echoes: 1_000_000,
+            service_us: Quantiles::of(&service),
+            unanswered: 0,
+            connections: Connections {
+                asked: 64,
+                open: 64,
+                answered: 64,
+                idle: 0,
             },
-            window_s: 10.0,
-            summary: Summary {
-                echoes_per_s: 100e3,
-                offered_per_s: None,
-                echoes: 1_000_000,
-                service_us: Quantiles::of(&service),
-                response_us: None,
-                send_lag_us: None,
-                connect_us: None,
-                first_byte_us: None,
-                close_us: None,
-                connections_per_s: None,
-                unanswered: 0,
-                latency_withheld: None,
-                connections: Connections {
-                    asked: 64,
-                    open: 64,
-                    answered: 64,
-                    idle: 0,
-                },
-                errors: Default::default(),
-                cpu_us_per_echo: Some(4.308),
-                valid: true,
-                reasons: Vec::new(),
-            },
-            error_examples: Default::default(),
-            histograms: Histograms {
-                service: Encoded::new(&service),
-                response: None,
-                send_lag: None,
-                connect: None,
-                first_byte: None,
-                close: None,
-            },
-            intervals: Vec::new(),
-        }
+            errors: Default::default(),
+            cpu_us_per_echo: Some(4.308),
+            ..load.summary
+        };
+        load
     }
 
     /// The same with messages due at a rate, and a median response of 192.4 us.
