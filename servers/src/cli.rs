@@ -22,6 +22,9 @@ use crate::work::Work;
 /// a thousand clients that come at once, and the usual net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
+/// The longest write deadline: the kernel counts it as milliseconds in 31 bits.
+const LONGEST_DEADLINE: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// The largest buffer that is sensible: each connection may hold one.
 const LARGEST_BUFFER: u64 = 64 << 20;
 
@@ -74,10 +77,18 @@ pub struct Cli {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     drain: Duration,
 
-    /// Probe idle connections after this time (SO_KEEPALIVE, TCP_KEEPIDLE) [default: no
-    /// probes].
+    /// Probe a connection that has been idle for so long, and again each time so long after;
+    /// after three probes without an answer the peer is gone and the connection ended, in
+    /// about four times TIME (SO_KEEPALIVE) [default: no probes].
     #[arg(long, value_name = "TIME", value_parser = keepalive_time)]
     keepalive: Option<Duration>,
+
+    /// Cut off a client that takes none of its output for this long (TCP_USER_TIMEOUT). What
+    /// counts is whether its system takes a whole piece, up to 64 KiB. An idle peer that does not
+    /// answer probes (--keepalive) is then gone after this time, however many there were
+    /// [default: never].
+    #[arg(long, value_name = "TIME", value_parser = write_deadline)]
+    write_deadline: Option<Duration>,
 
     /// Send at once instead of gathering small writes (TCP_NODELAY) [default: true].
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
@@ -160,6 +171,7 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
             address,
             backlog: cli.backlog.unwrap_or(BACKLOG),
             keepalive: cli.keepalive,
+            write_deadline: cli.write_deadline,
             nodelay: cli.nodelay.unwrap_or(true),
             max_connections: cli.max_connections.map(NonZero::get),
         }),
@@ -168,6 +180,7 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
                 ("--backlog", cli.backlog.is_some()),
                 ("--max-connections", cli.max_connections.is_some()),
                 ("--keepalive", cli.keepalive.is_some()),
+                ("--write-deadline", cli.write_deadline.is_some()),
                 ("--nodelay", cli.nodelay.is_some()),
             ] {
                 if given {
@@ -268,11 +281,24 @@ fn buffer_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The kernel counts keepalive in whole seconds.
+/// The kernel counts keepalive in whole seconds, and up to this (MAX_TCP_KEEPIDLE).
+const LONGEST_KEEPALIVE: u64 = 32_767;
+
 fn keepalive_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
-        Ok(_) => Err("at least 1s: the kernel counts it in seconds".into()),
+        Ok(time) if (1..=LONGEST_KEEPALIVE).contains(&time.as_secs()) => Ok(time),
+        Ok(_) => Err(format!(
+            "from 1s to {LONGEST_KEEPALIVE}s: the kernel counts it in seconds"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// To the kernel 0 would mean its own default, a quarter of an hour and more.
+fn write_deadline(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (Duration::from_millis(1)..=LONGEST_DEADLINE).contains(&time) => Ok(time),
+        Ok(_) => Err("from 1ms to 24days: the kernel counts it in milliseconds".into()),
         Err(error) => Err(error.to_string()),
     }
 }

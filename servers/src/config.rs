@@ -16,6 +16,17 @@ pub struct Config {
     pub work: Work,
 }
 
+impl Default for Config {
+    /// What a server has if nothing is asked for.
+    fn default() -> Self {
+        Config {
+            workers: None,
+            buffer: 64 * 1024,
+            work: Work::None,
+        }
+    }
+}
+
 /// What a model's workers are, and so what `--workers` sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {

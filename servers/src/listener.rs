@@ -24,6 +24,10 @@ use crate::sys::socket::{self, Blocking};
 /// that tries on burns a processor, and a client hardly notices ten milliseconds.
 pub const BACK_OFF: Duration = Duration::from_millis(10);
 
+/// So many probes that are not answered tell that a peer is gone: one may be lost, or two.
+/// The kernel's own nine, 75 s apart, would take eleven minutes however short the idle time.
+pub const KEEPALIVE_PROBES: u32 = 3;
+
 /// What a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -53,8 +57,11 @@ pub struct Options {
     pub address: SocketAddr,
     /// Connections that the kernel may hold until they are accepted.
     pub backlog: i32,
-    /// Idle time after which the kernel probes whether the peer is still there.
+    /// Idle time after which the kernel probes whether the peer is still there, and the time
+    /// between its probes, of which [`KEEPALIVE_PROBES`] go unanswered until it is gone.
     pub keepalive: Option<Duration>,
+    /// Time after which a client that takes none of its output is cut off.
+    pub write_deadline: Option<Duration>,
     /// Send at once instead of gathering small writes (TCP_NODELAY).
     pub nodelay: bool,
     /// Most connections at once; those beyond are closed as soon as they are accepted.
@@ -151,11 +158,18 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(shared)?;
-        // Both are inherited by what is accepted, so they cost no call per connection.
+        // All of them are inherited by what is accepted, so they cost no call per connection.
         socket.set_tcp_nodelay(options.nodelay)?;
         if let Some(idle) = options.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+            let probes = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(idle)
+                .with_retries(KEEPALIVE_PROBES);
+            socket.set_tcp_keepalive(&probes)?;
         }
+        // The kernel then breaks the connection off itself. Whatever a model waits in is told of
+        // the error, so that none needs a timer.
+        socket.set_tcp_user_timeout(options.write_deadline)?;
         bind(&socket, address)?;
         socket
             .listen(options.backlog)
@@ -182,6 +196,7 @@ impl Listener {
             address,
             backlog: 0,
             keepalive: None,
+            write_deadline: None,
             nodelay: false,
             max_connections: None,
         };
@@ -337,6 +352,27 @@ pub fn resolve(text: &str) -> anyhow::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_accepted_is_probed_after_the_idle_time_and_after_each_one_more() {
+        let idle = Duration::from_secs(7);
+        let listener = Listener::bind(&Options {
+            address: ([127, 0, 0, 1], 0).into(),
+            backlog: 1,
+            keepalive: Some(idle),
+            write_deadline: None,
+            nodelay: true,
+            max_connections: None,
+        })
+        .unwrap();
+        let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), idle);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+    }
 
     #[test]
     fn each_error_of_accept_has_its_remedy() {

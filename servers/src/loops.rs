@@ -88,6 +88,7 @@ mod tests {
             address: "127.0.0.1:0".parse().unwrap(),
             backlog: 16,
             keepalive: None,
+            write_deadline: None,
             nodelay: true,
             max_connections: None,
         });

@@ -14,14 +14,16 @@
 //! What it costs: a dozen system calls per echo and those of the locks: `pread` and `pwrite`,
 //! which sockets refuse (ESPIPE), before `read` and `write`; two signals, sent and waited
 //! for; a look at all requests per signal, since these merge (queued ones would not, but
-//! where their queue is full glibc loses the result of the request with the signal).
+//! where their queue is full glibc loses the result of the request with the signal). Per
+//! connection, the start of a thread that only shows that threads can be started.
 //!
 //! Its limits: an idle connection holds a thread of glibc in `read`. There are 20, in which
 //! connection 21 starves; `--workers` sets the number: as many connections are served, and
 //! N+1 waits. A thread that is woken and finds another one quicker ends: under load, glibc
-//! starts one for every third echo. Where it cannot, requests wait in silence behind
-//! those that idle. Those of one descriptor run one after the other, and one that runs
-//! cannot be cancelled: its connection is cut off instead.
+//! starts one for every third echo. Where it cannot, requests wait in silence behind those
+//! that idle, so the server tries for each client whether one starts, and turns it away if
+//! not. Those of one descriptor run one after the other, and one that runs cannot be
+//! cancelled: its connection is cut off instead.
 //!
 //! When it wins: not with sockets; with files, where readiness says nothing.
 //!
@@ -33,10 +35,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::task::Poll;
-use std::thread;
+use std::thread::{self, Builder};
 
 use super::{Family, Model};
-use crate::clients::{self, Client, Clients};
+use crate::clients::{self, Client, Clients, STACK_BYTES};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::sys::aio::{self, Transfer};
@@ -112,6 +114,10 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn start(client: Client<'a>, buffer: usize, listener: &Listener) -> Option<Self> {
+        if let Err(error) = try_thread() {
+            listener.turned_away("cannot start a thread for a client", &error);
+            return None;
+        }
         let mut connection = Connection {
             transfer: Transfer::new(client, buffer),
             unsent: 0..0,
@@ -144,4 +150,13 @@ impl<'a> Connection<'a> {
             .inspect_err(|error| listener.turned_away("cannot make a request", error))
             .is_ok()
     }
+}
+
+/// Whether the C library could start a thread. It would not say so: a request that has none
+/// takes the next that becomes free, also from a client that is being served.
+fn try_thread() -> io::Result<()> {
+    let thread = Builder::new().stack_size(STACK_BYTES).spawn(|| {})?;
+    // Nothing that could fail.
+    let _ = thread.join();
+    Ok(())
 }

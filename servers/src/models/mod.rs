@@ -38,6 +38,7 @@ mod uring_multi;
 
 use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 
 use crate::config::{Config, Workers};
 use crate::listener::{Listener, Transport};
@@ -117,6 +118,11 @@ pub trait Model: Sync {
     fn at_once(&self, config: &Config) -> Option<usize> {
         let workers = self.workers();
         (workers == Workers::PerConnection).then(|| workers.count(config))
+    }
+
+    /// The first descriptor that it cannot watch, where its design sets a limit.
+    fn descriptor_limit(&self) -> Option<RawFd> {
+        None
     }
 
     /// Finds out whether this host can run it; the error says why not.

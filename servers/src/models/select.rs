@@ -48,6 +48,10 @@ impl Model for Select {
         "one thread on select, for descriptors below 1024"
     }
 
+    fn descriptor_limit(&self) -> Option<RawFd> {
+        Some(select::LIMIT)
+    }
+
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         listener.set_nonblocking()?;
         let mut server = Loop {

@@ -7,7 +7,8 @@
 //! The loop:
 //! 1. await a connection;
 //! 2. spawn a task on the executor that owns it;
-//! 3. the task awaits input, awaits the write of it, and at the end closes;
+//! 3. the task awaits input, awaits the write of it, gives way after a buffer full of
+//!    input, and at the end closes;
 //! 4. the threads run what is ready, and one of them at a time asks epoll for more.
 //!
 //! What it costs: a socket is watched for one event at a time, so most echoes cost a
@@ -26,6 +27,7 @@ use std::io;
 use std::thread::{self, Builder};
 
 use smol::channel::bounded;
+use smol::future::yield_now;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
@@ -81,10 +83,17 @@ async fn accept<'a>(tasks: Tasks, executor: &Executor<'a>, config: &'a Config) -
 /// Ends with the connection, for whatever reason it ends.
 async fn echo(_place: Place, mut stream: TcpStream, config: &Config) {
     let mut buffer = vec![0; config.buffer];
+    let mut turn = 0;
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         config.work.perform_in_task(Timer::after).await;
         if stream.write_all(&buffer[..length]).await.is_err() {
             return;
+        }
+        // Nothing else makes a task give way whose client always has more.
+        turn += length;
+        if turn >= config.buffer {
+            turn = 0;
+            yield_now().await;
         }
     }
 }

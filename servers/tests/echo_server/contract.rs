@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use servers::config::{Config, Workers};
 use servers::listener::Transport;
 use servers::models::{MODELS, Model};
-use servers::work::Work;
 
 /// Runs a check for each model and says which one failed.
 fn for_each_model(check: impl Fn(&dyn Model)) {
@@ -169,11 +168,7 @@ fn a_message_that_fits_into_the_buffer_is_few_pieces_of_input() {
 #[test]
 fn connections_beyond_the_limit_are_closed_and_the_others_served() {
     for_each_model_with_connections(|model| {
-        let defaults = Config {
-            workers: None,
-            buffer: 1,
-            work: Work::None,
-        };
+        let defaults = Config::default();
         if model.at_once(&defaults) == Some(1) {
             return; // It never has more than one, so never too many.
         }

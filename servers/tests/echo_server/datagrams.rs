@@ -176,6 +176,7 @@ fn an_option_that_is_about_connections_is_refused() {
         ["--backlog", "4096"],
         ["--max-connections", "5"],
         ["--keepalive", "60s"],
+        ["--write-deadline", "2s"],
         ["--nodelay", "true"],
     ] {
         let said = refused(&["udp", option[0], option[1]]);

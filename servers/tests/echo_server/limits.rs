@@ -1,7 +1,7 @@
 //! Models at the limits that their mechanism sets, and how they share work out.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -290,6 +290,26 @@ fn the_limit_of_connections_counts_those_of_all_loops() {
         served.then_some(client)
     });
     assert_eq!(served.collect::<Vec<_>>().len(), 20);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off_at_the_write_deadline_and_not_without_one() {
+    let bounded = Server::start("epoll", &["--write-deadline", "500ms"]);
+    let patient = Server::start("epoll", &[]);
+    let silent = |server: &Server| {
+        let client = server.connect();
+        client
+            .set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        while (&client).write(&[7; 1 << 16]).is_ok() {}
+        client
+    };
+    let [bounded, patient] = [silent(&bounded), silent(&patient)];
+    thread::sleep(Duration::from_millis(1500));
+    let read = |mut client: TcpStream, most: u64| io::copy(&mut (&mut client).take(most), &mut io::sink());
+    let error = read(bounded, u64::MAX).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    assert_eq!(read(patient, 1 << 20).unwrap(), 1 << 20);
 }
 
 #[test]
