@@ -1,8 +1,9 @@
 //! The one schema: what a run was, what its trials were, and what each load saw.
 //!
-//! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`]. A run of the harness writes
-//! `results.jsonl`: one [`Record`] on each line, a [`Run`] first, then a [`Trial`] as
-//! each one ends. The same types as a JSON Schema stand in
+//! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`], `echobench
+//! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] on each
+//! line: for a run a [`Run`] first, then a [`Trial`] as each one ends; a [`Conformance`] among
+//! them, or alone. The same types as a JSON Schema stand in
 //! `loadgen/schema/record.schema.json`; a test keeps that file current.
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::capacity::Capacity;
 use crate::histogram::{Encoded, Quantiles};
 
 /// The version of the schema that this code writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// A line longer than this is not a record of ours: the largest are some 100 KB.
 const LONGEST_LINE: usize = 8 << 20;
@@ -29,10 +30,31 @@ const LONGEST_LINE: usize = 8 << 20;
     reason = "a run is seldom, a trial is what there are many of"
 )]
 pub enum Record {
-    /// What is common to all trials of a run: the first line.
+    /// What is common to all trials of a run: comes before them.
     Run(Run),
-    /// One trial: every other line.
+    /// One trial.
     Trial(Trial),
+    /// What came of the cases that every server must survive. Where there are several, the
+    /// last one counts: a run is given the newest.
+    Conformance(Conformance),
+}
+
+/// What a `results.jsonl` holds: a run, what came of the conformance cases, or both.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Records {
+    /// What was measured.
+    pub measured: Option<Measured>,
+    /// What came of the conformance cases.
+    pub conformance: Option<Conformance>,
+}
+
+/// A run and its trials.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// What the trials have in common.
+    pub run: Run,
+    /// In the order in which they ended.
+    pub trials: Vec<Trial>,
 }
 
 /// What is common to all trials of one run.
@@ -214,7 +236,11 @@ pub struct Cost {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum CaseOutcome {
     /// It holds.
-    Pass,
+    Pass {
+        /// What was seen; empty where that is nothing but what the case asks for.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        evidence: String,
+    },
     /// It does not.
     Fail {
         /// What was seen, and what was expected.
@@ -225,11 +251,44 @@ pub enum CaseOutcome {
         /// The design, in a line.
         reason: String,
     },
-    /// This host cannot run the server.
+    /// This host cannot run the server, or does not allow what the case needs.
     Skipped {
-        /// Why, as the server's probe found.
+        /// Why, as the server's probe or the case found.
         reason: String,
     },
+}
+
+/// Servers put to the cases that every server must survive: what was asked, and what came
+/// of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Conformance {
+    /// Version of this schema.
+    pub schema_version: u32,
+    /// Version of the program that ran the cases.
+    pub version: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Where it ran.
+    pub host: Host,
+    /// Whether the cases that have a larger form ran in that one.
+    pub full: bool,
+    /// Seed of what was chosen at random.
+    pub seed: u64,
+    /// The cases, in the order in which a table shows them.
+    pub cases: Vec<CaseDescription>,
+    /// What came of each, on each server.
+    pub results: Vec<CaseResult>,
+}
+
+/// A case that every server must survive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CaseDescription {
+    /// What it is called for short: `C1`.
+    pub id: String,
+    /// What it is called: `exact`.
+    pub name: String,
+    /// What it asks, in a sentence.
+    pub question: String,
 }
 
 /// A server put to a case that every server must survive, once.
@@ -599,7 +658,7 @@ pub enum ReadError {
         /// Line number, from 1.
         line: usize,
     },
-    /// The file was written by a newer program.
+    /// A line of the file was written by a newer program.
     #[error(
         "the records have schema version {found}; this program reads up to {SCHEMA_VERSION}: use a newer echobench"
     )]
@@ -607,18 +666,19 @@ pub enum ReadError {
         /// The version found.
         found: u32,
     },
-    /// The file does not begin with a [`Run`].
-    #[error("the first line does not describe a run, so this is not a results.jsonl of echobench")]
+    /// The file does not begin with a [`Run`] or a [`Conformance`].
+    #[error(
+        "the first line describes neither a run nor conformance cases, so this is not a results.jsonl of echobench"
+    )]
     NoRun,
 }
 
-/// Reads a `results.jsonl`: the run and its trials.
+/// Reads a `results.jsonl`.
 ///
 /// A last line without its line feed is what an interrupted write leaves behind; it
 /// is passed over when it does not parse.
-pub fn read(mut input: impl BufRead) -> Result<(Run, Vec<Trial>), ReadError> {
-    let mut run = None;
-    let mut trials = Vec::new();
+pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
+    let mut records = Records::default();
     for line in 1.. {
         let mut text = Vec::new();
         let limited = &mut std::io::Read::take(&mut input, LONGEST_LINE as u64 + 1);
@@ -631,18 +691,24 @@ pub fn read(mut input: impl BufRead) -> Result<(Run, Vec<Trial>), ReadError> {
         if length > LONGEST_LINE {
             return Err(ReadError::TooLong { line });
         }
-        if line == 1 {
-            check_version(&text)?;
-        }
-        match serde_json::from_slice(&text) {
-            Ok(Record::Run(found)) if run.is_none() => run = Some(found),
-            Ok(Record::Trial(trial)) if run.is_some() => trials.push(trial),
-            Ok(_) => return Err(ReadError::NoRun),
-            Err(_) if line > 1 && !text.ends_with(b"\n") => break,
-            Err(error) => return Err(ReadError::Syntax { line, error }),
+        // An outcome may have been added to the records of an older program.
+        check_version(&text)?;
+        match (serde_json::from_slice(&text), &mut records.measured) {
+            (Ok(Record::Run(run)), measured @ None) => {
+                let trials = Vec::new();
+                *measured = Some(Measured { run, trials });
+            }
+            (Ok(Record::Trial(trial)), Some(measured)) => measured.trials.push(trial),
+            (Ok(Record::Conformance(found)), _) => records.conformance = Some(found),
+            (Ok(_), _) => return Err(ReadError::NoRun),
+            (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
+            (Err(error), _) => return Err(ReadError::Syntax { line, error }),
         }
     }
-    Ok((run.ok_or(ReadError::NoRun)?, trials))
+    if records == Records::default() {
+        return Err(ReadError::NoRun);
+    }
+    Ok(records)
 }
 
 /// Refuses a newer schema by its number, before anything else in the line is looked at.
@@ -672,7 +738,7 @@ pub fn json_schema() -> serde_json::Value {
         Line(Record),
         Load(Load),
         Capacity(Capacity),
-        Cases(Vec<CaseResult>),
+        Conformance(Conformance),
     }
     schemars::schema_for!(Written).to_value()
 }
@@ -799,6 +865,10 @@ mod tests {
         }
     }
 
+    fn measured(lines: &[u8]) -> Measured {
+        read(lines).unwrap().measured.unwrap()
+    }
+
     fn lines(records: &[Record]) -> Vec<u8> {
         records
             .iter()
@@ -822,7 +892,7 @@ mod tests {
             ];
             let mut records = vec![Record::Run(run())];
             records.extend(trials.iter().cloned().map(Record::Trial));
-            let (found, read) = read(&lines(&records)[..]).unwrap();
+            let Measured { run: found, trials: read } = measured(&lines(&records));
             prop_assert_eq!(found, run());
             prop_assert_eq!(read, trials);
         }
@@ -834,9 +904,36 @@ mod tests {
             Record::Run(run()),
             Record::Trial(trial(Outcome::Skipped { reason: "x".into() })),
         ]);
-        let (_, trials) = read(&whole[..whole.len() - 9]).unwrap();
-        assert!(trials.is_empty());
-        assert_eq!(read(&whole[..]).unwrap().1.len(), 1);
+        assert!(measured(&whole[..whole.len() - 9]).trials.is_empty());
+        assert_eq!(measured(&whole).trials.len(), 1);
+    }
+
+    #[test]
+    fn conformance_stands_alone_or_in_a_run_and_the_last_one_counts() {
+        let conformance = |seed| Conformance {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            host: Host::default(),
+            full: false,
+            seed,
+            cases: Vec::new(),
+            results: Vec::new(),
+        };
+        let line = |seed| Record::Conformance(conformance(seed));
+        let alone = read(&lines(&[line(1)])[..]).unwrap();
+        assert_eq!((alone.measured, alone.conformance), (None, Some(conformance(1))));
+        let skipped = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        let within = lines(&[Record::Run(run()), line(1), skipped, line(2)]);
+        let within = read(&within[..]).unwrap();
+        assert_eq!(within.measured.unwrap().trials.len(), 1);
+        assert_eq!(within.conformance, Some(conformance(2)));
+        let older = Run {
+            schema_version: 1,
+            ..run()
+        };
+        let added = read(&lines(&[Record::Run(older), line(3)])[..]).unwrap();
+        assert_eq!(added.conformance, Some(conformance(3)));
     }
 
     #[test]
@@ -864,6 +961,13 @@ mod tests {
     fn a_newer_schema_is_named_whatever_else_it_holds() {
         let text = br#"{"kind":"run","schema_version":99,"something":"new"}"#;
         let error = read(&text[..]).unwrap_err();
+        assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
+        let first = lines(&[Record::Run(Run {
+            schema_version: 1,
+            ..run()
+        })]);
+        let added = br#"{"kind":"conformance","schema_version":99,"something":"new"}"#;
+        let error = read(&[&first, &added[..], b"\n"].concat()[..]).unwrap_err();
         assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
     }
 

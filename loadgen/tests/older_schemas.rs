@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use loadgen::export::{hgrm, hlog};
 use loadgen::histogram::Quantiles;
 use loadgen::merge::{Part, merge};
-use loadgen::record::{self, Arrivals, Load, Outcome, Transport};
+use loadgen::record::{self, Arrivals, Load, Measured, Outcome, Transport};
 
 /// A run of version 1 with two of its trials, as it was written.
 const VERSION_1: &str = include_str!("data/version_1.jsonl");
 
 /// The loads of its trials, by the server that was loaded.
 fn loads() -> BTreeMap<String, Load> {
-    let (run, trials) = record::read(VERSION_1.as_bytes()).unwrap();
+    let Measured { run, trials } = record::read(VERSION_1.as_bytes()).unwrap().measured.unwrap();
     assert_eq!(run.schema_version, 1);
     let measured = |outcome| match outcome {
         Outcome::Measured { load, .. } => load,
@@ -25,7 +25,7 @@ fn loads() -> BTreeMap<String, Load> {
 
 #[test]
 fn a_run_of_version_1_is_read_whole() {
-    let (run, trials) = record::read(VERSION_1.as_bytes()).unwrap();
+    let Measured { run, trials } = record::read(VERSION_1.as_bytes()).unwrap().measured.unwrap();
     assert_eq!((run.scenarios.len(), run.servers.len(), trials.len()), (4, 6, 2));
     assert!(
         run.servers
