@@ -3,15 +3,16 @@
 //! The file is parsed as a stranger would parse it, without anything that wrote it; the
 //! numbers that it should hold are computed again from the records.
 
-use loadgen::record::{Run, Trial};
+use loadgen::record::{Measured, Records, Trial};
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::behaviour::{Behaviour, Cell as CaseCell, Column};
 use crate::chart;
 use crate::html::{self, Cell, LARGEST};
 use crate::summary::{Row, ScenarioSummary, Summary};
 
 /// What is wrong with a report: one sentence each, none when it agrees.
-pub fn check(html: &str, run: &Run, trials: &[Trial]) -> Vec<String> {
+pub fn check(html: &str, records: &Records) -> Vec<String> {
     if html.len() > LARGEST {
         return vec![format!("the file has {} bytes, more than {LARGEST}", html.len())];
     }
@@ -28,11 +29,15 @@ pub fn check(html: &str, run: &Run, trials: &[Trial]) -> Vec<String> {
         Ok(document) => document,
         Err(error) => return vec![format!("the file is not well-formed: {error}")],
     };
-    let summary = Summary::of(run, trials);
     let mut problems = Problems(Vec::new());
-    verdicts(&document, &summary, &mut problems);
-    tables(&document, &summary, &mut problems);
-    figures(&document, &summary, trials, &mut problems);
+    if let Some(Measured { run, trials }) = &records.measured {
+        let summary = Summary::of(run, trials);
+        verdicts(&document, &summary, &mut problems);
+        tables(&document, &summary, &mut problems);
+        figures(&document, &summary, trials, &mut problems);
+    }
+    let conformance = records.conformance.as_ref();
+    behaviour(&document, conformance.map(Behaviour::of).as_ref(), &mut problems);
     policy(&document, &mut problems);
     references(&document, &mut problems);
     problems.0
@@ -271,6 +276,79 @@ fn draws(node: &Element<'_>) -> bool {
     ["polyline", "circle", "polygon"]
         .iter()
         .any(|tag| node.has_tag_name(*tag))
+}
+
+/// The matrix must have every cell, and each cell must lead to what was seen.
+fn behaviour<'a>(document: &'a Document<'a>, expected: Option<&Behaviour>, problems: &mut Problems) {
+    let mut found = elements(document, "table").filter(|table| table.has_attribute("data-behaviour"));
+    let (table, behaviour) = match (found.next(), expected) {
+        (Some(table), Some(behaviour)) => (table, behaviour),
+        (found, expected) => {
+            return problems.unless(found.is_some() == expected.is_some(), || {
+                "behaviour: a matrix without records of cases, or records without a matrix".into()
+            });
+        }
+    };
+    let heads: Vec<&str> = with(table, "data-case").map(|(_, case)| case).collect();
+    let ids: Vec<&str> = behaviour
+        .columns
+        .iter()
+        .map(|column| column.id.as_str())
+        .collect();
+    problems.unless(heads == ids, || {
+        format!("behaviour: the cases are {heads:?} instead of {ids:?}")
+    });
+    let rows: Vec<(Element<'_>, &str)> = with(table, "data-model").collect();
+    let found: Vec<&str> = rows.iter().map(|(_, server)| *server).collect();
+    let servers: Vec<&str> = behaviour.rows.iter().map(|row| row.server.as_str()).collect();
+    problems.unless(found == servers, || {
+        format!("behaviour: rows of {found:?} instead of {servers:?}")
+    });
+    for ((node, server), row) in rows.iter().zip(&behaviour.rows) {
+        let cells: Vec<Element<'_>> = node.children().filter(|cell| cell.has_tag_name("td")).collect();
+        problems.unless(cells.len() == row.cells.len(), || {
+            format!(
+                "behaviour: {} cells of {server} instead of {}",
+                cells.len(),
+                row.cells.len()
+            )
+        });
+        for ((node, cell), column) in cells.iter().zip(&row.cells).zip(&behaviour.columns) {
+            let place = format!("{} on {server}", column.id);
+            case_cell(document, *node, &place, *cell, column, problems);
+        }
+    }
+}
+
+fn case_cell<'a>(
+    document: &'a Document<'a>,
+    node: Element<'a>,
+    place: &str,
+    cell: Option<CaseCell>,
+    column: &Column,
+    problems: &mut Problems,
+) {
+    let expected = cell.map_or(String::new(), |cell| {
+        format!("{} {}", cell.mark.icon(), cell.mark.short())
+    });
+    problems.same(place, Some(&text(node)), Some(&expected));
+    let Some(cell) = cell else { return };
+    let target = with(node, "href").find_map(|(_, href)| href.strip_prefix('#'));
+    let evidence = document
+        .descendants()
+        .find(|node| target.is_some() && node.attribute("id") == target)
+        .map(text)
+        .unwrap_or_default();
+    let note = &column.notes[cell.note];
+    problems.unless(
+        evidence.contains(&note.text) && evidence.contains(cell.mark.word()),
+        || {
+            format!(
+                "{place}: its link does not lead to what was seen: {:?}",
+                note.text
+            )
+        },
+    );
 }
 
 fn policy<'a>(document: &'a Document<'a>, problems: &mut Problems) {

@@ -8,9 +8,10 @@ use std::{fs, io};
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use loadgen::record::{Run, Trial};
+use loadgen::record::{Measured, Records, Run};
 use sha2::{Digest, Sha256};
 
+use crate::behaviour::Behaviour;
 use crate::chart::style::Styles;
 use crate::chart::{self, Figure, plot};
 use crate::doubts;
@@ -40,24 +41,38 @@ pub enum Error {
     Template(#[from] askama::Error),
     /// The page is too large.
     #[error(
-        "the report would have {0} bytes; at most {LARGEST} are written: report fewer servers or scenarios"
+        "the report would have {0} bytes; at most {LARGEST} are written: report fewer servers, scenarios or cases"
     )]
     TooLarge(usize),
 }
 
-/// The report of a run as HTML.
-pub fn render(run: &Run, trials: &[Trial]) -> Result<String, Error> {
-    validate::check(run, trials)?;
+/// The report of a run as HTML; of conformance cases alone where nothing was measured.
+pub fn render(records: &Records) -> Result<String, Error> {
+    validate::check(records)?;
+    let behaviour = records.conformance.as_ref().map(Behaviour::of);
+    let html = match &records.measured {
+        Some(measured) => of_run(measured, behaviour)?,
+        None => CasesPage {
+            frame: Frame::new(),
+            behaviour,
+        }
+        .render()?,
+    };
+    if html.len() > LARGEST {
+        return Err(Error::TooLarge(html.len()));
+    }
+    Ok(html)
+}
+
+fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> Result<String, Error> {
     let summary = Summary::of(run, trials);
     let styles = Styles::of(&summary.servers);
     let figures = chart::draw(&summary, trials)?
         .into_iter()
         .map(FigureView::of)
         .collect();
-    let page = Page {
-        policy: policy(STYLE, SCRIPT),
-        style: STYLE,
-        script: SCRIPT,
+    let page = RunPage {
+        frame: Frame::new(),
         extent: extent(&summary),
         measured: summary.measured_anything(),
         incidents: incidents(&summary),
@@ -69,16 +84,13 @@ pub fn render(run: &Run, trials: &[Trial]) -> Result<String, Error> {
         measures: &MEASURES,
         figures,
         legend: legend(&summary, &styles)?,
+        behaviour,
         machine: machine(run),
         seed: run.seed,
         command: command(&run.command),
         summary: &summary,
     };
-    let html = page.render()?;
-    if html.len() > LARGEST {
-        return Err(Error::TooLarge(html.len()));
-    }
-    Ok(html)
+    Ok(page.render()?)
 }
 
 /// Writes a report, beside the file first, so that a reader never sees half of one.
@@ -98,12 +110,34 @@ pub fn policy(style: &str, script: &str) -> String {
     )
 }
 
-#[derive(Template)]
-#[template(path = "report.html")]
-struct Page<'a> {
+/// What all pages have.
+struct Frame {
     policy: String,
-    style: &'a str,
-    script: &'a str,
+    style: &'static str,
+    script: &'static str,
+}
+
+impl Frame {
+    fn new() -> Self {
+        Frame {
+            policy: policy(STYLE, SCRIPT),
+            style: STYLE,
+            script: SCRIPT,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "cases.html")]
+struct CasesPage {
+    frame: Frame,
+    behaviour: Option<Behaviour>,
+}
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct RunPage<'a> {
+    frame: Frame,
     summary: &'a Summary,
     extent: String,
     measured: bool,
@@ -112,6 +146,7 @@ struct Page<'a> {
     measures: &'a [Measure],
     figures: Vec<FigureView>,
     legend: Vec<Key<'a>>,
+    behaviour: Option<Behaviour>,
     machine: Vec<(&'static str, String)>,
     seed: u64,
     command: String,

@@ -3,6 +3,7 @@
 //! Names, families and descriptions come from the records alone, so an old result, or
 //! one with a server that nobody here has heard of, renders like any other.
 
+pub mod behaviour;
 pub mod chart;
 pub mod check;
 pub mod doubts;

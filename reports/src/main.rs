@@ -8,9 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use loadgen::record::{Conformance, Measured, Records};
 use loadgen::text::print;
 use reports::summary::Summary;
 use reports::{html, text};
+use serde::Serialize;
 
 use cli::{Action, Cli};
 
@@ -27,9 +29,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     match cli.action {
         Action::Html { records, output } => {
-            let (run, trials) = reports::read(&records.path)?;
             let output = output.unwrap_or_else(|| records.path.with_file_name("report.html"));
-            let written = html::write(&output, &html::render(&run, &trials)?);
+            let written = html::write(&output, &html::render(&reports::read(&records.path)?)?);
             written.with_context(|| {
                 format!(
                     "cannot write {}: name another file with --output",
@@ -39,21 +40,36 @@ fn run(cli: Cli) -> Result<()> {
             eprintln!("report: wrote {}", output.display());
             Ok(())
         }
-        Action::Text(records) => {
-            let (run, trials) = reports::read(&records.path)?;
-            Ok(print(&text::table(&Summary::of(&run, &trials)))?)
-        }
+        Action::Text(records) => Ok(print(&text::describe(&reports::read(&records.path)?))?),
         Action::Json(records) => {
-            let (run, trials) = reports::read(&records.path)?;
-            let json = serde_json::to_string_pretty(&Summary::of(&run, &trials))?;
+            let json = serde_json::to_string_pretty(&Shown::of(&reports::read(&records.path)?))?;
             Ok(print(&format!("{json}\n"))?)
         }
         Action::Check { html, records } => check(&html, &records.path),
     }
 }
 
+/// Every number that is shown, and what came of the conformance cases.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    summary: Option<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conformance: Option<&'a Conformance>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(records: &'a Records) -> Self {
+        let summarise = |measured: &Measured| Summary::of(&measured.run, &measured.trials);
+        Shown {
+            summary: records.measured.as_ref().map(summarise),
+            conformance: records.conformance.as_ref(),
+        }
+    }
+}
+
 fn check(html: &Path, records: &Path) -> Result<()> {
-    let (run, trials) = reports::read(records)?;
+    let read = reports::read(records)?;
     let size = fs::metadata(html).with_context(|| cannot_read(html))?.len();
     if size > html::LARGEST as u64 {
         bail!(
@@ -63,7 +79,7 @@ fn check(html: &Path, records: &Path) -> Result<()> {
         );
     }
     let page = fs::read_to_string(html).with_context(|| cannot_read(html))?;
-    let problems = reports::check(&page, &run, &trials);
+    let problems = reports::check(&page, &read);
     for problem in &problems {
         eprintln!("report: {problem}");
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use loadgen::record::{self, ReadError, Run, Trial};
+use loadgen::record::{self, ReadError, Records};
 
 use crate::validate::{self, Invalid};
 
@@ -15,7 +15,7 @@ const LARGEST: u64 = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be opened.
-    #[error("cannot read {}: {error}: give the results.jsonl of a run", path.display())]
+    #[error("cannot read {}: {error}: give the results.jsonl of a run or of conformance cases", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum Error {
 }
 
 /// Reads a `results.jsonl` and checks that its records can be what a run wrote.
-pub fn read(path: &Path) -> Result<(Run, Vec<Trial>), Error> {
+pub fn read(path: &Path) -> Result<Records, Error> {
     let open = |error| Error::Open {
         path: path.to_owned(),
         error,
@@ -60,13 +60,13 @@ pub fn read(path: &Path) -> Result<(Run, Vec<Trial>), Error> {
         });
     }
     // A pipe has no length, so the limit is set again on what is read.
-    let (run, trials) = record::read(BufReader::new(file.take(LARGEST))).map_err(|error| Error::Read {
+    let records = record::read(BufReader::new(file.take(LARGEST))).map_err(|error| Error::Read {
         path: path.to_owned(),
         error,
     })?;
-    validate::check(&run, &trials).map_err(|error| Error::Invalid {
+    validate::check(&records).map_err(|error| Error::Invalid {
         path: path.to_owned(),
         error,
     })?;
-    Ok((run, trials))
+    Ok(records)
 }

@@ -1,5 +1,8 @@
 //! The summary as plain text for a terminal: verdicts, then the most asked-for numbers.
 
+use loadgen::record::Records;
+
+use crate::behaviour::{self, Behaviour};
 use crate::doubts::Weight;
 use crate::format;
 use crate::html;
@@ -17,6 +20,19 @@ const COLUMNS: [(&str, &str); 5] = [
 
 /// Columns of text: the table is about as wide.
 const WIDTH: usize = 100;
+
+/// All that records hold: the summary of what was measured, the matrix of the cases.
+pub fn describe(records: &Records) -> String {
+    let measured = records.measured.as_ref();
+    let summary = measured.map(|measured| table(&Summary::of(&measured.run, &measured.trials)));
+    let conformance = records.conformance.as_ref();
+    let matrix = conformance.map(|conformance| behaviour::text(&Behaviour::of(conformance)));
+    [summary, matrix]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
 
 /// The summary as lines of text.
 pub fn table(summary: &Summary) -> String {
@@ -36,6 +52,7 @@ pub fn table(summary: &Summary) -> String {
         text += &wrapped(
             &format!("warning: {}: {}", doubt.subject.to_lowercase(), doubt.text),
             "",
+            WIDTH,
         );
     }
     text
@@ -54,22 +71,23 @@ fn of_scenario(scenario: &ScenarioSummary) -> String {
         text += &wrapped(
             &format!("{what}: {}. {}", words.join(" ").trim_end(), verdict.reason),
             "  ",
+            WIDTH,
         );
     }
     for caveat in &scenario.caveats {
-        text += &wrapped(&format!("left out: {caveat}"), "  ");
+        text += &wrapped(&format!("left out: {caveat}"), "  ", WIDTH);
     }
     text
 }
 
-/// A paragraph in lines that a terminal of usual width does not break; all lines but the
-/// first stand further in.
-fn wrapped(paragraph: &str, indent: &str) -> String {
+/// A paragraph in lines no longer than `width` characters, as far as its words are not; all
+/// lines but the first stand further in.
+pub(crate) fn wrapped(paragraph: &str, indent: &str, width: usize) -> String {
     let mut lines = vec![indent.to_owned()];
     for word in paragraph.split(' ') {
         let line = lines.last().map_or(0, |line| line.chars().count());
         let fresh = line <= indent.len();
-        if !fresh && line + 1 + word.chars().count() > WIDTH {
+        if !fresh && line + 1 + word.chars().count() > width {
             lines.push(format!("{indent}  {word}"));
         } else if let Some(line) = lines.last_mut() {
             *line += if fresh { "" } else { " " };

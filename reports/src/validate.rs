@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use loadgen::histogram::{DecodeError, Quantiles};
-use loadgen::record::{Cost, Load, Outcome, Run, Trial};
+use loadgen::record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
 
 /// Some thirty models exist; a file with more names than this is not from a run.
 const MOST_SERVERS: usize = 200;
@@ -12,8 +12,14 @@ const MOST_SCENARIOS: usize = 200;
 /// A day and a night of short trials are some ten thousand.
 const MOST_TRIALS: usize = 100_000;
 
+/// Some thirty cases exist.
+const MOST_CASES: usize = 100;
+
 /// What fits a column of a table and the margin of a figure.
 const LONGEST_NAME: usize = 100;
+
+/// Bytes of evidence: a sentence or two, and the last 4 KiB that a server said.
+const LONGEST_EVIDENCE: usize = 16 << 10;
 
 /// Records that contradict themselves or hold what cannot have been measured.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +40,10 @@ pub enum Invalid {
     /// A name that stands for two things.
     #[error("{0} stands twice in the list of the run")]
     Twice(String),
-    /// A trial of something that the run does not list.
-    #[error("a trial names {what} {name:?}, which the run does not list")]
+    /// A result of something that is not listed.
+    #[error("a result names {what} {name:?}, which is not listed")]
     Unlisted {
-        /// `server` or `scenario`.
+        /// `server`, `scenario` or `case`.
         what: &'static str,
         /// What it names.
         name: String,
@@ -51,6 +57,22 @@ pub enum Invalid {
         scenario: String,
         /// The block.
         block: u32,
+    },
+    /// The same case more than once.
+    #[error("{server} has two results of {case}")]
+    RepeatedCase {
+        /// Name of the server.
+        server: String,
+        /// Id of the case.
+        case: String,
+    },
+    /// A text that no case writes.
+    #[error("{place}: {bytes} bytes of evidence or question: at most {LONGEST_EVIDENCE} are read")]
+    TooLong {
+        /// Of what.
+        place: String,
+        /// How many there are.
+        bytes: usize,
     },
     /// A number that cannot be measured.
     #[error("{place}: {number} is {value}, which cannot have been measured")]
@@ -75,8 +97,13 @@ pub enum Invalid {
     Percentiles(String),
 }
 
-/// Checks what a run and its trials must hold for the report to be about them.
-pub fn check(run: &Run, trials: &[Trial]) -> Result<(), Invalid> {
+/// Checks what records must hold for the report to be about them.
+pub fn check(records: &Records) -> Result<(), Invalid> {
+    records.measured.as_ref().map_or(Ok(()), measured)?;
+    records.conformance.as_ref().map_or(Ok(()), conformance)
+}
+
+fn measured(Measured { run, trials }: &Measured) -> Result<(), Invalid> {
     at_most("servers", run.servers.len(), MOST_SERVERS)?;
     at_most("scenarios", run.scenarios.len(), MOST_SCENARIOS)?;
     at_most("trials", trials.len(), MOST_TRIALS)?;
@@ -98,6 +125,48 @@ pub fn check(run: &Run, trials: &[Trial]) -> Result<(), Invalid> {
             numbers(&place, load, cost)?;
             histograms(&place, load)?;
         }
+    }
+    Ok(())
+}
+
+fn conformance(conformance: &Conformance) -> Result<(), Invalid> {
+    let (cases, results) = (&conformance.cases, &conformance.results);
+    at_most("cases", cases.len(), MOST_CASES)?;
+    at_most("results of cases", results.len(), MOST_CASES * MOST_SERVERS)?;
+    let listed_cases = names(cases.iter().map(|case| case.id.as_str()))?;
+    names(cases.iter().map(|case| case.name.as_str()))?;
+    for case in cases {
+        short(&case.id, &case.question)?;
+    }
+    let servers: HashSet<&str> = results.iter().map(|result| result.model.as_str()).collect();
+    at_most("servers", servers.len(), MOST_SERVERS)?;
+    names(servers.into_iter())?;
+    let mut seen = HashSet::new();
+    for result in results {
+        listed("case", &result.case, &listed_cases)?;
+        if !seen.insert((&result.model, &result.case)) {
+            return Err(Invalid::RepeatedCase {
+                server: result.model.clone(),
+                case: result.case.clone(),
+            });
+        }
+        let place = format!("{} on {}", result.case, result.model);
+        measurable(&place, "seconds", result.seconds)?;
+        let (CaseOutcome::Pass { evidence: text }
+        | CaseOutcome::Fail { evidence: text }
+        | CaseOutcome::NotApplicable { reason: text }
+        | CaseOutcome::Skipped { reason: text }) = &result.outcome;
+        short(&place, text)?;
+    }
+    Ok(())
+}
+
+fn short(place: &str, text: &str) -> Result<(), Invalid> {
+    if text.len() > LONGEST_EVIDENCE {
+        return Err(Invalid::TooLong {
+            place: place.to_owned(),
+            bytes: text.len(),
+        });
     }
     Ok(())
 }
@@ -144,16 +213,19 @@ fn numbers(place: &str, load: &Load, cost: &Cost) -> Result<(), Invalid> {
         ("cpu_s", Some(cost.cpu_s)),
         ("cpu_us_per_echo", cost.cpu_us_per_echo),
     ];
-    for (number, value) in present {
-        if let Some(value) = value.filter(|value| !value.is_finite() || *value < 0.0) {
-            return Err(Invalid::Number {
-                place: place.to_owned(),
-                number,
-                value,
-            });
-        }
+    let mut present = present.into_iter();
+    present.try_for_each(|(number, value)| value.map_or(Ok(()), |value| measurable(place, number, value)))
+}
+
+fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Invalid> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
     }
-    Ok(())
+    Err(Invalid::Number {
+        place: place.to_owned(),
+        number,
+        value,
+    })
 }
 
 /// The table shows the percentiles and the figures the histogram: they must be one.

@@ -103,11 +103,20 @@
     });
   };
 
+  // A browser opens what a link leads into by itself, unless it is an old one.
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    const around = target ? target.closest("details") : null;
+    if (around) around.open = true;
+    if (around) target.scrollIntoView();
+  };
+
   legends();
   all("table.numbers").forEach(sortable);
   printing();
   for (const input of all("input[name=theme]")) input.addEventListener("change", remember);
-  addEventListener("hashchange", () => { recall(); show(); });
+  addEventListener("hashchange", () => { recall(); show(); reveal(); });
   recall();
   show();
+  reveal();
 })();

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use assert_cmd::Command;
-use support::{lines, models, run, trials};
+use loadgen::record::{CaseOutcome, Record};
+use support::{conformance, lines, models, run, trials};
 use tempfile::TempDir;
 
 fn report() -> Command {
@@ -81,6 +82,27 @@ fn json_is_one_document() {
         json["scenarios"][0]["rows"].as_array().unwrap().len(),
         models().len()
     );
+}
+
+#[test]
+fn an_outcome_of_cases_alone_has_a_report_that_passes_the_check() {
+    let folder = TempDir::new().unwrap();
+    let records = folder.path().join("results.jsonl");
+    let evidence = || "7 of 20 were reset".into();
+    let outcome = conformance(3, 2, |_, _| Some(CaseOutcome::Pass { evidence: evidence() }));
+    let line = serde_json::to_string(&Record::Conformance(outcome)).unwrap();
+    fs::write(&records, line + "\n").unwrap();
+    report().arg("html").arg(&records).assert().success();
+    let page = folder.path().join("report.html");
+    report().arg("check").arg(&page).arg(&records).assert().success();
+    for format in ["text", "json"] {
+        let shown = report().arg(format).arg(&records).assert().success();
+        let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+        assert!(
+            shown.contains("server-3") && shown.contains("case number 2"),
+            "{shown}"
+        );
+    }
 }
 
 #[test]

@@ -84,8 +84,7 @@ fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
 fn the_table_says_what_the_records_say() {
     let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
     let page = fs::read_to_string(folder().join("report.html")).unwrap_or_else(|_| {
-        let (run, trials) = reports::read(&folder().join("results.jsonl")).unwrap();
-        reports::html::render(&run, &trials).unwrap()
+        reports::html::render(&reports::read(&folder().join("results.jsonl")).unwrap()).unwrap()
     });
     let trials = trials(&records);
     assert!(!trials.is_empty(), "no trial was measured");
@@ -124,8 +123,9 @@ fn the_table_says_what_the_records_say() {
 #[test]
 fn ratios_are_those_within_the_blocks() {
     let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
-    let (run, all) = reports::read(&folder().join("results.jsonl")).unwrap();
-    let page = reports::html::render(&run, &all).unwrap();
+    let read = reports::read(&folder().join("results.jsonl")).unwrap();
+    let page = reports::html::render(&read).unwrap();
+    let run = read.measured.unwrap().run;
     let trials = trials(&records);
     let rate = |trial: &Value| trial.pointer(MEASURES[0].1).unwrap().as_f64().unwrap();
     let mut compared = 0;

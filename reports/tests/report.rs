@@ -7,13 +7,14 @@ use proptest::prelude::*;
 use reports::summary::{Basis, Summary};
 use reports::verdict::Decision;
 use reports::{check, html, text, validate};
-use support::{Model, lines, model, models, run, trials, unmeasured};
+use support::{Model, lines, model, models, records, run, trials, unmeasured};
 
 const CONNECTIONS: [usize; 4] = [1, 10, 100, 1000];
 
 fn page(run: &Run, trials: &[Trial]) -> String {
-    let page = html::render(run, trials).unwrap();
-    assert_eq!(check(&page, run, trials), Vec::<String>::new());
+    let records = records(run, trials);
+    let page = html::render(&records).unwrap();
+    assert_eq!(check(&page, &records), Vec::<String>::new());
     page
 }
 
@@ -410,7 +411,7 @@ fn a_report_that_was_tampered_with_does_not_pass() {
     ];
     for (what, changed) in tampered {
         assert_ne!(changed, page, "{what} was not tampered with");
-        assert!(!check(&changed, &run, &all).is_empty(), "{what} passes");
+        assert!(!check(&changed, &records(&run, &all)).is_empty(), "{what} passes");
     }
 }
 
@@ -419,7 +420,7 @@ fn a_report_of_other_records_does_not_pass() {
     let models = models();
     let (run, all) = (run(&models, &[10], 5), trials(&models, &[10], 5));
     let page = page(&run, &all);
-    assert!(!check(&page, &run, &all[models.len()..]).is_empty());
+    assert!(!check(&page, &records(&run, &all[models.len()..])).is_empty());
 }
 
 #[test]
@@ -430,15 +431,15 @@ fn records_that_cannot_be_right_are_refused() {
     let with = |change: &dyn Fn(&mut Run, &mut Vec<Trial>)| {
         let (mut run, mut all) = (run.clone(), all.clone());
         change(&mut run, &mut all);
-        validate::check(&run, &all).unwrap_err().to_string()
+        validate::check(&records(&run, &all)).unwrap_err().to_string()
     };
     let load = |trial: &mut Trial, change: &dyn Fn(&mut loadgen::record::Load)| {
         if let Outcome::Measured { load, .. } = &mut trial.outcome {
             change(load);
         }
     };
-    assert!(with(&|_, all| all[0].server = "ghost".into()).contains("does not list"));
-    assert!(with(&|_, all| all[0].scenario = "ghost".into()).contains("does not list"));
+    assert!(with(&|_, all| all[0].server = "ghost".into()).contains("which is not listed"));
+    assert!(with(&|_, all| all[0].scenario = "ghost".into()).contains("which is not listed"));
     assert!(with(&|_, all| all.push(all[0].clone())).contains("two trials"));
     assert!(with(&|run, _| run.servers[0].name = "a\nb".into()).contains("is not a name"));
     assert!(with(&|run, _| run.servers[1].name = run.servers[0].name.clone()).contains("stands twice"));
@@ -454,13 +455,13 @@ fn records_that_cannot_be_right_are_refused() {
             .contains("percentiles")
     );
     assert!(
-        html::render(
+        html::render(&records(
             &Run {
                 servers: Vec::new(),
                 ..run.clone()
             },
             &all
-        )
+        ))
         .is_err()
     );
 }
@@ -511,8 +512,8 @@ fn what_is_written_as_lines_is_what_is_read() {
     let (run, all) = (run(&models, &[10], 2), trials(&models, &[10], 2));
     let text = lines(&run, &all);
     assert!(serde_json::from_str::<Record>(text.lines().next().unwrap()).is_ok());
-    let (read, trials) = loadgen::record::read(text.as_bytes()).unwrap();
-    assert_eq!((read, trials), (run, all));
+    let read = loadgen::record::read(text.as_bytes()).unwrap();
+    assert_eq!(read, records(&run, &all));
 }
 
 /// Writes reports to look at in a browser:
@@ -533,15 +534,15 @@ fn examples_to_look_at() {
     }
     let mut run = run(&models, &CONNECTIONS, 5);
     let crowd = many(30);
-    let wide = html::render(
+    let wide = html::render(&records(
         &support::run(&crowd, &CONNECTIONS, 5),
         &trials(&crowd, &CONNECTIONS, 5),
-    );
+    ));
     std::fs::write(folder.join("many.html"), wide.unwrap()).unwrap();
-    let single = html::render(
+    let single = html::render(&records(
         &support::run(&models, &CONNECTIONS[2..3], 1),
         &trials(&models, &CONNECTIONS[2..3], 1),
-    );
+    ));
     std::fs::write(folder.join("single.html"), single.unwrap()).unwrap();
     for (name, shared) in [("example", false), ("shared", true)] {
         if shared {
@@ -549,7 +550,7 @@ fn examples_to_look_at() {
         }
         std::fs::write(folder.join(format!("{name}.jsonl")), lines(&run, &all)).unwrap();
         let path = folder.join(format!("{name}.html"));
-        std::fs::write(&path, html::render(&run, &all).unwrap()).unwrap();
+        std::fs::write(&path, html::render(&records(&run, &all)).unwrap()).unwrap();
         println!("{}", path.display());
     }
     std::fs::write(folder.join("example.txt"), text::table(&Summary::of(&run, &all))).unwrap();

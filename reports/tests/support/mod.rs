@@ -281,6 +281,49 @@ pub fn trials(models: &[Model], connections: &[usize], blocks: u32) -> Vec<Trial
     trials
 }
 
+/// The records of a run as a reader of its file has them.
+pub fn records(run: &Run, trials: &[Trial]) -> Records {
+    Records {
+        measured: Some(Measured {
+            run: run.clone(),
+            trials: trials.to_vec(),
+        }),
+        conformance: None,
+    }
+}
+
+/// What came of cases on servers; `outcome` says it for the index of each.
+pub fn conformance(
+    servers: usize,
+    cases: usize,
+    outcome: impl Fn(usize, usize) -> Option<CaseOutcome>,
+) -> Conformance {
+    let case = |case: usize| CaseDescription {
+        id: format!("C{}", case + 1),
+        name: format!("case number {}", case + 1),
+        question: format!("Does number {} hold?", case + 1),
+    };
+    let places = (0..servers).flat_map(|server| (0..cases).map(move |case| (server, case)));
+    let results = places.filter_map(|(server, case)| {
+        Some(CaseResult {
+            case: format!("C{}", case + 1),
+            model: format!("server-{}", server + 1),
+            outcome: outcome(server, case)?,
+            seconds: 0.25,
+        })
+    });
+    Conformance {
+        schema_version: SCHEMA_VERSION,
+        version: "0.1.0".into(),
+        started_at: "2026-03-01T09:00:00Z".into(),
+        host: run(&[], &[], 1).host,
+        full: false,
+        seed: 7,
+        cases: (0..cases).map(case).collect(),
+        results: results.collect(),
+    }
+}
+
 /// The records as the lines of a file.
 pub fn lines(run: &Run, trials: &[Trial]) -> String {
     let mut text = serde_json::to_string(&Record::Run(run.clone())).unwrap();

@@ -1,0 +1,83 @@
+//! The matrix for a document in Markdown.
+
+use super::{Behaviour, Cell, Mark};
+
+/// The matrix as a table, with what did not simply pass below it.
+pub fn markdown(behaviour: &Behaviour) -> String {
+    let heads: Vec<String> = behaviour
+        .columns
+        .iter()
+        .map(|column| escaped(&column.id))
+        .collect();
+    let mut text = line("server", &heads);
+    text += &line("---", &vec![":-:".to_owned(); heads.len()]);
+    for row in &behaviour.rows {
+        let cells: Vec<String> = row.cells.iter().map(|cell| sign(*cell)).collect();
+        text += &line(&format!("`{}`", row.server.replace(['`', '|'], "")), &cells);
+    }
+    text += &format!("\n{}\n", legend());
+    text += &format!("\n{}: {}.\n", behaviour.counts(), escaped(&behaviour.made));
+    let remarks: String = [Mark::Fail, Mark::Skipped, Mark::NotApplicable]
+        .into_iter()
+        .map(|mark| notes(behaviour, mark))
+        .collect();
+    match remarks.is_empty() {
+        true => text,
+        false => text + "\n" + &remarks,
+    }
+}
+
+fn line(head: &str, cells: &[String]) -> String {
+    format!("| {head} | {} |\n", cells.join(" | "))
+}
+
+/// What passes and what is not applicable are told apart at a glance; the rest is a word.
+fn sign(cell: Option<Cell>) -> String {
+    match cell.map(|cell| cell.mark) {
+        None => String::new(),
+        Some(mark @ (Mark::Pass | Mark::NotApplicable)) => mark.icon().into(),
+        Some(mark) => format!("**{}**", mark.word()),
+    }
+}
+
+fn legend() -> String {
+    let named = [Mark::Pass, Mark::NotApplicable].map(|mark| format!("{} {}", mark.icon(), mark.word()));
+    named.join(", ") + "; an empty cell was not run."
+}
+
+fn notes(behaviour: &Behaviour, mark: Mark) -> String {
+    let mut text = String::new();
+    for column in &behaviour.columns {
+        for note in column.notes.iter().filter(|note| note.mark == mark) {
+            text += &format!(
+                "- **{} {}**, {}: {}. {}.\n",
+                escaped(&column.id),
+                escaped(&column.name),
+                mark.word(),
+                escaped(&behaviour.whose(note)),
+                sentence(&note.text)
+            );
+        }
+    }
+    text
+}
+
+/// One line that begins with a capital, without its full stop.
+fn sentence(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut characters = words.trim_end_matches('.').chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    escaped(&(first.unwrap_or_default() + characters.as_str()))
+}
+
+/// Text that means nothing to Markdown.
+fn escaped(text: &str) -> String {
+    let mut result = String::new();
+    for c in text.chars() {
+        if "\\`*_[]<>|&~".contains(c) {
+            result.push('\\');
+        }
+        result.push(c);
+    }
+    result
+}
