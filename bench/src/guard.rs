@@ -4,15 +4,30 @@
 //! harness holds the one writing end of a pipe to the guard. When that end closes, by a
 //! drop, an exit, a panic or SIGKILL, the guard kills the group, itself included.
 //! (PR_SET_PDEATHSIG would miss grandchildren, and fires when a thread ends.)
+//!
+//! What the harness writes into the pipe are folders, a line each, that cannot be removed
+//! before the group has ended: cgroups. The guard removes them.
 
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
+use crate::processes::group_members;
 use crate::role::Role;
+
+/// Time for killed processes to end, and for their cgroup to be free of them.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often that is looked for.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// A process group that ends with this value.
 #[derive(Debug)]
@@ -35,6 +50,13 @@ impl Guard {
         command.process_group(self.group().as_raw());
     }
 
+    /// Has an empty folder removed when the group has ended, if it is there then.
+    pub fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
+        let line = [folder.as_os_str().as_bytes(), b"\n"].concat();
+        let mut pipe = self.0.stdin.as_ref().ok_or(ErrorKind::BrokenPipe)?;
+        pipe.write_all(&line)
+    }
+
     /// The group, which is the guard's own process id.
     pub fn group(&self) -> Pid {
         Pid::from_raw(self.0.id() as i32)
@@ -48,14 +70,51 @@ impl Drop for Guard {
     }
 }
 
+/// Removes an empty folder, which may be gone already.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 /// The guard's own life, in its process.
 pub fn main() -> ExitCode {
-    // Whatever is read, only the end of it matters.
-    let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+    let mut folders = Vec::new();
+    // However it ends, it has ended.
+    let _ = io::stdin().lock().read_to_end(&mut folders);
     if getpgrp() != getpid() {
         eprintln!("a guard kills its whole process group, so it runs only as the leader of one");
         return ExitCode::FAILURE;
     }
+    if !folders.is_empty() {
+        // One by one, since this process has something to do after them.
+        wait_until(kill_others);
+        for folder in folders
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            wait_until(|| remove(Path::new(OsStr::from_bytes(folder))).is_ok());
+        }
+    }
     let _ = killpg(getpgrp(), Signal::SIGKILL);
     ExitCode::SUCCESS
+}
+
+/// Kills all members of the group but this one; whether there were none. What is started
+/// meanwhile is found the next time.
+fn kill_others() -> bool {
+    let mut others = group_members(getpgrp()).unwrap_or_default();
+    others.retain(|process| process.state != 'Z');
+    for process in &others {
+        let _ = kill(process.pid, Signal::SIGKILL);
+    }
+    others.is_empty()
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + GONE_WITHIN;
+    while !condition() && Instant::now() < deadline {
+        thread::sleep(GLANCE);
+    }
 }

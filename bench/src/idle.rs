@@ -18,6 +18,7 @@ use servers::config::{Config, Workers};
 use servers::models::{Family, Model};
 use servers::work::Work;
 
+use crate::conditions::Conditions;
 use crate::conformance::client::{Client, noise};
 use crate::meter::pss_bytes;
 use crate::processes::{family, shows_families};
@@ -132,6 +133,7 @@ fn held(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u6
             program: Program::Model(model.name()),
             listen: ANY_PORT,
             arguments,
+            conditions: Conditions::NONE,
             cpus: Vec::new(),
             log: plan.log.into(),
         })?;

@@ -6,6 +6,7 @@
 
 pub mod affinity;
 pub mod cli;
+pub mod conditions;
 pub mod conformance;
 pub mod contender;
 pub mod external;

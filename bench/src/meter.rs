@@ -132,6 +132,12 @@ pub fn pss_bytes(pids: &[Pid]) -> Option<u64> {
     rollup_bytes(pids, "Pss:")
 }
 
+/// The same without files, whose pages count for the less the more others have them mapped,
+/// such as this very program.
+pub fn anonymous_pss_bytes(pids: &[Pid]) -> Option<u64> {
+    Some(rollup_bytes(pids, "Pss_Anon:")? + rollup_bytes(pids, "Pss_Shmem:")?)
+}
+
 /// Sums a line of `smaps_rollup`, which counts in kibibytes, over processes.
 fn rollup_bytes(pids: &[Pid], name: &str) -> Option<u64> {
     let bytes = |pid: &Pid| {

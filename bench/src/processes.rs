@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use nix::unistd::Pid;
@@ -73,27 +74,61 @@ pub fn tasks(pid: Pid) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// How many descriptors a process has open; none once it is gone.
-pub fn descriptors(pid: Pid) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+/// The same without the threads of the kernel: for an io_uring it keeps a worker in the
+/// process, named `iou-wrk` and a number, long after there was any use.
+pub fn own_tasks(pid: Pid) -> Vec<PathBuf> {
+    let mut tasks = tasks(pid);
+    tasks.retain(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| !name.starts_with("iou-wrk")));
+    tasks
+}
+
+/// The descriptors that a process has open, by number; none once it is gone.
+pub fn descriptors(pid: Pid) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let numbers = entries.map_while(Result::ok);
+    numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Whether a process has an io_uring open, as far as it may be looked at.
+pub fn has_ring(pid: Pid) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let is_ring = |entry: fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]")
+    };
+    entries.flatten().any(is_ring)
 }
 
 /// The sockets that a process has open, by inode; none once it is gone, or where it may
 /// not be looked at.
 pub fn sockets(pid: Pid) -> Vec<u64> {
+    open_sockets(pid).into_iter().map(|(_, inode)| inode).collect()
+}
+
+/// The descriptors of these sockets.
+pub fn socket_descriptors(pid: Pid) -> Vec<RawFd> {
+    open_sockets(pid)
+        .into_iter()
+        .map(|(descriptor, _)| descriptor)
+        .collect()
+}
+
+fn open_sockets(pid: Pid) -> Vec<(RawFd, u64)> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Vec::new();
     };
-    let inode = |entry: fs::DirEntry| {
+    let socket = |entry: fs::DirEntry| {
         let target = fs::read_link(entry.path()).ok()?;
-        target
-            .to_str()?
-            .strip_prefix("socket:[")?
-            .strip_suffix(']')?
-            .parse()
-            .ok()
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        let descriptor = entry.file_name().to_str()?.parse().ok()?;
+        Some((descriptor, inode.parse().ok()?))
     };
-    entries.flatten().filter_map(inode).collect()
+    entries.flatten().filter_map(socket).collect()
 }
 
 fn parse_stat(stat: &str) -> Option<Process> {

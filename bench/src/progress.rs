@@ -1,9 +1,12 @@
-//! How far a run is: a bar on a terminal, a line for each block elsewhere.
+//! How far a run is: a bar on a terminal, a line now and then elsewhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use crate::conformance::{CaseResult, Outcome};
 
 /// The progress of a run, on standard error.
 #[derive(Debug)]
@@ -16,12 +19,8 @@ pub struct Progress {
 impl Progress {
     /// Progress over `trials` that take `time` in all.
     pub fn new(trials: usize, time: Duration) -> Self {
-        let bar = ProgressBar::new(trials as u64);
-        // The template is a constant, and the default serves should it ever be wrong.
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {prefix} left  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Progress {
-            bar,
+            bar: bar(trials, "{bar:30} {pos}/{len}  {prefix} left  {msg}"),
             per_trial: time / (trials.max(1) as u32),
             block: Cell::new(None),
         }
@@ -53,4 +52,48 @@ impl Progress {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The progress of conformance cases, on standard error; where that is no terminal, a line as
+/// each case has its first result.
+#[derive(Debug)]
+pub struct CaseProgress {
+    bar: ProgressBar,
+    begun: RefCell<HashSet<String>>,
+}
+
+impl CaseProgress {
+    /// Progress over so many results.
+    pub fn new(results: usize) -> Self {
+        CaseProgress {
+            bar: bar(results, "{bar:30} {pos}/{len}  {eta} left  {msg}"),
+            begun: RefCell::default(),
+        }
+    }
+
+    /// A result has landed. One that is a failure is said at once.
+    pub fn landed(&self, result: &CaseResult) {
+        self.bar.inc(1);
+        self.bar.set_message(format!("{} {}", result.case, result.model));
+        if let Outcome::Fail { evidence } = &result.outcome {
+            let first = evidence.lines().next().unwrap_or_default();
+            let line = format!("{} {}: fail: {first}", result.case, result.model);
+            self.bar.suspend(|| eprintln!("{line}"));
+        }
+        if self.bar.is_hidden() && self.begun.borrow_mut().insert(result.case.clone()) {
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            eprintln!("{}: {done} of {all}", result.case);
+        }
+    }
+
+    /// Nothing is left to do.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(length: usize, template: &str) -> ProgressBar {
+    // The templates are constants, and the default serves should one ever be wrong.
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,4 +1,5 @@
-//! The other things that a program of the harness can be: a server, or a guard.
+//! The other things that a program of the harness can be: a server, a guard, or what
+//! prepares a process for another program.
 //!
 //! The harness starts its own executable again with an environment variable that says
 //! what to be. So the servers can never be older than the harness, and no other
@@ -7,7 +8,7 @@
 use std::env;
 use std::process::{Command, ExitCode};
 
-use crate::guard;
+use crate::{conditions, guard};
 
 /// Set for a process that is not to be the harness.
 const ROLE: &str = "ECHOBENCH_ROLE";
@@ -19,6 +20,8 @@ pub enum Role {
     Server,
     /// The guard of a process group.
     Guard,
+    /// Sets conditions up, and then becomes another program.
+    Preparation,
 }
 
 impl Role {
@@ -26,16 +29,31 @@ impl Role {
         match self {
             Role::Server => "server",
             Role::Guard => "guard",
+            Role::Preparation => "preparation",
         }
     }
 
     /// A command that starts this executable in the role.
     ///
     /// By the path that stays right when the file is replaced meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// In a process that was started for a role and does not play it: its `main` has not
+    /// called [`play`], and would start itself again without end.
     pub fn command(self) -> Command {
+        assert!(
+            env::var_os(ROLE).is_none(),
+            "`main` has to call `role::play` first"
+        );
         let mut command = Command::new("/proc/self/exe");
         command.env(ROLE, self.name());
         command
+    }
+
+    /// Lets what a command starts be no role of the harness, if it says nothing else.
+    pub fn forget(command: &mut Command) {
+        command.env_remove(ROLE);
     }
 }
 
@@ -50,6 +68,9 @@ pub fn play() -> Option<ExitCode> {
     }
     if role == Role::Guard.name() {
         return Some(guard::main());
+    }
+    if role == Role::Preparation.name() {
+        return Some(conditions::main());
     }
     eprintln!("{ROLE}={role} is not a role: this variable is set by the harness alone, so unset it");
     Some(ExitCode::FAILURE)

@@ -3,12 +3,13 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::SystemTime;
 
 use anyhow::Context;
 use fastrand::Rng;
 use indicatif::HumanDuration;
-use loadgen::record::{self, Outcome, Run, SCHEMA_VERSION, Server, Transport, Trial};
+use loadgen::record::{
+    self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
+};
 use loadgen::text::count;
 use servers::models::{self, MODELS, NOT_BUILT};
 
@@ -17,7 +18,7 @@ use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
 use crate::trial::{self, Spec};
-use crate::{affinity, host};
+use crate::{affinity, conformance, host};
 
 /// What came of a run.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Finished {
 pub struct Prepared {
     suite: Suite,
     description: Run,
+    conformance: Option<Conformance>,
     results: Results,
 }
 
@@ -45,9 +47,15 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     let description = describe(&suite, seed, &suite.contenders()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
+    // A copy, so that the folder of a run is all that its report needs.
+    let conformance = conformance::newest();
+    if let Some(newest) = &conformance {
+        results.add_conformance(newest)?;
+    }
     Ok(Prepared {
         suite,
         description,
+        conformance,
         results,
     })
 }
@@ -57,6 +65,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
     let Prepared {
         suite,
         description,
+        conformance,
         mut results,
     } = prepared;
     let suite = &suite;
@@ -69,7 +78,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         let scenario = &suite.scenarios[scenario];
         progress.begin(block, &scenario.name, contender.name());
         let log = results.log(contender.name(), &scenario.name, block);
-        let started_at = now();
+        let started_at = results::now();
         let spec = Spec {
             suite,
             scenario,
@@ -101,19 +110,20 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         progress.done();
     }
     progress.finish();
-    finish(&results, &description, &trials, stop.load(Relaxed))
-}
-
-fn finish(results: &Results, run: &Run, trials: &[Trial], interrupted: bool) -> anyhow::Result<Finished> {
-    let report = results::write_report(results.folder(), run, trials)?;
-    results::point_latest_at(results.folder())?;
-    let text = reports::text::table(&reports::summary::Summary::of(run, trials));
     let bad = trials.iter().filter(|trial| is_bad(&trial.outcome)).count();
+    let text = reports::text::table(&reports::summary::Summary::of(&description, &trials));
+    let run = description;
+    let records = Records {
+        measured: Some(Measured { run, trials }),
+        conformance,
+    };
+    let report = results::write_report(results.folder(), &records)?;
+    results::point_latest_at(results.folder())?;
     Ok(Finished {
         report,
         text,
         bad,
-        interrupted,
+        interrupted: stop.load(Relaxed),
     })
 }
 
@@ -165,7 +175,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
     Ok(Run {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
-        started_at: now(),
+        started_at: results::now(),
         command: command_line(),
         suite: suite.name.clone(),
         scenarios,
@@ -234,10 +244,6 @@ fn announce(suite: &Suite, run: &Run) {
     if run.blocks < 2 {
         eprintln!("one block only: there are no intervals, so no server can be called faster");
     }
-}
-
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
 use crate::affinity;
+use crate::conditions::Conditions;
 use crate::external::External;
 use crate::guard::Guard;
 use crate::role::Role;
@@ -50,6 +51,8 @@ pub struct Launch {
     pub listen: SocketAddr,
     /// Arguments after that one; an external server gets none.
     pub arguments: Vec<String>,
+    /// What it finds when it starts.
+    pub conditions: Conditions,
     /// Processors it is born on; none leaves it where the harness is.
     pub cpus: Vec<usize>,
     /// Where its standard error goes, and an external server's standard output.
@@ -149,7 +152,7 @@ impl Server {
     fn start_on(launch: &Launch, listen: SocketAddr) -> Result<Self, ServerError> {
         let log = File::create(&launch.log)?;
         let is_external = matches!(launch.program, Program::External(_));
-        let mut command = launch.command(listen);
+        let mut command = launch.conditions.impose(launch.command(listen))?;
         command.stdin(Stdio::null());
         match is_external {
             true => command.stdout(log.try_clone()?),
@@ -237,6 +240,11 @@ impl Server {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Has a folder removed once all of it has ended, however the harness ends.
+    pub fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
+        self.guard.remove_at_end(folder)
     }
 
     /// Sends it a signal.

@@ -17,6 +17,8 @@ const LISTEN: u8 = 10;
 pub struct Socket {
     /// Its own address, an IPv4 address that is written as IPv6 as what it is.
     pub local: SocketAddr,
+    /// The address of the other side; a listener has port 0 there.
+    pub remote: SocketAddr,
     /// Its state, as the kernel numbers them.
     pub state: u8,
     /// Bytes that the other side has not taken yet.
@@ -27,17 +29,17 @@ pub struct Socket {
     pub inode: u64,
 }
 
-/// All TCP sockets of this network namespace.
+/// All TCP sockets of the network namespace that this thread is in.
 pub fn all() -> io::Result<impl Iterator<Item = Socket>> {
-    Ok(table("/proc/net/tcp")?.chain(table("/proc/net/tcp6")?))
+    Ok(table("tcp")?.chain(table("tcp6")?))
 }
 
 /// The listeners among them. Both tables begin with these, so the rest is not read:
 /// after a load it holds thousands of connections.
 pub fn listeners() -> io::Result<Vec<Socket>> {
     let is_listener = |socket: &Socket| socket.state == LISTEN;
-    let four = table("/proc/net/tcp")?.take_while(is_listener);
-    let six = table("/proc/net/tcp6")?.take_while(is_listener);
+    let four = table("tcp")?.take_while(is_listener);
+    let six = table("tcp6")?.take_while(is_listener);
     Ok(four.chain(six).collect())
 }
 
@@ -54,8 +56,8 @@ pub fn listeners_of(group: Pid) -> io::Result<Vec<Socket>> {
 }
 
 /// The lines of a table that are sockets; none where the kernel lacks the protocol.
-fn table(path: &str) -> io::Result<impl Iterator<Item = Socket> + use<>> {
-    let file = match File::open(path) {
+fn table(protocol: &str) -> io::Result<impl Iterator<Item = Socket> + use<>> {
+    let file = match File::open(format!("/proc/thread-self/net/{protocol}")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         file => Some(file?),
     };
@@ -67,10 +69,15 @@ fn table(path: &str) -> io::Result<impl Iterator<Item = Socket> + use<>> {
 /// 00000000 1000 0 67890` and more.
 fn parse(line: &str) -> Option<Socket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let (address, port) = fields.get(1)?.split_once(':')?;
+    let address = |at: usize| {
+        let (address, port) = fields.get(at)?.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(SocketAddr::new(parse_address(address)?, port))
+    };
     let (unsent, unread) = fields.get(4)?.split_once(':')?;
     Some(Socket {
-        local: SocketAddr::new(parse_address(address)?, u16::from_str_radix(port, 16).ok()?),
+        local: address(1)?,
+        remote: address(2)?,
         state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
         unsent_bytes: u32::from_str_radix(unsent, 16).ok()?,
         unread_bytes: u32::from_str_radix(unread, 16).ok()?,
@@ -96,7 +103,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{Ipv6Addr, TcpListener};
 
     #[test]
     fn a_listener_is_found_under_its_address_and_owner() {
@@ -130,6 +137,7 @@ mod tests {
                     00000001:00000002 00:00000000 00000000     0        0 4711 1 0";
         let expected = Socket {
             local: ([127, 0, 0, 1], 7007).into(),
+            remote: (Ipv6Addr::UNSPECIFIED, 0).into(),
             state: LISTEN,
             unsent_bytes: 1,
             unread_bytes: 2,

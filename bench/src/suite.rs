@@ -150,7 +150,7 @@ pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
         Some(reason) => format!("there is a model `{name}`, but {reason}"),
         None => format!(
             "there is no model `{name}`: `echobench list` shows them{}",
-            nearest(name)
+            nearest(name, MODELS.iter().map(|model| model.name()))
         ),
     })
 }
@@ -168,10 +168,11 @@ pub fn check_names(externals: &[External]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn nearest(name: &str) -> String {
-    let distance = |model: &&&dyn Model| strsim::damerau_levenshtein(name, model.name());
-    match MODELS.iter().min_by_key(distance) {
-        Some(model) if distance(&model) <= 2 => format!("; did you mean `{}`?", model.name()),
+/// The name that was probably meant, as the end of a sentence.
+pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let distance = |name: &&str| strsim::damerau_levenshtein(typed, name);
+    match names.min_by_key(distance) {
+        Some(name) if distance(&name) <= 2 => format!("; did you mean `{name}`?"),
         _ => String::new(),
     }
 }

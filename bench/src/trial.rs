@@ -11,6 +11,7 @@ use loadgen::sizes::Sizes;
 use servers::listener::Transport;
 
 use crate::affinity;
+use crate::conditions::Conditions;
 use crate::contender::Contender;
 use crate::meter::Meter;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
@@ -98,6 +99,7 @@ fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<O
         program: spec.contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
+        conditions: Conditions::NONE,
         cpus: spec.placement.server_cpus.clone(),
         log: spec.log.clone(),
     })?;

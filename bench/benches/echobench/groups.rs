@@ -8,6 +8,7 @@ use std::vec::IntoIter;
 
 use anyhow::Context;
 use bench::affinity;
+use bench::conditions::Conditions;
 use bench::contender::Contender;
 use bench::results;
 use bench::server::{ANY_PORT, Launch, Server};
@@ -103,6 +104,7 @@ fn start(contender: Contender, placement: &Placement) -> Server {
         program: contender.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
+        conditions: Conditions::NONE,
         cpus: placement.server_cpus.clone(),
         log,
     };
