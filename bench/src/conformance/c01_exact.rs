@@ -30,6 +30,11 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     for size in SIZES_IN_BYTES {
         converse(running, size, 1, Reading::AtOnce)?;
     }
+    let bytes = SIZES.iter().chain(&SIZES_IN_BYTES).sum::<usize>();
+    running.saw(format!(
+        "{bytes} bytes came back, in messages of up to {} bytes",
+        SIZES[SIZES.len() - 1]
+    ));
     Ok(())
 }
 
@@ -46,6 +51,7 @@ fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
             .echo(&noise(size as u64, size))
             .with_context(|| format!("a datagram of {size} bytes"))?;
     }
+    running.saw(format!("datagrams of up to {LONGEST_DATAGRAM} bytes came back"));
     Ok(())
 }
 

@@ -30,7 +30,12 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
                 .iter()
                 .filter(|&&byte| byte == b'\n');
             format!("{} of {LINES} lines came back", back.count())
-        })
+        })?;
+    running.saw(format!(
+        "{LINES} lines, {} bytes, came back, and then the end",
+        text.len()
+    ));
+    Ok(())
 }
 
 fn lines() -> String {

@@ -29,7 +29,11 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     }
     close_while_stopped(running)
         .and_then(|()| running.settle())
-        .with_context(|| format!("{FEW} clients closed while the server was stopped (SIGSTOP, SIGCONT)"))
+        .with_context(|| format!("{FEW} clients closed while the server was stopped (SIGSTOP, SIGCONT)"))?;
+    running.saw(format!(
+        "all was given back after {FEW}, {MANY} and again {FEW} clients"
+    ));
+    Ok(())
 }
 
 fn close_while_stopped(running: &Running) -> anyhow::Result<()> {

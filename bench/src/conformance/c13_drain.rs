@@ -2,13 +2,17 @@
 //!
 //! Of a server that serves fewer clients at once, as many are in flight, and the others
 //! are queued: those may be served or reset, but are not left hanging.
+//!
+//! In full it is stopped again and again, under clients that go on sending and receiving while
+//! it is told to.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::client::{Client, is_refused, noise, wait_until};
-use super::{Case, Running};
+use super::{Case, Drive, Running, Scale, load};
 
 pub const CASE: Case = Case::new(
     "C13",
@@ -17,6 +21,7 @@ pub const CASE: Case = Case::new(
     drive,
 )
 .room(CLIENTS)
+.full(CLIENTS)
 // Far above what the case takes: an exit within its own bound is one before the deadline.
 .arguments(&["--drain", "60s"])
 .over_datagrams(drive_datagrams);
@@ -35,6 +40,12 @@ const MESSAGE_BYTES: usize = 64 * 1024;
 /// So short that a hundred fit into the queue that a socket has if nobody asks for more.
 const DATAGRAM_BYTES: usize = 256;
 
+/// Stops in full: more than 200 over the models.
+const STOPS: usize = 8;
+
+/// How long the clients go on before the stop and after it.
+const GO_ON: Duration = Duration::from_millis(50);
+
 /// Time for the listener to close.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -46,26 +57,39 @@ struct InFlight {
 }
 
 fn drive(running: &mut Running) -> anyhow::Result<()> {
+    if running.scale() == Scale::Full {
+        stop_repeatedly(running, stop_under_load)?;
+    }
+    stop_in_flight(running)
+}
+
+fn stop_in_flight(running: &mut Running) -> anyhow::Result<()> {
     let mut crowd = running.crowd(CLIENTS)?;
     let queued = crowd.split_off(running.served_of(CLIENTS));
     let in_flight = send_first_half(crowd)?;
-    running.terminate()?;
-    let address = running.address();
-    ensure!(
-        wait_until(REFUSED_WITHIN, || is_refused(address)),
-        "new clients were still accepted {REFUSED_WITHIN:?} after SIGTERM"
-    );
+    terminate(running)?;
     finish(in_flight)?;
     for mut client in queued {
         client
             .expect_release()
             .context("a client that was queued when SIGTERM came")?;
     }
+    running.saw(format!(
+        "{} clients in flight lost nothing",
+        running.served_of(CLIENTS)
+    ));
     running.expect_clean_exit()
 }
 
-/// A datagram is in flight while it is queued in the server's socket.
 fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
+    if running.scale() == Scale::Full {
+        stop_repeatedly(running, stop_with_datagrams_queued)?;
+    }
+    stop_with_datagrams_queued(running)
+}
+
+/// A datagram is in flight while it is queued in the server's socket.
+fn stop_with_datagrams_queued(running: &mut Running) -> anyhow::Result<()> {
     let mut crowd = running.crowd(CLIENTS)?;
     running.freeze()?;
     let message = |number| noise(number as u64, DATAGRAM_BYTES);
@@ -81,6 +105,41 @@ fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
         })?;
     }
     running.expect_clean_exit()
+}
+
+fn stop_repeatedly(running: &mut Running, stop: Drive) -> anyhow::Result<()> {
+    for number in 1..=STOPS {
+        stop(running).with_context(|| format!("stop {number} of {STOPS}"))?;
+        running.start_again()?;
+    }
+    Ok(())
+}
+
+/// The clients go on until some time after the stop: an open connection is served to its end,
+/// and nothing that was sent on it may be lost.
+fn stop_under_load(running: &mut Running) -> anyhow::Result<()> {
+    let mut crowd = running.crowd(running.served_of(CLIENTS))?;
+    let echoes = load::while_echoing(&mut crowd, MESSAGE_BYTES, || {
+        thread::sleep(GO_ON);
+        terminate(running)?;
+        thread::sleep(GO_ON);
+        Ok(())
+    })?;
+    for client in &mut crowd {
+        client.finish(&[])?;
+    }
+    running.saw(format!("{echoes} echoes around a stop"));
+    running.expect_clean_exit()
+}
+
+fn terminate(running: &mut Running) -> anyhow::Result<()> {
+    running.terminate()?;
+    let address = running.address();
+    ensure!(
+        wait_until(REFUSED_WITHIN, || is_refused(address)),
+        "new clients were still accepted {REFUSED_WITHIN:?} after SIGTERM"
+    );
+    Ok(())
 }
 
 fn send_first_half(crowd: Vec<Client>) -> anyhow::Result<Vec<InFlight>> {

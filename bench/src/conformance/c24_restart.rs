@@ -37,7 +37,9 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     // Takes the rest and closes, which leaves the server's side in TIME_WAIT.
     client.expect_release()?;
     drop(client);
-    restart(running).context("with a connection left in TIME_WAIT on the server's side")
+    restart(running).context("with a connection left in TIME_WAIT on the server's side")?;
+    running.saw("started again at once three times, with old connections on its port");
+    Ok(())
 }
 
 /// Nothing of a client stays behind, so neither does anything that holds the port.
@@ -47,6 +49,7 @@ fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
     for client in &mut crowd {
         client.echo(b"the same socket\n").context("after a restart")?;
     }
+    running.saw("started again at once, and answered the same clients");
     Ok(())
 }
 

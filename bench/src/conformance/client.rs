@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use anyhow::{Context, bail, ensure};
+use nix::errno::Errno;
 use servers::listener::Transport;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Time after which a server that does nothing is stuck and not slow.
 pub const STALL: Duration = Duration::from_secs(10);
@@ -28,8 +29,21 @@ pub enum Reading {
     Late,
 }
 
+/// What a connection still brought before it ended.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Whatever came.
+    pub bytes: Vec<u8>,
+    /// Whether it ended with a reset where an end (FIN) was due.
+    pub was_reset: bool,
+}
+
 /// The longest datagram over IPv4: what 16 bits count, without the headers.
 pub const LONGEST_DATAGRAM: usize = 65_507;
+
+/// The payload of an Ethernet frame. Over loopback it is 64 KiB, and the kernel gives each
+/// connection megabytes to send from, since it counts them in segments.
+const ETHERNET_SEGMENT: u32 = 1460;
 
 /// One connection to a server.
 #[derive(Debug)]
@@ -53,12 +67,14 @@ impl Client {
         Client::start(socket, address, patience)
     }
 
-    /// Connects with the smallest receive buffer there is: what it does not read is soon
-    /// held by the server's side.
+    /// Connects with the smallest receive buffer there is, and segments as short as on a
+    /// network: what it does not read is soon held by the server's side, and little of it by
+    /// the kernel there.
     pub fn connect_narrow(address: SocketAddr) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Before the connection is made, which settles the scale of the window.
         socket.set_recv_buffer_size(1)?;
+        socket.set_tcp_mss(ETHERNET_SEGMENT)?;
         Client::start(socket, address, STALL)
     }
 
@@ -89,6 +105,11 @@ impl Client {
     fn start(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
         let connected = socket.connect_timeout(&address.into(), patience);
         connected.with_context(|| format!("cannot connect to {address}"))?;
+        Client::over(socket, patience)
+    }
+
+    /// A client over a connection that stands.
+    fn over(socket: Socket, patience: Duration) -> anyhow::Result<Self> {
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
@@ -98,6 +119,11 @@ impl Client {
             transport: Transport::Stream,
             received: 0,
         })
+    }
+
+    /// Where it sends from.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
     }
 
     /// How many bytes have come back as they were sent.
@@ -120,6 +146,11 @@ impl Client {
         write(&self.stream, message).with_context(|| format!("while {} bytes were sent", message.len()))
     }
 
+    /// Sends a byte of urgent data, at which reads of a server stop short.
+    pub fn send_urgent(&self, byte: u8) -> io::Result<()> {
+        SockRef::from(&self.stream).send_out_of_band(&[byte]).map(drop)
+    }
+
     /// Sends from `message` until the connection takes no more, and returns how much.
     pub fn fill(&self, message: &[u8]) -> anyhow::Result<usize> {
         let patience = self.stream.write_timeout()?;
@@ -139,7 +170,7 @@ impl Client {
     /// Says that there is no more input (`shutdown(WR)`), and waits until `rest`, which
     /// is due, has come back and the server has closed.
     pub fn finish(&mut self, rest: &[u8]) -> anyhow::Result<()> {
-        self.stream.shutdown(Shutdown::Write)?;
+        self.end()?;
         self.receive(rest)?;
         self.expect_end()
     }
@@ -167,6 +198,11 @@ impl Client {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// Says that there is no more input (`shutdown(WR)`).
+    pub fn end(&self) -> anyhow::Result<()> {
+        Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
     /// Waits for exactly these bytes.
@@ -227,6 +263,14 @@ impl Client {
         }
     }
 
+    /// Whether something has arrived, or the end, without waiting for it.
+    pub fn has_heard(&self) -> anyhow::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = uninterrupted(|| self.stream.peek(&mut [0; 1]));
+        self.stream.set_nonblocking(false)?;
+        Ok(!matches!(peeked, Err(error) if is_timeout(&error)))
+    }
+
     /// Whether nothing arrives for `time`.
     pub fn hears_nothing_for(&mut self, time: Duration) -> anyhow::Result<bool> {
         let patience = self.stream.read_timeout()?;
@@ -236,27 +280,86 @@ impl Client {
         Ok(matches!(peeked, Err(error) if is_timeout(&error)))
     }
 
+    /// Says that there is no more input (`shutdown(WR)`), if the connection is still there.
+    pub fn end_input(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes with a reset (SO_LINGER with a time of 0).
+    pub fn reset(self) -> io::Result<()> {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
+    }
+
     /// Reads to the end, whatever comes and however it ends: only a connection that is
     /// left hanging is an error.
-    pub fn expect_release(&mut self) -> anyhow::Result<()> {
+    pub fn expect_release(&mut self) -> anyhow::Result<Rest> {
+        let mut rest = Rest::default();
         let mut buffer = [0; 4096];
         loop {
             match uninterrupted(|| self.stream.read(&mut buffer)) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(0) => return Ok(rest),
+                Ok(length) => rest.bytes.extend(&buffer[..length]),
                 Err(error) => {
                     ensure!(
                         !is_timeout(&error),
-                        "the connection was left hanging for {STALL:?}"
+                        "the connection was left hanging for {:?}",
+                        self.patience()
                     );
-                    return Ok(());
+                    rest.was_reset = true;
+                    return Ok(rest);
                 }
             }
         }
     }
 
+    /// The same, but for a client that waits no longer than `time`.
+    pub fn expect_release_within(&mut self, time: Duration) -> anyhow::Result<Rest> {
+        self.stream.set_read_timeout(Some(time))?;
+        self.expect_release()
+    }
+
     fn patience(&self) -> Duration {
         self.stream.read_timeout().ok().flatten().unwrap_or(STALL)
+    }
+}
+
+/// A connection that has been asked for, and is not waited for yet.
+#[derive(Debug)]
+pub struct Connecting {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Connecting {
+    /// Asks. Over loopback the kernel has queued the connection with the listener, or has
+    /// dropped the question, by the time this returns; it asks again after a second.
+    pub fn to(address: SocketAddr) -> anyhow::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
+                Err(error).with_context(|| format!("cannot connect to {address}"))
+            }
+            _ => Ok(Connecting { socket, address }),
+        }
+    }
+
+    /// Whether the kernel of the server has answered.
+    pub fn is_connected(&self) -> bool {
+        self.socket.peer_addr().is_ok()
+    }
+
+    /// Waits for the answer; no call, this one included, waits longer than `patience`.
+    pub fn wait(self, patience: Duration) -> anyhow::Result<Client> {
+        self.socket.set_nonblocking(false)?;
+        self.socket.set_write_timeout(Some(patience))?;
+        // Asked a second time, this one waits for the answer to the first.
+        let connected = uninterrupted(|| self.socket.connect(&self.address.into()));
+        connected.map_err(|error| {
+            let stalled = format!("no connection to {} within {patience:?}", self.address);
+            explain(error, &stalled)
+        })?;
+        Client::over(self.socket, patience)
     }
 }
 
@@ -359,7 +462,7 @@ fn compare(came: &[u8], expected: &[u8], position: usize) -> anyhow::Result<()> 
 
 /// With a time-out the kernel gives up at every interruption: this starts again. That may
 /// come from this process itself, when an io_uring that it had is taken apart.
-fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

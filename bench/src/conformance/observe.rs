@@ -6,11 +6,11 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::RawFd;
 
 use nix::unistd::Pid;
 
-use crate::processes::{descriptors, group_members, tasks};
+use crate::processes::{descriptors, group_members, own_tasks, socket_descriptors};
 use crate::sockets::{self, Socket};
 
 /// What a server holds at one moment.
@@ -38,6 +38,12 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether neither side has ended it.
+    pub fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        self.state == ESTABLISHED
+    }
+
     /// Whether this side has closed first and the other has not answered that.
     pub fn is_in_fin_wait(&self) -> bool {
         const FIN_WAIT_1: u8 = 4;
@@ -73,20 +79,10 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
             continue;
         }
         total.processes += 1;
-        total.threads += own_threads(process.pid);
-        total.descriptors += descriptors(process.pid);
+        total.threads += own_tasks(process.pid).len();
+        total.descriptors += descriptors(process.pid).len();
     }
     Ok(total)
-}
-
-/// The threads of a process without those of the kernel: for an io_uring it keeps a
-/// worker in the process, named `iou-wrk` and a number, long after there was any use.
-fn own_threads(pid: Pid) -> usize {
-    let is_own = |task: &PathBuf| match fs::read_to_string(task.join("comm")) {
-        Ok(name) => !name.starts_with("iou-wrk"),
-        Err(_) => false,
-    };
-    tasks(pid).iter().filter(|task| is_own(task)).count()
 }
 
 /// The connections of a local port, also those that no process has any more.
@@ -98,6 +94,33 @@ pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
     };
     let of_port = sockets::all()?.filter(|socket| socket.local.port() == port);
     Ok(of_port.map(connection).collect())
+}
+
+/// How many connections have found the queue of a listener full, any listener of this network
+/// namespace, since it exists.
+pub fn backlog_overflows() -> io::Result<u64> {
+    let table = fs::read_to_string("/proc/net/netstat")?;
+    counter(&table, "TcpExt:", "ListenOverflows")
+        .ok_or_else(|| io::Error::other("/proc/net/netstat does not count ListenOverflows"))
+}
+
+/// A number of a table in which a line with names is followed by one with their values.
+fn counter(table: &str, group: &str, name: &str) -> Option<u64> {
+    let mut lines = table.lines().filter(|line| line.starts_with(group));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_whitespace().position(|field| field == name)?;
+    values.split_whitespace().nth(at)?.parse().ok()
+}
+
+/// How many sockets the server in a group has open, and how many of these have a descriptor
+/// from `first` on.
+pub fn sockets_from(first: RawFd, group: Pid) -> io::Result<(usize, usize)> {
+    let numbers: Vec<RawFd> = group_members(group)?
+        .iter()
+        .flat_map(|process| socket_descriptors(process.pid))
+        .collect();
+    let high = numbers.iter().filter(|&&number| number >= first).count();
+    Ok((numbers.len(), high))
 }
 
 /// How many datagrams found no room in the queue of a local port over IPv4.
@@ -130,6 +153,14 @@ mod tests {
             seen.difference(&due),
             "zombies: 4 instead of 0, threads: 1 instead of 0"
         );
+    }
+
+    #[test]
+    fn a_counter_is_the_value_below_its_name() {
+        let table = "TcpExt: A ListenOverflows B\nTcpExt: 1 42 3\nIpExt: ListenOverflows\nIpExt: 7\n";
+        assert_eq!(counter(table, "TcpExt:", "ListenOverflows"), Some(42));
+        assert_eq!(counter(table, "TcpExt:", "ListenDrops"), None);
+        backlog_overflows().unwrap();
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
+use servers::by_design::{self, Kind};
 use servers::config::{Config, Workers};
 use servers::listener::Transport;
 use servers::models::Model;
-use servers::work::Work;
 
+use super::Case;
 use crate::external::External;
 use crate::server::{Launch, Program};
 
@@ -21,17 +23,14 @@ pub struct Subject {
     at_once: Option<usize>,
     workers: Workers,
     transport: Transport,
+    kinds: Vec<Kind>,
     unavailable: Option<String>,
 }
 
 impl Subject {
     /// A model of the registry, served by this executable.
     pub fn model(model: &dyn Model) -> Self {
-        let defaults = Config {
-            workers: None,
-            buffer: 64 * 1024,
-            work: Work::None,
-        };
+        let defaults = Config::default();
         Subject {
             name: model.name().into(),
             program: Program::Model(model.name()),
@@ -39,6 +38,7 @@ impl Subject {
             at_once: model.at_once(&defaults),
             workers: model.workers(),
             transport: model.transport(),
+            kinds: by_design::kinds(model),
             unavailable: model.probe().err().map(|reason| reason.to_string()),
         }
     }
@@ -58,6 +58,7 @@ impl Subject {
             at_once: None,
             workers: Workers::Fixed,
             transport: Transport::Stream,
+            kinds: vec![Kind::Streams],
             unavailable: None,
         }
     }
@@ -72,6 +73,7 @@ impl Subject {
             at_once: None,
             workers: Workers::Fixed,
             transport: Transport::Stream,
+            kinds: vec![Kind::Streams],
             unavailable: None,
         }
     }
@@ -81,10 +83,30 @@ impl Subject {
         matches!(self.program, Program::External(_))
     }
 
-    /// The same over another transport.
-    pub fn over(mut self, transport: Transport) -> Self {
-        self.transport = transport;
+    /// The same over datagrams.
+    pub fn over_datagrams(mut self) -> Self {
+        self.transport = Transport::Datagram;
+        self.kinds = vec![Kind::Datagrams];
         self
+    }
+
+    /// What it is by design.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Takes note of a kind that has shown when it ran. What a model is, it says itself:
+    /// anything else is an error.
+    pub(super) fn shows_to_be(&mut self, kind: Kind) -> anyhow::Result<()> {
+        let is_model = matches!(self.program, Program::Model(_));
+        match self.kinds.contains(&kind) {
+            true => Ok(()),
+            false if is_model => bail!("it shows to be of the kind {kind:?}, and does not say so"),
+            false => {
+                self.kinds.push(kind);
+                Ok(())
+            }
+        }
     }
 
     /// What it speaks.
@@ -100,6 +122,15 @@ impl Subject {
     /// How many connections it serves at the same time; `None` where nothing limits it.
     pub fn at_once(&self) -> Option<usize> {
         self.at_once
+    }
+
+    /// One that no host can run: unit tests have no guard, and must start nothing.
+    #[cfg(test)]
+    pub(super) fn absent(name: &str) -> Self {
+        Subject {
+            unavailable: Some("it is not there".into()),
+            ..Subject::command(name, "", &[])
+        }
     }
 
     /// Why this host cannot run it.
@@ -121,15 +152,16 @@ impl Subject {
         subject
     }
 
-    /// How to start it on an address.
-    pub(super) fn launch(&self, listen: SocketAddr, arguments: &[&str], log: &Path) -> Launch {
+    /// How to start it on an address for a case.
+    pub(super) fn launch(&self, listen: SocketAddr, case: &Case, log: &Path) -> Launch {
         let own = self.arguments.iter().cloned();
         Launch {
             program: self.program.clone(),
             listen,
             arguments: own
-                .chain(arguments.iter().map(|&argument| argument.into()))
+                .chain(case.arguments.iter().map(|&argument| argument.into()))
                 .collect(),
+            conditions: case.conditions,
             cpus: Vec::new(),
             log: log.into(),
         }
