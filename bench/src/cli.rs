@@ -1,22 +1,26 @@
 //! The command line of `echobench`.
 
+mod conformance;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
+use loadgen::record::Record;
 use loadgen::text::{count, print};
 use loadgen::{interrupt, units};
 
 use servers::cli::Format;
-use servers::models::{MODELS, Model};
 
-use crate::conformance::{self, CASES, Case, Subject};
+use crate::conformance as cases;
 use crate::external::External;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
 use crate::suite::{self, Suite};
+
+use conformance::ConformanceOptions;
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
@@ -83,8 +87,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_WARMUP", value_parser = units::time)]
     warmup: Option<Duration>,
 
-    /// Seed of the order within the blocks [default: another one each time].
-    #[arg(long, value_name = "N", env = "ECHOBENCH_SEED")]
+    /// Seed of the order within the blocks, or `random` [default: random].
+    #[arg(long, value_name = "N", env = cases::SEED_VARIABLE, value_parser = cases::seed)]
     seed: Option<u64>,
 
     /// Folder for results and report; must be new or empty [default:
@@ -100,39 +104,12 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run my-suite.toml";
 
-/// Draw the report of a run anew from its results.
+/// Draw the report of a run anew from its results, with the newest complete outcome of the
+/// conformance cases.
 #[derive(Debug, Args)]
 struct ReportOptions {
     /// Folder of the run [default: the newest, target/echobench/latest].
     run: Option<PathBuf>,
-}
-
-/// Put servers to every case, and print which passes what: not applicable is what
-/// a design does otherwise, with the reason.
-#[derive(Args)]
-#[command(
-    after_help = "Examples:\n  echobench conformance --models epoll,pool --cases C13\n  \
-echobench conformance --server 'mine=./my-server --port {port}'"
-)]
-struct ConformanceOptions {
-    /// Models to test [default: all, or none with --server].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
-    models: Vec<&'static dyn Model>,
-
-    /// Another echo server to test, as for `run`; can be given several times.
-    ///
-    /// A case that needs an option of the models is not applicable to it, and how it ends
-    /// after SIGTERM is not judged, as long as it does.
-    #[arg(long, value_name = "NAME=COMMAND")]
-    server: Vec<External>,
-
-    /// Cases to run, by id or name [default: all].
-    #[arg(long, value_name = "CASE,...", value_delimiter = ',', value_parser = case)]
-    cases: Vec<&'static Case>,
-
-    /// How to print the results.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 }
 
 /// Runs `echobench` with the arguments of this process.
@@ -223,49 +200,19 @@ fn describe(finished: &Finished) -> String {
 impl ReportOptions {
     fn draw(self) -> anyhow::Result<ExitCode> {
         let folder = self.run.unwrap_or_else(|| results::home().join("latest"));
-        let records = folder.join("results.jsonl");
-        let (run, trials) = reports::read(&records)?;
-        let report = results::write_report(&folder, &run, &trials)?;
+        let path = folder.join(results::RECORDS);
+        let mut records = reports::read(&path)?;
+        let known = records
+            .conformance
+            .as_ref()
+            .map(|known| known.started_at.as_str());
+        if let Some(newest) = cases::newest().filter(|newest| Some(newest.started_at.as_str()) > known) {
+            results::append(&path, &Record::Conformance(newest.clone()))?;
+            records.conformance = Some(newest);
+        }
+        let report = results::write_report(&folder, &records)?;
         print(&format!("report: {}\n", report.display()))?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl ConformanceOptions {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        suite::check_names(&self.server)?;
-        self.server.iter().try_for_each(External::check)?;
-        let models = if self.models.is_empty() && self.server.is_empty() {
-            MODELS.to_vec()
-        } else {
-            self.models
-        };
-        let models = models.into_iter().map(Subject::model);
-        let subjects: Vec<_> = models.chain(self.server.iter().map(Subject::external)).collect();
-        let cases = if self.cases.is_empty() {
-            CASES.iter().collect()
-        } else {
-            self.cases
-        };
-        let mut results = Vec::new();
-        for subject in &subjects {
-            for case in &cases {
-                eprintln!("{} {}: {}", subject.name(), case.id(), case.question());
-                results.push(conformance::run(case, subject));
-            }
-        }
-        match self.format {
-            Format::Text => print(&conformance::table(&results))?,
-            Format::Json => print(&(serde_json::to_string_pretty(&results)? + "\n"))?,
-        }
-        let failed = results
-            .iter()
-            .any(|result| matches!(result.outcome, conformance::Outcome::Fail { .. }));
-        Ok(if failed {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        })
     }
 }
 
@@ -286,13 +233,22 @@ fn external_or_none(text: &str) -> anyhow::Result<Option<External>> {
     }
 }
 
-fn case(id: &str) -> anyhow::Result<&'static Case> {
-    let all = || {
-        CASES
-            .iter()
-            .map(|case| format!("{} ({})", case.id(), case.name()))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    conformance::find(id).with_context(|| format!("there is no case `{id}`, but {}", all()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed(value: &str) -> Result<Option<u64>, clap::Error> {
+        let parsed = Cli::try_parse_from(["echobench", "run", "--seed", value])?;
+        match parsed.command {
+            Command::Run(options) => Ok(options.seed),
+            _ => unreachable!("it is `run`"),
+        }
+    }
+
+    #[test]
+    fn the_seed_of_a_run_is_what_that_of_the_cases_is() {
+        assert_eq!(seed("42").unwrap(), Some(42));
+        assert!(seed("random").unwrap().is_some());
+        assert!(seed("dice").unwrap_err().to_string().contains("`dice`"));
+    }
 }
