@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::affinity;
 use bench::processes::family;
-use loadgen::record::{self, Outcome, Transport, Trial};
+use loadgen::record::{self, Outcome, Records, Transport, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::models::{MODELS, NOT_BUILT};
@@ -52,9 +52,13 @@ fn start(folder: &TempDir) -> Child {
         .unwrap()
 }
 
-fn trials(folder: &TempDir) -> Vec<Trial> {
+fn records(folder: &TempDir) -> Records {
     let file = File::open(folder.path().join("out/results.jsonl")).unwrap();
-    record::read(std::io::BufReader::new(file)).unwrap().1
+    record::read(std::io::BufReader::new(file)).unwrap()
+}
+
+fn trials(folder: &TempDir) -> Vec<Trial> {
+    records(folder).measured.unwrap().trials
 }
 
 /// Waits until `found` finds something.
@@ -105,15 +109,7 @@ fn a_run_keeps_every_trial_and_writes_the_report() {
     let text = String::from_utf8(output.stdout).unwrap();
     let report = text.lines().last().unwrap().strip_prefix("report: ").unwrap();
     assert!(fs::read_to_string(report).unwrap().contains("</html>"));
-    let errors = reports::check(
-        &fs::read_to_string(report).unwrap(),
-        &record::read(std::io::BufReader::new(
-            File::open(folder.path().join("out/results.jsonl")).unwrap(),
-        ))
-        .unwrap()
-        .0,
-        &trials,
-    );
+    let errors = reports::check(&fs::read_to_string(report).unwrap(), &records(&folder));
     assert!(errors.is_empty(), "{errors:?}");
 }
 

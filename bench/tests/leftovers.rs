@@ -1,21 +1,35 @@
-//! Nothing is left running, however the harness ends: by a drop, a panic, or SIGKILL.
+//! Nothing is left running, however the harness ends: by a drop, a panic, or SIGKILL; nor
+//! anything of the networks that it makes.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use bench::conformance::client::{Client, wait_until};
+use bench::conditions::Conditions;
+use bench::conformance::client::{Client, STALL, wait_until};
+use bench::conformance::{self, Case, Outcome, Settings, Subject, fault};
 use bench::processes;
 use bench::role;
 use bench::server::{ANY_PORT, Launch, Program, Server};
-use libtest_mimic::{Arguments, Failed, Trial};
-use nix::unistd::{Pid, getpgid};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpgid, getpgrp};
+use servers::models;
 
 /// Set for a process of this test that is a harness with a server, and says how it ends.
 const HARNESS: &str = "ECHOBENCH_LEFTOVERS";
 
+/// What a harness says first of a case that the host does not allow.
+const SKIPPED: &str = "skipped: ";
+
 const CLIENTS: usize = 3;
+
+/// Whose model has a process for each client, so that there are some to be left.
+const MODEL: &str = "fork";
 
 /// The server and its children are gone after this time.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -31,11 +45,30 @@ fn main() -> ExitCode {
         Trial::test("a_harness_that_is_killed_leaves_nothing", || {
             leaves_nothing("kill", |child| child.kill())
         }),
+        Trial::test(
+            "a_harness_that_is_killed_leaves_nothing_that_it_had_stopped",
+            || leaves_nothing("freeze and kill", |child| child.kill()),
+        ),
+        Trial::test("a_harness_that_panics_leaves_nothing_that_it_had_stopped", || {
+            leaves_nothing("freeze and panic", |_| Ok(()))
+        }),
         Trial::test("a_harness_that_panics_leaves_nothing", || {
             leaves_nothing("panic", |_| Ok(()))
         }),
         Trial::test("a_harness_that_exits_leaves_nothing", || {
             leaves_nothing("exit", |_| Ok(()))
+        }),
+        Trial::ignorable_test(
+            "a_harness_that_is_killed_in_a_network_leaves_nothing",
+            no_network_is_left,
+        ),
+        Trial::ignorable_test("a_harness_that_is_killed_in_c8_leaves_no_strace", || {
+            case_leaves_nothing("C8", |pid| {
+                fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "strace")
+            })
+        }),
+        Trial::ignorable_test("a_harness_that_is_killed_in_c10_leaves_no_cgroup", || {
+            case_leaves_nothing("C10", |pid| is_of_case(&folder(pid)))
         }),
         Trial::test("a_server_that_is_dropped_leaves_nothing", dropped),
     ];
@@ -72,22 +105,161 @@ fn dropped() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Neither processes nor mounts keep a namespace of the case, and this one has never seen any
+/// of its interfaces.
+fn no_network_is_left() -> Result<Completion, Failed> {
+    let before = interfaces()?;
+    let mut child = start_examining("C15")?;
+    let harness = Pid::from_raw(child.id() as i32);
+    let own = namespace(harness).ok_or("a process without a network namespace")?;
+    let others = || {
+        let mut family = processes::family(harness);
+        family.retain(|&pid| namespace(pid).is_some_and(|other| other != own));
+        family
+    };
+    // The guard, the server, and a child for each of its clients.
+    let serves = || others().len() > 2 + CLIENTS;
+    let got_so_far = gets_so_far(&mut child, serves);
+    let in_network = others();
+    let namespaces: BTreeSet<_> = in_network.iter().filter_map(|&pid| namespace(pid)).collect();
+    // An ip(8) that is at work ends by itself, and is in the group of this process.
+    let groups = in_network.iter().filter_map(|&pid| getpgid(Some(pid)).ok());
+    let groups: BTreeSet<_> = groups.filter(|&group| group != getpgrp()).collect();
+    let meanwhile = interfaces()?;
+    child.kill()?;
+    child.wait()?;
+    if !got_so_far {
+        return unless_skipped(child);
+    }
+    if !(meanwhile.is_subset(&before) && interfaces()?.is_subset(&before)) {
+        return Err(format!("there were the interfaces {before:?}, and then {meanwhile:?}").into());
+    }
+    for group in groups {
+        expect_gone(group)?;
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let held = |namespace: &PathBuf| mounts.contains(&*namespace.to_string_lossy());
+    match namespaces.iter().find(|namespace| held(namespace)) {
+        Some(namespace) => Err(format!("{namespace:?} is mounted, which keeps it").into()),
+        None => Ok(Completion::Completed),
+    }
+}
+
+/// The names of the interfaces of this network namespace.
+fn interfaces() -> io::Result<BTreeSet<String>> {
+    let table = fs::read_to_string("/proc/self/net/dev")?;
+    let names = table.lines().filter_map(|line| line.split_once(':'));
+    Ok(names.map(|(name, _)| name.trim().to_string()).collect())
+}
+
+/// `net:[4026531840]`; none once the process is gone.
+fn namespace(pid: Pid) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
+/// Kills a harness that puts a server to a case as soon as a process of it is what
+/// `is_there` looks for.
+fn case_leaves_nothing(id: &str, is_there: fn(Pid) -> bool) -> Result<Completion, Failed> {
+    let mut child = start_examining(id)?;
+    let harness = Pid::from_raw(child.id() as i32);
+    let is_in_case = || processes::family(harness).into_iter().any(is_there);
+    let got_so_far = gets_so_far(&mut child, is_in_case);
+    let family = processes::family(harness);
+    let folders: Vec<_> = family
+        .iter()
+        .map(|&pid| folder(pid))
+        .filter(|folder| is_of_case(folder))
+        .collect();
+    child.kill()?;
+    child.wait()?;
+    if !got_so_far {
+        return unless_skipped(child);
+    }
+    let is_gone = |&pid: &Pid| processes::process(pid).is_none_or(|process| process.state == 'Z');
+    let nothing_is_left = || family.iter().all(is_gone) && !folders.iter().any(|folder| folder.exists());
+    if wait_until(GONE_WITHIN, nothing_is_left) {
+        return Ok(Completion::Completed);
+    }
+    let left: Vec<_> = family.iter().filter(|pid| !is_gone(pid)).collect();
+    Err(format!("{GONE_WITHIN:?} after the end of the harness there were {left:?} of {folders:?}").into())
+}
+
+/// Starts a harness that puts a server to a case until it is killed, and says what comes of it.
+fn start_examining(id: &str) -> io::Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.env(HARNESS, id).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+/// Waits until the case of a harness is where it is to be killed. One that cannot be run here
+/// ends by itself.
+fn gets_so_far(harness: &mut Child, is_there: impl Fn() -> bool) -> bool {
+    let mut there = false;
+    wait_until(STALL, || {
+        there = is_there();
+        there || harness.try_wait().is_ok_and(|end| end.is_some())
+    });
+    there
+}
+
+/// What is to be said of a harness, which has ended, whose case did not get so far.
+fn unless_skipped(mut harness: Child) -> Result<Completion, Failed> {
+    let mut said = String::new();
+    let mut output = harness.stdout.take().ok_or("no output")?;
+    output.read_to_string(&mut said)?;
+    match said.strip_prefix(SKIPPED) {
+        Some(reason) => Ok(Completion::ignored_with(reason.trim())),
+        None => Err(format!("the case did not get so far: {said}").into()),
+    }
+}
+
+/// The pids cgroup of a process; nothing where it is gone, or there are none.
+fn folder(pid: Pid) -> PathBuf {
+    fault::folder_of(pid).unwrap_or_default()
+}
+
+fn is_of_case(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("echobench-"))
+}
+
+/// A harness that puts a server to a case until it is killed, or the host does not allow it.
+fn examine(case: &Case) -> ! {
+    let subject = models::find(MODEL).map(Subject::model).expect("a model");
+    loop {
+        match conformance::run(case, &subject, Settings::QUICK).outcome {
+            Outcome::Skipped { reason } => {
+                println!("{SKIPPED}{reason}");
+                std::process::exit(0);
+            }
+            other => println!("{other:?}"),
+        }
+    }
+}
+
 /// A harness, in its own process: starts a server and ends as it was told to.
 fn harness(end: &str) -> ! {
+    if let Some(case) = conformance::find(end) {
+        examine(case);
+    }
     let (_server, group, _clients) = start();
+    if end.starts_with("freeze") {
+        freeze(group);
+    }
     println!("{group}");
     let _ = io::stdin().read(&mut [0; 1]);
-    match end {
-        "panic" => panic!("as it was told to"),
-        _ => std::process::exit(0),
+    match end.ends_with("panic") {
+        true => panic!("as it was told to"),
+        false => std::process::exit(0),
     }
 }
 
 fn start() -> (Server, Pid, Vec<Client>) {
     let server = Server::start(&Launch {
-        program: Program::Model("fork"),
+        program: Program::Model(MODEL),
         listen: ANY_PORT,
         arguments: Vec::new(),
+        conditions: Conditions::NONE,
         cpus: Vec::new(),
         log: "/dev/null".into(),
     })
@@ -100,6 +272,18 @@ fn start() -> (Server, Pid, Vec<Client>) {
         client.echo(b"hello").unwrap();
     }
     (server, group, clients)
+}
+
+/// Stops the server and its children, as a case does.
+fn freeze(group: Pid) {
+    for process in processes::group_members(group).unwrap() {
+        kill(process.pid, Signal::SIGSTOP).unwrap();
+    }
+    let are_stopped = || {
+        let members = processes::group_members(group).unwrap();
+        members.iter().all(|process| process.state == 'T')
+    };
+    assert!(wait_until(GONE_WITHIN, are_stopped));
 }
 
 /// Processes of the group that have not ended, the guard not counted.

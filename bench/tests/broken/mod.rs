@@ -4,21 +4,50 @@ mod answers_anyone;
 mod closed_listener;
 mod crash;
 mod cut_off;
+mod deaf_to_backlog;
+mod dies_of_a_lost_client;
 mod dies_of_sigterm;
+mod drains_first;
 mod early_close;
+mod edge_stall;
+mod forgets_queue;
+mod freed_twice;
+mod full_set;
+mod gives_up;
+mod hasty;
 mod healthy;
+mod hoards;
+mod interrupted;
 mod keeps_accepting;
+mod keeps_buffers;
+mod keeps_unserved;
 mod leak;
+mod level_spin;
+mod must_have_thread;
+mod no_deadline;
 mod no_drain;
 mod no_end_of_input;
+mod no_keepalive;
 mod no_reuse_address;
+mod not_replaced;
 mod one_at_a_time;
+mod one_per_edge;
 mod one_wait;
 mod orphan;
 mod partial_send;
+mod peer_name;
+mod precedence;
+mod queue_only;
+mod shared_slot;
+mod sigpipe;
+mod slots;
+mod small_queue;
 mod strlen;
+mod survivor;
 mod swapped;
+mod sweep;
 mod talkative;
+mod tries_on;
 mod unaccounted;
 mod undrained;
 mod wedged;
@@ -28,7 +57,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 use servers::clients::Clients;
@@ -61,6 +90,34 @@ pub static SERVERS: &[Broken] = &[
     dies_of_sigterm::SERVER,
     talkative::SERVER,
     orphan::SERVER,
+    no_keepalive::SERVER,
+    dies_of_a_lost_client::SERVER,
+    peer_name::SERVER,
+    sigpipe::SERVER,
+    interrupted::SERVER,
+    not_replaced::SERVER,
+    survivor::SERVER,
+    forgets_queue::SERVER,
+    hasty::SERVER,
+    hoards::SERVER,
+    no_deadline::SERVER,
+    drains_first::SERVER,
+    one_per_edge::SERVER,
+    deaf_to_backlog::SERVER,
+    full_set::SERVER,
+    sweep::SERVER,
+    small_queue::SERVER,
+    keeps_buffers::SERVER,
+    freed_twice::SERVER,
+    shared_slot::SERVER,
+    gives_up::SERVER,
+    tries_on::SERVER,
+    level_spin::SERVER,
+    edge_stall::SERVER,
+    must_have_thread::SERVER,
+    keeps_unserved::SERVER,
+    queue_only::SERVER,
+    precedence::SERVER,
 ];
 
 /// Those that speak UDP.
@@ -86,6 +143,9 @@ pub struct Options {
     pub listen: SocketAddr,
     pub drain: Duration,
     pub buffer: usize,
+    pub keepalive: Option<Duration>,
+    pub write_deadline: Option<Duration>,
+    pub backlog: i32,
 }
 
 /// Is one of the servers, if this process was started for that.
@@ -114,7 +174,9 @@ pub fn thread_per_client(options: &Options, echo: fn(&TcpStream) -> io::Result<(
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             let client = clients.enter(stream);
-            scope.spawn(move || echo(&client));
+            // Where no thread can be started, the client is dropped with what it was to do. The
+            // stack is the usual one: many of these servers have their buffers there.
+            let _ = Builder::new().spawn_scoped(scope, move || drop(echo(&client)));
         }
         clients.drain();
         Ok(())
@@ -154,8 +216,9 @@ pub fn is_client(datagram: &Datagram, options: &Options) -> bool {
 pub fn listen(options: &Options) -> anyhow::Result<Listener> {
     let listener = Listener::bind(&listener::Options {
         address: options.listen,
-        backlog: 4096,
-        keepalive: None,
+        backlog: options.backlog,
+        keepalive: options.keepalive,
+        write_deadline: options.write_deadline,
         nodelay: true,
         max_connections: None,
     })?;
@@ -168,13 +231,19 @@ fn options() -> anyhow::Result<Options> {
         listen: ([127, 0, 0, 1], 0).into(),
         drain: Duration::from_secs(5),
         buffer: 64 * 1024,
+        keepalive: None,
+        write_deadline: None,
+        backlog: 4096,
     };
     let mut arguments = env::args().skip(1);
     while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
         match name.as_str() {
             "--listen" => options.listen = value.parse()?,
             "--drain" => options.drain = humantime::parse_duration(&value)?,
+            "--write-deadline" => options.write_deadline = Some(humantime::parse_duration(&value)?),
+            "--backlog" => options.backlog = value.parse()?,
             "--buffer" => options.buffer = loadgen::units::size(&value)? as usize,
+            "--keepalive" => options.keepalive = Some(humantime::parse_duration(&value)?),
             other => anyhow::bail!("no case is expected to give {other}"),
         }
     }

@@ -1,0 +1,27 @@
+//! The bug: a read that fails with anything but the errors that were thought of, as it does
+//! when a client's host is gone, is taken for the end of the server.
+
+use std::io::{ErrorKind, Read, Write};
+
+use servers::sys::process;
+
+use super::{Broken, thread_per_client};
+
+pub const SERVER: Broken = Broken {
+    name: "dies_of_a_lost_client",
+    serve: |options| {
+        thread_per_client(options, |mut stream| {
+            let mut buffer = [0; 4096];
+            loop {
+                match stream.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => stream.write_all(&buffer[..length])?,
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
+                    Err(_) => process::exit_now(4),
+                }
+            }
+        })
+    },
+    fails: "C15",
+    evidence: "the server had ended by then: exit status: 4",
+};

@@ -1,0 +1,47 @@
+//! The bug: looks only at descriptors that a queued signal names. Where the queue was full,
+//! one plain SIGIO says that there was more, and that is passed over.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use servers::readiness;
+use servers::sys::sigio::{self, News, Signals};
+use servers::turns::{Turns, Until};
+use servers::work::Work;
+
+use super::{Broken, Options, listen};
+
+pub const SERVER: Broken = Broken {
+    name: "queue_only",
+    serve,
+    fails: "C21",
+    evidence: "nothing came back for 10s",
+};
+
+fn serve(options: &Options) -> anyhow::Result<()> {
+    let listener = listen(options)?;
+    listener.set_nonblocking()?;
+    let mut signals = Signals::take_over()?;
+    sigio::arm_queued(&listener)?;
+    listener.announce()?;
+    let (mut turns, mut scratch) = (Turns::default(), vec![0; 4096]);
+    loop {
+        for news in signals.wait(None)? {
+            match news {
+                News::Of(fd) if fd == listener.as_fd().as_raw_fd() => {
+                    readiness::accept_all(&listener, |stream| {
+                        let fd = stream.as_raw_fd();
+                        if sigio::arm_queued(&stream).is_ok() {
+                            turns.insert(stream);
+                            turns.wake(fd, Until::Nothing);
+                        }
+                    })?;
+                }
+                News::Of(fd) => turns.wake(fd, Until::Short),
+                News::Some => {}
+            }
+        }
+        while !turns.is_idle() {
+            turns.take(&mut scratch, Work::None);
+        }
+    }
+}
