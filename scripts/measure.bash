@@ -1,8 +1,10 @@
-# What the scripts that measure the load generator share; it is sourced, not run.
+# What the scripts share; it is sourced, not run.
 #
-# The server has the first processor that this process may use and the generator the second.
-# Every measurement has a fresh server. What was measured is collected in files, a line for
-# each repetition, so that medians and ranges can be taken of them at the end.
+# `fail`, `usage` and the folder $work, which is removed at the end, are for any of them; the
+# rest is for those that measure the load generator. There the server has the first processor
+# that this process may use and the generator the second. Every measurement has a fresh server.
+# What was measured is collected in files, a line for each repetition, so that medians and
+# ranges can be taken of them at the end.
 
 script=$(basename "$0")
 
