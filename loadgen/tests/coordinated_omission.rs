@@ -143,8 +143,9 @@ impl loadgen::Observer for Stall {
     }
 }
 
-/// Runs loads on a server that is stopped meanwhile until one is judged right. One that is
-/// not, and that nothing disturbed, is wrong.
+/// Runs loads on a server that is stopped meanwhile until one is judged right. Two that are
+/// not, and that nothing disturbed, are wrong: the stall begins at the 90th percentile, where a
+/// few milliseconds of somebody else's, too few for any gate, make a difference.
 fn assert_right(
     discipline: &Loop,
     engine: Engine,
@@ -152,12 +153,17 @@ fn assert_right(
     judge: impl Fn(&Load, f64) -> Result<(), String>,
 ) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut was_wrong = false;
     for _ in 0..ATTEMPTS {
         let (load, stopped_s) = attempt(discipline.clone(), engine, wait);
         let reasons = &load.summary.reasons;
         match judge(&load, stopped_s) {
             Ok(()) if reasons.iter().all(|reason| is_of_others(reason)) => return,
-            Err(wrong) if load.summary.valid => panic!("{wrong}"),
+            Err(wrong) if load.summary.valid && was_wrong => panic!("{wrong}"),
+            Err(wrong) if load.summary.valid => {
+                println!("{wrong}");
+                was_wrong = true;
+            }
             judged => println!("{judged:?}: {reasons:?}"),
         }
     }
