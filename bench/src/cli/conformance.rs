@@ -166,7 +166,11 @@ fn case(id: &str) -> anyhow::Result<&'static Case> {
             .iter()
             .map(|case| format!("{} ({})", case.id(), case.name()))
             .collect();
-        format!("there is no case `{id}`{}, but {}", nearest(id), all.join(", "))
+        format!(
+            "there is no case `{id}`{} (there are {})",
+            nearest(id),
+            all.join(", ")
+        )
     })
 }
 
