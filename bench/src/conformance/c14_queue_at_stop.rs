@@ -46,7 +46,8 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     for (number, client) in queued.iter_mut().enumerate() {
         // A send that fails has heard of the reset, which is then not heard of again.
         let is_reset = number % 2 == 1 && client.send(&message(number)).is_err();
-        client.end_input();
+        // The connection may be gone, as `fate` finds out.
+        let _ = client.end();
         let name = || {
             format!(
                 "client {} of {QUEUED} that were queued when SIGTERM came",

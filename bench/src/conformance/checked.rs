@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::client::{STALL, noise, uninterrupted};
+use super::client::{ETHERNET_SEGMENT, STALL, noise, uninterrupted};
 
 /// Bytes after which the pattern repeats: a prime, so that no size of message or buffer falls
 /// into step with it, and what was lost whole still shows.
@@ -24,10 +24,6 @@ const STRIDE: u64 = 40_503;
 
 /// What a narrow connection has room for when it does not read.
 const NARROW_BYTES: usize = 8 * 1024;
-
-/// The segments of a narrow connection, as on an Ethernet. The kernel makes room for so many
-/// segments when a server sends; those of the loopback have 64 KiB, so it would be megabytes.
-const NARROW_SEGMENT_BYTES: u32 = 1460;
 
 /// What connections send: byte k of connection n is a function of both.
 #[derive(Debug)]
@@ -81,7 +77,7 @@ impl Checked {
         if narrow {
             // Before the connection is made, which settles both.
             socket.set_recv_buffer_size(NARROW_BYTES)?;
-            socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
+            socket.set_tcp_mss(ETHERNET_SEGMENT)?;
         }
         let connected = socket.connect_timeout(&address.into(), STALL);
         connected.with_context(|| format!("cannot connect to {address}"))?;

@@ -43,7 +43,7 @@ pub const LONGEST_DATAGRAM: usize = 65_507;
 
 /// The payload of an Ethernet frame. Over loopback it is 64 KiB, and the kernel gives each
 /// connection megabytes to send from, since it counts them in segments.
-const ETHERNET_SEGMENT: u32 = 1460;
+pub(super) const ETHERNET_SEGMENT: u32 = 1460;
 
 /// One connection to a server.
 #[derive(Debug)]
@@ -278,11 +278,6 @@ impl Client {
         let peeked = uninterrupted(|| self.stream.peek(&mut [0; 1]));
         self.stream.set_read_timeout(patience)?;
         Ok(matches!(peeked, Err(error) if is_timeout(&error)))
-    }
-
-    /// Says that there is no more input (`shutdown(WR)`), if the connection is still there.
-    pub fn end_input(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Closes with a reset (SO_LINGER with a time of 0).
