@@ -12,8 +12,8 @@ use anyhow::Context;
 use bench::idle::{self, Cost, Plan};
 use bench::{role, suite};
 use clap::Parser;
-use loadgen::text::print;
 use loadgen::units;
+use record::words::print;
 use servers::models::{MODELS, Model};
 use servers::sys::process::raise_descriptor_limit;
 

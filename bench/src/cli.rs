@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use loadgen::record::Record;
-use loadgen::text::{count, print};
 use loadgen::{interrupt, units};
+use record::words::{count, print};
 
 use servers::cli::Format;
 

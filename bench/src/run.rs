@@ -10,7 +10,7 @@ use indicatif::HumanDuration;
 use loadgen::record::{
     self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
 };
-use loadgen::text::count;
+use record::words::count;
 use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::contender::Contender;

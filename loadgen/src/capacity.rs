@@ -9,13 +9,10 @@ pub mod text;
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::condition::{Condition, ConditionError};
-use crate::record::{Generator, Load, SCHEMA_VERSION, Summary};
-use crate::units::show_rate;
-use search::{Limit, Range, Search, Step, Verdict};
+use record::units::show_rate;
+use record::{Capacity, CapacityTrial, Limit, Load, SCHEMA_VERSION};
+use search::{Range, Search, Step, Verdict};
 
 /// The lowest rate that is tried, per second: a server that does not hold it holds nothing.
 const LOWEST_RATE: f64 = 1.0;
@@ -29,52 +26,6 @@ const SPARE: f64 = 1.5;
 
 /// Messages that every trial should have: with fewer, none at all becomes likely.
 const FEWEST_MESSAGES: u64 = 3;
-
-/// The highest rate that meets the objectives, as far as it was found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Capacity {
-    /// [`SCHEMA_VERSION`] of the writer.
-    pub schema_version: u32,
-    /// The server, as it was named.
-    pub target: String,
-    /// What had to hold, all of it, as it was typed.
-    pub objectives: Vec<String>,
-    /// The highest rate that held; `null` where none did.
-    pub low_per_s: Option<f64>,
-    /// The lowest rate that did not hold; `null` where all did.
-    pub high_per_s: Option<f64>,
-    /// What kept the rate from being higher.
-    pub limit: Limit,
-    /// In how many of the runs that verified it the low rate held.
-    pub verified: u32,
-    /// How many runs verified it.
-    pub of: u32,
-    /// Whether the search came to its end.
-    pub complete: bool,
-    /// The trials, in the order in which they were made.
-    pub trials: Vec<Trial>,
-}
-
-/// An open loop at one rate, and whether it met the objectives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Trial {
-    /// The rate that was asked for.
-    pub rate_per_s: f64,
-    /// Whether every objective was met.
-    pub held: bool,
-    /// Why not; absent where it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Who is to blame; absent where it held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<Limit>,
-    /// Seconds that were counted.
-    pub window_s: f64,
-    /// The numbers of the load.
-    pub summary: Summary,
-    /// The generator that made it.
-    pub generator: Generator,
-}
 
 /// What is searched for, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +57,7 @@ pub struct Survey {
     target: String,
     terms: Terms,
     search: Search,
-    trials: Vec<Trial>,
+    trials: Vec<CapacityTrial>,
 }
 
 /// Why a text is not an objective; says what to write instead.
@@ -210,7 +161,7 @@ impl Survey {
     ///
     /// `ours` says what the generator did wrong, if it did: then what did not hold is not
     /// the server's fault.
-    pub fn record(&mut self, load: &Load, ours: Option<String>) -> &Trial {
+    pub fn record(&mut self, load: &Load, ours: Option<String>) -> &CapacityTrial {
         let rate_per_s = self.next().map_or(0.0, |next| next.rate);
         let verdict = self.terms.verdict(load, ours);
         self.search.record(&verdict);
@@ -219,7 +170,7 @@ impl Survey {
             Verdict::Broke(reason) => (Some(reason), Some(Limit::Server)),
             Verdict::Ours(reason) => (Some(reason), Some(Limit::Generator)),
         };
-        self.trials.push(Trial {
+        self.trials.push(CapacityTrial {
             rate_per_s,
             held: reason.is_none(),
             reason,
@@ -297,8 +248,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::condition::tests::load;
     use crate::gates::own_fault;
-    use crate::histogram::{self, Quantiles};
-    use crate::record::{Discipline, ErrorKind};
+    use record::histogram::{self, Quantiles};
+    use record::{Discipline, ErrorKind};
 
     pub(crate) fn terms(objectives: &[&str]) -> Terms {
         Terms {

@@ -9,10 +9,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use crate::histogram::{self, Quantiles};
-use crate::record::{ErrorKind, Load};
-use crate::text::show_micros;
-use crate::units::{self, UnitError};
+use record::histogram::{self, Quantiles};
+use record::units::{self, UnitError};
+use record::words::show_micros;
+use record::{ErrorKind, Load};
 
 /// A metric, a comparison and a bound: `METRIC OP VALUE`.
 ///
@@ -301,10 +301,10 @@ fn quantiles(span: Option<Span>, load: &Load) -> Option<&Quantiles> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::histogram::Encoded;
     use crate::plan::Request;
-    use crate::record::{Connections, Generator, Histograms, SCHEMA_VERSION, Summary};
     use proptest::prelude::*;
+    use record::histogram::Encoded;
+    use record::{Connections, Generator, Histograms, SCHEMA_VERSION, Summary};
     use std::collections::BTreeMap;
 
     /// A thousand service times from 1 to 1000 us, and response times of the given number,

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
-use crate::histogram::{DecodeError, Histogram};
-use crate::record::Load;
+use record::Load;
+use record::histogram::{DecodeError, Histogram};
 
 /// The tools show milliseconds where nothing else is said.
 const NS_PER_MS: f64 = 1e6;

@@ -6,10 +6,10 @@
 
 use crate::law;
 use crate::plan::{Loop, Plan};
-use crate::record::{Discipline, ErrorKind, Load, SATURATED};
-use crate::text::{count, show_micros};
 use crate::trend::{Change, changed};
-use crate::units::show_rate;
+use record::units::show_rate;
+use record::words::{count, show_micros};
+use record::{Discipline, ErrorKind, Load, SATURATED};
 
 /// An open loop must achieve what was offered within this.
 const RATE_TOLERANCE: f64 = 0.01;
@@ -380,10 +380,10 @@ mod tests {
 
     use super::*;
     use crate::condition::tests;
-    use crate::histogram::Quantiles;
     use crate::pacer::{Schedule, Share, Stage};
     use crate::plan::Request;
-    use crate::record::Arrivals;
+    use record::Arrivals;
+    use record::histogram::Quantiles;
 
     const WINDOW: Duration = Duration::from_secs(1);
 
@@ -445,7 +445,7 @@ mod tests {
 
     /// Times that all are about the same, in microseconds.
     fn all(micros: f64) -> Quantiles {
-        let mut quantiles = Quantiles::of(&crate::histogram::empty());
+        let mut quantiles = Quantiles::of(&record::histogram::empty());
         quantiles.p99 = Some(micros);
         quantiles.count = 9990;
         quantiles

@@ -4,7 +4,7 @@
 //! to it: a schedule that waits for answers, or sends in bursts, flatters the server.
 
 use crate::pacer::Pace;
-use crate::record::Arrivals;
+use record::Arrivals;
 
 /// Fewer gaps than this say nothing: it is where the test below begins to tell even spacing
 /// from a Poisson process.

@@ -9,8 +9,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use crate::histogram::{self, DecodeError, Encoded, Histogram, Quantiles};
-use crate::record::{
+use record::histogram::{self, DecodeError, Encoded, Histogram, Quantiles};
+use record::{
     self, Arrivals, Connections, Generator, Histograms, Interval, Load, PlanRecord, ReadError,
     SCHEMA_VERSION, StageRecord, Summary,
 };

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::record::{Arrivals, StageRecord};
-use crate::units::{self, UnitError};
+use record::units::{self, UnitError};
+use record::{Arrivals, StageRecord};
 
 /// A time in which the rate goes evenly from one to another.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,8 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::affinity;
 use crate::pacer::{Pace, Stage};
-use crate::record::{Arrivals, Discipline, PlanRecord, Transport};
 use crate::sizes::Sizes;
+use record::{Arrivals, Discipline, PlanRecord, Transport};
 
 /// Above this the buffers alone would fill a machine.
 const LARGEST_MESSAGE: u64 = 64 << 20;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::text::{count, show_micros};
-use crate::units::show_rate;
 use crate::{Observer, Snapshot};
+use record::units::show_rate;
+use record::words::{count, show_micros};
 
 /// Redraws per second. People read no faster, and the generator needs the processor.
 const REDRAWS_PER_S: u8 = 4;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use crate::units::{self, UnitError};
+use record::units::{self, UnitError};
 
 /// Sizes in a file beyond this are a mistake: it is read whole.
 const LONGEST_FILE: u64 = 16 << 20;

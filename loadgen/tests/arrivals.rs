@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use loadgen::pacer::{Pace, Schedule, Share, Stage};
-use loadgen::record::Arrivals;
 use proptest::prelude::*;
+use record::Arrivals;
 
 const SEEDS: std::ops::Range<u64> = 0..100;
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use loadgen::capacity::Capacity;
-use loadgen::capacity::search::Limit;
+use record::Capacity;
+use record::Limit;
 
 /// One answer takes at least this long, and one is made at a time: no more than 500 a second.
 const ANSWER: Duration = Duration::from_millis(2);

@@ -62,7 +62,7 @@ fn json_is_one_load_of_the_schema() {
     let output = loadgen(&[
         "run", &target, "-c", "3", "-d", "200ms", "--warmup", "50ms", "--format", "json",
     ]);
-    let load: loadgen::record::Load = serde_json::from_slice(&output.stdout).unwrap();
+    let load: record::Load = serde_json::from_slice(&output.stdout).unwrap();
     assert!(load.summary.valid && load.summary.echoes_per_s > 0.0);
     assert_eq!(load.target, target);
     let raw: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -195,7 +195,7 @@ fn force_lets_a_measurement_count_that_is_not_valid_and_still_says_so() {
     assert!(stderr(&plain).contains("--force"), "{}", stderr(&plain));
     let forced = loadgen(&[&silent[..], &["--force"]].concat());
     assert_eq!(forced.status.code(), Some(0), "{}", stderr(&forced));
-    let load: loadgen::record::Load = serde_json::from_slice(&forced.stdout).unwrap();
+    let load: record::Load = serde_json::from_slice(&forced.stdout).unwrap();
     assert!(!load.summary.valid && !load.summary.reasons.is_empty());
 }
 
@@ -375,7 +375,7 @@ fn an_interrupted_search_prints_what_was_found_and_exits_with_130() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    let found: loadgen::capacity::Capacity = serde_json::from_slice(&output.stdout).unwrap();
+    let found: record::Capacity = serde_json::from_slice(&output.stdout).unwrap();
     assert!(!found.complete && found.trials.is_empty(), "{found:?}");
     assert_eq!(found.objectives, ["max<1h"]);
 }

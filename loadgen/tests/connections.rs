@@ -12,11 +12,11 @@ use std::{env, fs, thread};
 
 use loadgen::RunError;
 use loadgen::plan::{Engine, Loop, PlanError, Request};
-use loadgen::record::{Arrivals, ErrorKind, Load, Transport};
 use loadgen::source;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use record::{Arrivals, ErrorKind, Load, Transport};
 
 mod support;
 use support::*;

@@ -13,10 +13,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use loadgen::plan::{Engine, Loop, Request, Wait};
-use loadgen::record::{Arrivals, Load};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::{Arrivals, Load};
 
 /// Per second: far below what server and generator take, so that the stall is all that
 /// there is to wait for.

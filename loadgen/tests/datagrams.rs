@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use loadgen::plan::Request;
-use loadgen::record::{ErrorKind, Transport};
 use loadgen::sizes::Sizes;
+use record::{ErrorKind, Transport};
 
 mod support;
 use support::*;

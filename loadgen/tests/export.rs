@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use loadgen::export::{hgrm, hlog};
-use loadgen::histogram::{Histogram, empty};
-use loadgen::record::Load;
 use proptest::prelude::*;
+use record::Load;
+use record::histogram::{Histogram, empty};
 
 use crate::fixture::{load, of};
 

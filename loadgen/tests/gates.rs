@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::affinity;
-use loadgen::record::Load;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use record::Load;
 
 const INVALID: i32 = 3;
 const FAILED: i32 = 99;

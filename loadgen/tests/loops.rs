@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::histogram::{self, Encoded, Histogram};
 use loadgen::pacer::{Pace, Stage};
 use loadgen::plan::{Engine, Loop, Request};
-use loadgen::record::{Arrivals, ErrorKind, Load};
 use loadgen::sizes::Sizes;
 use loadgen::{Observer, Snapshot};
+use record::histogram::{self, Encoded, Histogram};
+use record::{Arrivals, ErrorKind, Load};
 use socket2::{Domain, Socket, Type};
 
 mod support;

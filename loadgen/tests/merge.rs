@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
-use loadgen::histogram::{Encoded, Quantiles};
 use loadgen::merge::{MergeError, Part, Sum, merge};
-use loadgen::record::{
-    Arrivals, Discipline, ErrorKind, Histograms, Load, SCHEMA_VERSION, StageRecord, Transport,
-};
 use proptest::prelude::*;
+use record::histogram::{Encoded, Quantiles};
+use record::{Arrivals, Discipline, ErrorKind, Histograms, Load, SCHEMA_VERSION, StageRecord, Transport};
 
 use crate::fixture::{load, of};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use loadgen::export::{hgrm, hlog};
-use loadgen::histogram::Quantiles;
 use loadgen::merge::{Part, merge};
-use loadgen::record::{self, Arrivals, Load, Measured, Outcome, Transport};
+use record::histogram::Quantiles;
+use record::{Arrivals, Load, Measured, Outcome, Transport};
 
 /// A run of version 1 with two of its trials, as it was written.
 const VERSION_1: &str = include_str!("data/version_1.jsonl");

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::plan::{Engine, Loop, Request};
-use loadgen::record::{Arrivals, ErrorKind, Load, Transport};
 use loadgen::sizes::Sizes;
 use loadgen::{RunError, text};
+use record::{Arrivals, ErrorKind, Load, Transport};
 use socket2::SockRef;
 
 mod support;

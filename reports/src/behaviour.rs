@@ -4,7 +4,7 @@
 mod markdown;
 mod text;
 
-use loadgen::record::{CaseOutcome, CaseResult, Conformance};
+use record::{CaseOutcome, CaseResult, Conformance};
 
 use crate::format;
 

@@ -3,7 +3,7 @@
 //! The file is parsed as a stranger would parse it, without anything that wrote it; the
 //! numbers that it should hold are computed again from the records.
 
-use loadgen::record::{Measured, Records, Trial};
+use record::{Measured, Records, Trial};
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::behaviour::{Behaviour, Cell as CaseCell, Column};

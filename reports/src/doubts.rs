@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use loadgen::record::{Load, Outcome, Run, SATURATED, Trial};
+use record::{Load, Outcome, Run, SATURATED, Trial};
 use serde::Serialize;
 
 use crate::format;

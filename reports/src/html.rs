@@ -8,7 +8,7 @@ use std::{fs, io};
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use loadgen::record::{Measured, Records, Run};
+use record::{Measured, Records, Run};
 use sha2::{Digest, Sha256};
 
 use crate::behaviour::Behaviour;

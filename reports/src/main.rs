@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use loadgen::record::{Conformance, Measured, Records};
-use loadgen::text::print;
+use record::words::print;
+use record::{Conformance, Measured, Records};
 use reports::summary::Summary;
 use reports::{html, text};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! What is measured of a trial and shown: one list, from which the tables, the text,
 //! the JSON and the check of a report follow.
 
-use loadgen::record::{Cost, Load};
+use record::{Cost, Load};
 
 /// One number of a trial.
 pub struct Measure {

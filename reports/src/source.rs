@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use loadgen::record::{self, ReadError, Records};
+use record::{ReadError, Records};
 
 use crate::validate::{self, Invalid};
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use loadgen::record::{Cost, Load, Outcome, Run, Scenario, Server, Transport, Trial};
+use record::{Cost, Load, Outcome, Run, Scenario, Server, Transport, Trial};
 use serde::Serialize;
 
 use crate::doubts::{self, Doubt};

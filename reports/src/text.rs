@@ -1,6 +1,6 @@
 //! The summary as plain text for a terminal: verdicts, then the most asked-for numbers.
 
-use loadgen::record::Records;
+use record::Records;
 
 use crate::behaviour::{self, Behaviour};
 use crate::doubts::Weight;

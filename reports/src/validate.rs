@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use loadgen::histogram::{DecodeError, Quantiles};
-use loadgen::record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
+use record::histogram::{DecodeError, Quantiles};
+use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
 
 /// Some thirty models exist; a file with more names than this is not from a run.
 const MOST_SERVERS: usize = 200;

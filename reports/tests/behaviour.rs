@@ -2,7 +2,7 @@
 
 mod support;
 
-use loadgen::record::{CaseOutcome, Conformance, Records};
+use record::{CaseOutcome, Conformance, Records};
 use reports::behaviour::{self, Behaviour};
 use reports::{check, html, validate};
 use support::{conformance, models, run, trials};

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use assert_cmd::Command;
-use loadgen::record::{CaseOutcome, Record};
+use record::{CaseOutcome, Record};
 use support::{conformance, lines, models, run, trials};
 use tempfile::TempDir;
 

@@ -2,8 +2,8 @@
 
 mod support;
 
-use loadgen::record::{ErrorKind, Outcome, Record, Run, Trial};
 use proptest::prelude::*;
+use record::{ErrorKind, Outcome, Record, Run, Trial};
 use reports::summary::{Basis, Summary};
 use reports::verdict::Decision;
 use reports::{check, html, text, validate};
@@ -267,7 +267,7 @@ fn a_server_without_enough_answers_is_named_where_it_cannot_be_drawn() {
             continue;
         };
         if trial.server == "fork" {
-            *load = support::load(&loadgen::histogram::empty(), 10, 0.0, 0, 0);
+            *load = support::load(&record::histogram::empty(), 10, 0.0, 0, 0);
             cost.cpu_us_per_echo = None;
         }
     }
@@ -433,7 +433,7 @@ fn records_that_cannot_be_right_are_refused() {
         change(&mut run, &mut all);
         validate::check(&records(&run, &all)).unwrap_err().to_string()
     };
-    let load = |trial: &mut Trial, change: &dyn Fn(&mut loadgen::record::Load)| {
+    let load = |trial: &mut Trial, change: &dyn Fn(&mut record::Load)| {
         if let Outcome::Measured { load, .. } = &mut trial.outcome {
             change(load);
         }
@@ -483,8 +483,8 @@ proptest! {
                 (2, outcome) => *outcome = Outcome::Failed { error: "ended".into(), stderr: "why".into() },
                 (3, Outcome::Measured { load, .. }) => load.summary.valid = false,
                 (4, Outcome::Measured { load, cost }) => {
-                    *load = support::load(&loadgen::histogram::empty(), 100, 0.0, 0, 0);
-                    *cost = loadgen::record::Cost::default();
+                    *load = support::load(&record::histogram::empty(), 100, 0.0, 0, 0);
+                    *cost = record::Cost::default();
                 }
                 _ => {}
             }
@@ -512,7 +512,7 @@ fn what_is_written_as_lines_is_what_is_read() {
     let (run, all) = (run(&models, &[10], 2), trials(&models, &[10], 2));
     let text = lines(&run, &all);
     assert!(serde_json::from_str::<Record>(text.lines().next().unwrap()).is_ok());
-    let read = loadgen::record::read(text.as_bytes()).unwrap();
+    let read = record::read(text.as_bytes()).unwrap();
     assert_eq!(read, records(&run, &all));
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use loadgen::interrupt;
 use loadgen::record::Conformance;
-use loadgen::text::print;
+use record::words::print;
 use reports::behaviour::{self, Behaviour};
 use servers::models::{MODELS, Model};
 

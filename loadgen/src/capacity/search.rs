@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use record::Limit;
 
 /// The highest rate that held and the lowest that did not are at most this ratio apart at
 /// the end: what trials on a quiet host differ by anyway.
@@ -51,18 +50,6 @@ pub struct Range {
     pub first: f64,
     /// Above it nothing is tried.
     pub highest: f64,
-}
-
-/// What kept the rate from being higher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// The server, or the path to it.
-    Server,
-    /// The generator: the server may hold more.
-    Generator,
-    /// Nothing did: no higher rate was tried.
-    NotReached,
 }
 
 /// What the trials so far say.

@@ -1,13 +1,12 @@
 //! A capacity as a person reads it: the curve, then the answer.
 
-use super::search::Limit;
-use super::{Capacity, Trial};
-use crate::text::show_micros;
-use crate::units::show_rate;
+use record::units::show_rate;
+use record::words::show_micros;
+use record::{Capacity, CapacityTrial, Limit};
 
 /// The trials by their rate, and what they say together.
 pub fn describe(capacity: &Capacity) -> String {
-    let mut trials: Vec<&Trial> = capacity.trials.iter().collect();
+    let mut trials: Vec<&CapacityTrial> = capacity.trials.iter().collect();
     trials.sort_by(|one, other| one.rate_per_s.total_cmp(&other.rate_per_s));
     let mut lines = vec![
         format!("{}: which rate meets {}", capacity.target, objectives(capacity)),
@@ -24,7 +23,7 @@ pub fn describe(capacity: &Capacity) -> String {
 }
 
 /// What became of a trial, in a line: `22.6k/s held`.
-pub fn outcome(trial: &Trial) -> String {
+pub fn outcome(trial: &CapacityTrial) -> String {
     format!("{} {}", show_rate(trial.rate_per_s), held(trial))
 }
 
@@ -38,7 +37,7 @@ fn row(cells: [String; 5], outcome: &str) -> String {
     line.trim_end().into()
 }
 
-fn of_trial(trial: &Trial) -> String {
+fn of_trial(trial: &CapacityTrial) -> String {
     let summary = &trial.summary;
     let times = summary.response_us.as_ref().unwrap_or(&summary.service_us);
     let time = |micros: Option<f64>| micros.map_or("-".into(), show_micros);
@@ -52,7 +51,7 @@ fn of_trial(trial: &Trial) -> String {
     row(cells, &held(trial))
 }
 
-fn held(trial: &Trial) -> String {
+fn held(trial: &CapacityTrial) -> String {
     match (&trial.reason, trial.limit) {
         (None, _) => "held".into(),
         (Some(reason), Some(Limit::Generator)) => format!("not told: {reason}"),
@@ -85,7 +84,7 @@ fn answer(capacity: &Capacity) -> String {
 /// Which side was saturated, as the last trial above what held shows it.
 fn limit(capacity: &Capacity) -> Option<String> {
     let high = capacity.high_per_s?;
-    let blamed = |trial: &&Trial| trial.rate_per_s == high && trial.limit == Some(capacity.limit);
+    let blamed = |trial: &&CapacityTrial| trial.rate_per_s == high && trial.limit == Some(capacity.limit);
     let trial = capacity.trials.iter().rfind(blamed)?;
     Some(match capacity.limit {
         Limit::Generator => format!(
@@ -113,7 +112,7 @@ mod tests {
         let text = describe(&capacity);
         let offered: Vec<f64> = text
             .lines()
-            .filter_map(|line| crate::units::rate(line.split_whitespace().next()?).ok())
+            .filter_map(|line| record::units::rate(line.split_whitespace().next()?).ok())
             .collect();
         assert_eq!(offered.len(), capacity.trials.len(), "{text}");
         assert!(offered.is_sorted(), "{text}");

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::load::{LOAD, LoadOptions};
+use super::load::{self, LOAD, LoadOptions};
 use super::{Error, FAILED, Format, INVALID};
-use crate::capacity::search::Limit;
-use crate::capacity::{self, Capacity, Next, Survey, Terms};
+use crate::capacity::{self, Next, Survey, Terms};
 use crate::condition::Condition;
 use crate::plan::{Loop, Plan, Request};
 use crate::progress::Progress;
-use crate::record::Arrivals;
-use crate::{RunError, gates, interrupt, text, units};
+use crate::{RunError, gates, interrupt, units};
+use record::words;
+use record::{Arrivals, Capacity, Limit};
 
 /// What is searched for, and how.
 const SEARCH: &str = "Search";
@@ -43,7 +43,7 @@ pub struct CapacityOptions {
     warmup: Duration,
 
     /// How the schedule is drawn.
-    #[arg(long, value_enum, default_value_t = Arrivals::Poisson, help_heading = LOAD)]
+    #[arg(long, default_value = "poisson", value_parser = load::arrivals(), help_heading = LOAD)]
     arrivals: Arrivals,
 
     /// What has to hold, such as 'p99<1ms' or 'errors<=0'; with several all have to.
@@ -125,7 +125,7 @@ impl CapacityOptions {
             _ => (),
         }
         let capacity = survey.capacity();
-        text::print(&match self.format {
+        words::print(&match self.format {
             Format::Text => capacity::text::describe(&capacity),
             Format::Json => serde_json::to_string_pretty(&capacity).map_err(std::io::Error::from)? + "\n",
         })?;

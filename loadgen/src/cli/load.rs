@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::plan::{self, Engine, Request, Wait};
-use crate::record::{Arrivals, Transport};
 use crate::sizes::Sizes;
 use crate::target::{self, TargetError};
 use crate::{source, units};
+use record::{Arrivals, Transport};
 
 /// What is sent, and when.
 pub(super) const LOAD: &str = "Load";
@@ -126,18 +126,16 @@ impl LoadOptions {
     }
 }
 
-/// Here, and not in the schema, which knows no command line.
-impl ValueEnum for Arrivals {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Arrivals::Constant, Arrivals::Poisson]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Arrivals::Constant => PossibleValue::new("constant").help("Evenly spaced"),
-            Arrivals::Poisson => PossibleValue::new("poisson").help("As independent users come"),
-        })
-    }
+/// Reads the word of an arrival process. The schema knows no command line.
+pub(super) fn arrivals() -> impl TypedValueParser<Value = Arrivals> {
+    let words = [
+        PossibleValue::new("constant").help("Evenly spaced"),
+        PossibleValue::new("poisson").help("As independent users come"),
+    ];
+    PossibleValuesParser::new(words).map(|word| match word.as_str() {
+        "poisson" => Arrivals::Poisson,
+        _ => Arrivals::Constant,
+    })
 }
 
 #[cfg(test)]

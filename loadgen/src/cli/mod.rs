@@ -11,12 +11,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::capacity::SurveyError;
-use crate::histogram::DecodeError;
 use crate::merge::MergeError;
 use crate::plan::PlanError;
-use crate::record::Load;
 use crate::target::TargetError;
 use crate::{RunError, text};
+use record::Load;
+use record::histogram::DecodeError;
+use record::words;
 
 /// The measurement was made and may not be believed.
 const INVALID: u8 = 3;
@@ -57,7 +58,7 @@ enum Format {
 
 impl Format {
     fn print(self, load: &Load) -> std::io::Result<()> {
-        text::print(&match self {
+        words::print(&match self {
             Format::Text => text::describe(load),
             Format::Json => serde_json::to_string_pretty(load)? + "\n",
         })

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::load::{LOAD, LoadOptions};
+use super::load::{self, LOAD, LoadOptions};
 use super::{Error, FAILED, Format, INVALID};
 use crate::condition::Condition;
-use crate::histogram::DecodeError;
 use crate::pacer::{self, Pace, Stage};
 use crate::plan::{Loop, Request};
 use crate::progress::Progress;
-use crate::record::{Arrivals, Load};
 use crate::{RunError, export, interrupt, units};
+use record::histogram::DecodeError;
+use record::{Arrivals, Load};
 
 /// What becomes of what was seen.
 const RESULT: &str = "Result";
@@ -96,7 +96,7 @@ pub struct RunOptions {
     connect_rate: Option<f64>,
 
     /// How a schedule is drawn [default: constant, with --connect-rate poisson].
-    #[arg(long, value_enum, requires = "schedule", help_heading = LOAD)]
+    #[arg(long, value_parser = load::arrivals(), requires = "schedule", help_heading = LOAD)]
     arrivals: Option<Arrivals>,
 
     /// How to print the result.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::pattern::Pattern;
-use crate::record::Transport;
+use record::Transport;
 
 /// How many messages back an answer is recognised for what it is: further back than any
 /// network keeps a datagram.

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Failure;
 use crate::plan::Request;
-use crate::record::{ErrorKind, Transport};
 use crate::source;
+use record::{ErrorKind, Transport};
 
 /// Begins a connection from that address, or from one that the system chooses. The socket
 /// does not block; it can be written to once the connection is there, or has failed.

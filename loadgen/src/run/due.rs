@@ -66,7 +66,7 @@ impl Due {
 mod tests {
     use super::*;
     use crate::pacer::Stage;
-    use crate::record::Arrivals;
+    use record::Arrivals;
     use std::time::Duration;
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::tally::Cut;
 use super::{Snapshot, nanos};
-use crate::histogram::{self, Histogram, quantile};
+use record::histogram::{self, Histogram, quantile};
 
 /// What all workers counted in an interval.
 #[derive(Debug)]

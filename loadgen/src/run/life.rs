@@ -11,7 +11,7 @@ use super::worker::{BURST, Phase, Worker};
 use super::{Failure, dial, nanos};
 use crate::engine::{Engine, Event};
 use crate::plan::Loop;
-use crate::record::{ErrorKind, Transport};
+use record::{ErrorKind, Transport};
 
 /// How long to leave a connection that failed alone before another takes its place.
 const REDIAL_NS: u64 = 10_000_000;

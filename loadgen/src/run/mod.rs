@@ -27,10 +27,10 @@ use crate::clock::Clock;
 use crate::engine::{Epoll, Uring};
 use crate::pattern::Pattern;
 use crate::plan::{Engine, Plan};
-use crate::record::{ErrorKind, Load};
 use due::Draw;
 use intervals::Intervals;
 use latch::{Arrival, Latch};
+use record::{ErrorKind, Load};
 use result::Window;
 use tally::{Cut, Tally};
 use usage::Steal;
@@ -407,8 +407,8 @@ mod tests {
     use super::*;
     use crate::pacer::{Pace, Schedule, Share};
     use crate::plan::{Loop, Request};
-    use crate::record::Arrivals;
     use due::Times;
+    use record::Arrivals;
 
     /// A request to a server in a thread that echoes.
     fn request() -> Request {

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use super::intervals::Interval;
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
-use crate::histogram::{self, Encoded, Histogram, Quantiles};
 use crate::plan::{Engine, Loop, Plan, Wait};
-use crate::record::{self, Connections, Generator, Histograms, Load, SCHEMA_VERSION, Summary};
+use record::histogram::{self, Encoded, Histogram, Quantiles};
+use record::{self, Connections, Generator, Histograms, Load, SCHEMA_VERSION, Summary};
 
 /// The window as the watching thread saw it.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::histogram::{self, Histogram};
-use crate::record::ErrorKind;
+use record::ErrorKind;
+use record::histogram::{self, Histogram};
 
 use super::usage::Usage;
 

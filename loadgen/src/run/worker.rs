@@ -22,7 +22,7 @@ use crate::affinity;
 use crate::engine::{Engine, Until};
 use crate::pacer::Share;
 use crate::plan::{Loop, Request, Wait};
-use crate::record::Transport;
+use record::Transport;
 
 /// Connects under way at once: enough to hide a round trip to another host. On loopback a
 /// connect is over before the server has accepted, so there it bounds nothing but bursts.

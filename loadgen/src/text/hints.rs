@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::fell_behind;
-use crate::record::{Discipline, ErrorKind, Load};
-use crate::units::show_rate;
+use record::units::show_rate;
+use record::{Discipline, ErrorKind, Load};
 
 /// More is not read.
 const MOST: usize = 2;
@@ -122,7 +122,7 @@ mod tests {
     use super::super::tests::{load, open};
     use super::*;
     use crate::plan::Loop;
-    use crate::units;
+    use record::units;
 
     /// What stands behind an option in a hint.
     fn value<'a>(hints: &'a [String], option: &str) -> &'a str {

@@ -4,11 +4,11 @@ mod hints;
 mod plan;
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
 
-use crate::histogram::Quantiles;
-use crate::record::{Discipline, Load};
-use crate::units::show_rate;
+use record::histogram::Quantiles;
+use record::units::show_rate;
+use record::words::{count, show_micros};
+use record::{Discipline, Load};
 
 /// An open loop that echoes less than this share of what was due was not kept up with; what
 /// arrives at random differs from its rate by less than that in any window of some seconds.
@@ -19,15 +19,6 @@ const WORTH_TELLING: f64 = 0.01;
 
 /// A line: its name, or nothing where it goes on, and its text.
 type Row = (&'static str, String);
-
-/// Prints a result on standard output; a reader that has seen enough is no error.
-pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
-}
 
 /// The load on a screen: what was asked for, what was seen, whether to believe it, and what
 /// to try next.
@@ -41,23 +32,6 @@ pub fn describe(load: &Load) -> String {
         lines.collect::<String>()
     });
     format!("{}\n\n{}", load.target, shown.collect::<Vec<_>>().join("\n"))
-}
-
-/// `1 connection`, `2 connections`.
-pub fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A time for a person: `192us`, `2.63ms`, `1.20s`.
-pub fn show_micros(micros: f64) -> String {
-    match micros {
-        micros if micros >= 999_500.0 => format!("{:.2}s", micros / 1e6),
-        micros if micros >= 99_950.0 => format!("{:.0}ms", micros / 1e3),
-        micros if micros >= 9_995.0 => format!("{:.1}ms", micros / 1e3),
-        micros if micros >= 999.5 => format!("{:.2}ms", micros / 1e3),
-        micros if micros >= 99.95 => format!("{micros:.0}us"),
-        micros => format!("{micros:.1}us"),
-    }
 }
 
 fn row(name: &'static str, text: impl Display) -> Row {
@@ -254,9 +228,9 @@ fn percent(share: f64) -> String {
 mod tests {
     use super::*;
     use crate::condition;
-    use crate::histogram::{self, Encoded, Histogram};
     use crate::plan::{Loop, Request};
-    use crate::record::{Arrivals, Connections, ErrorKind, Summary};
+    use record::histogram::{self, Encoded, Histogram};
+    use record::{Arrivals, Connections, ErrorKind, Summary};
     use std::time::Duration;
 
     /// Ten thousand times from 10 us to 100 ms, evenly spaced.
@@ -324,27 +298,6 @@ mod tests {
     fn says(load: &Load, expected: &str) {
         let text = describe(load);
         assert!(text.contains(expected), "{expected} is missing:\n{text}");
-    }
-
-    #[test]
-    fn times_are_shown_with_three_digits() {
-        let table = [
-            (1.23, "1.2us"),
-            (192.4, "192us"),
-            (2_629.4, "2.63ms"),
-            (26_294.0, "26.3ms"),
-            (262_940.0, "263ms"),
-            (1_200_000.0, "1.20s"),
-        ];
-        for (micros, shown) in table {
-            assert_eq!(show_micros(micros), shown);
-        }
-    }
-
-    #[test]
-    fn one_is_singular() {
-        assert_eq!(count(1, "thread"), "1 thread");
-        assert_eq!(count(2, "thread"), "2 threads");
     }
 
     #[test]

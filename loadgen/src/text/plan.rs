@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Row, count, row, rows};
-use crate::record::{Arrivals, Discipline, Load, PlanRecord, StageRecord, Transport};
-use crate::units::show_rate;
+use super::{Row, row, rows};
+use record::units::show_rate;
+use record::words::count;
+use record::{Arrivals, Discipline, Load, PlanRecord, StageRecord, Transport};
 
 /// More stages than this are not listed: their number and bounds say as much.
 const LISTED_STAGES: usize = 3;

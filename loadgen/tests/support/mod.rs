@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::plan::{Engine, Request};
-use loadgen::record::{ErrorKind, Load, Transport};
 use loadgen::{Observer, RunError};
+use record::{ErrorKind, Load, Transport};
 use socket2::{Domain, Socket, Type};
 
 /// What the gates say of a host that was busy with something else, which other tests that run

@@ -13,8 +13,8 @@ pub mod plot;
 pub mod style;
 pub mod throughput;
 
-use loadgen::histogram::DecodeError;
-use loadgen::record::Trial;
+use record::Trial;
+use record::histogram::DecodeError;
 
 use crate::summary::Summary;
 use style::Styles;

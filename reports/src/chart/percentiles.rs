@@ -1,8 +1,8 @@
 //! Percentiles of latency against log 1/(1-p): what an average hides.
 
-use loadgen::histogram::{self, Histogram};
-use loadgen::record::Outcome;
 use plotters::style::text_anchor::HPos;
+use record::Outcome;
+use record::histogram::{self, Histogram};
 
 use super::axis::{Axis, Scale};
 use super::label;

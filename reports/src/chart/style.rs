@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use loadgen::record::Server;
 use plotters::style::RGBColor;
+use record::Server;
 
 /// Text.
 pub const INK: RGBColor = RGBColor(0x11, 0x11, 0x11);
@@ -124,7 +124,7 @@ impl Styles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadgen::record::Transport;
+    use record::Transport;
 
     #[test]
     fn no_two_of_thirty_servers_look_alike_and_a_family_has_one_hue() {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use loadgen::histogram::{self, Encoded, Histogram, Quantiles};
-use loadgen::record::*;
+use record::histogram::{self, Encoded, Histogram, Quantiles};
+use record::*;
 
 /// A server as it is pretended to behave.
 #[derive(Clone)]

@@ -20,8 +20,8 @@ use socket2::Socket;
 use super::{Engine, Event, Until};
 use crate::clock::Clock;
 use crate::plan::Request;
-use crate::record::Transport;
 use pool::{GROUP, Pool};
+use record::Transport;
 
 /// Requests that are handed over at once; those beyond are in a second call.
 const SUBMISSIONS: u32 = 4096;

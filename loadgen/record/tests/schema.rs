@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-/// `ECHOBENCH_WRITE_SCHEMA=1 cargo test -p loadgen --test schema` writes it anew.
+/// `ECHOBENCH_WRITE_SCHEMA=1 cargo test -p record --test schema` writes it anew.
 #[test]
 fn the_committed_schema_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/record.schema.json");
-    let current = serde_json::to_string_pretty(&loadgen::record::json_schema()).unwrap() + "\n";
+    let current = serde_json::to_string_pretty(&record::json_schema()).unwrap() + "\n";
     if std::env::var_os("ECHOBENCH_WRITE_SCHEMA").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &current).unwrap();

@@ -1,0 +1,397 @@
+//! Files of records: `results.jsonl`, one record a line.
+
+use std::io::BufRead;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::conformance::Conformance;
+use crate::run::{Run, Trial};
+use crate::version::SCHEMA_VERSION;
+
+/// A line longer than this is not a record of ours: the largest are some 100 KB.
+const LONGEST_LINE: usize = 8 << 20;
+
+/// One line of `results.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a run is seldom, a trial is what there are many of"
+)]
+pub enum Record {
+    /// What is common to all trials of a run: comes before them.
+    Run(Run),
+    /// One trial.
+    Trial(Trial),
+    /// What came of the cases that every server must survive. Where there are several, the
+    /// last one counts: a run is given the newest.
+    Conformance(Conformance),
+}
+
+/// What a `results.jsonl` holds: a run, what came of the conformance cases, or both.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Records {
+    /// What was measured.
+    pub measured: Option<Measured>,
+    /// What came of the conformance cases.
+    pub conformance: Option<Conformance>,
+}
+
+/// A run and its trials.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// What the trials have in common.
+    pub run: Run,
+    /// In the order in which they ended.
+    pub trials: Vec<Trial>,
+}
+
+/// Why a file of records cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Reading failed.
+    #[error("line {line}: {error}")]
+    Io {
+        /// Line number, from 1.
+        line: usize,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A line is not a record.
+    #[error("line {line} is not a record of echobench: {error}")]
+    Syntax {
+        /// Line number, from 1.
+        line: usize,
+        /// What the parser said.
+        error: serde_json::Error,
+    },
+    /// A line is too long to be a record.
+    #[error("line {line} is longer than {LONGEST_LINE} bytes, so it is not a record of echobench")]
+    TooLong {
+        /// Line number, from 1.
+        line: usize,
+    },
+    /// A line of the file was written by a newer program.
+    #[error(
+        "the records have schema version {found}; this program reads up to {SCHEMA_VERSION}: use a newer echobench"
+    )]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// The file does not begin with a [`Run`] or a [`Conformance`].
+    #[error(
+        "the first line describes neither a run nor conformance cases, so this is not a results.jsonl of echobench"
+    )]
+    NoRun,
+}
+
+/// Reads a `results.jsonl`.
+///
+/// A last line without its line feed is what an interrupted write leaves behind; it
+/// is passed over when it does not parse.
+pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
+    let mut records = Records::default();
+    for line in 1.. {
+        let mut text = Vec::new();
+        let limited = &mut std::io::Read::take(&mut input, LONGEST_LINE as u64 + 1);
+        let length = limited
+            .read_until(b'\n', &mut text)
+            .map_err(|error| ReadError::Io { line, error })?;
+        if length == 0 {
+            break;
+        }
+        if length > LONGEST_LINE {
+            return Err(ReadError::TooLong { line });
+        }
+        // An outcome may have been added to the records of an older program.
+        check_version(&text)?;
+        match (serde_json::from_slice(&text), &mut records.measured) {
+            (Ok(Record::Run(run)), measured @ None) => {
+                let trials = Vec::new();
+                *measured = Some(Measured { run, trials });
+            }
+            (Ok(Record::Trial(trial)), Some(measured)) => measured.trials.push(trial),
+            (Ok(Record::Conformance(found)), _) => records.conformance = Some(found),
+            (Ok(_), _) => return Err(ReadError::NoRun),
+            (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
+            (Err(error), _) => return Err(ReadError::Syntax { line, error }),
+        }
+    }
+    if records == Records::default() {
+        return Err(ReadError::NoRun);
+    }
+    Ok(records)
+}
+
+/// Refuses a newer schema by its number, before anything else in the line is looked at.
+pub fn check_version(line: &[u8]) -> Result<(), ReadError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Version {
+            schema_version: found,
+        }) if found > SCHEMA_VERSION => Err(ReadError::Version { found }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::conformance::{CaseOutcome, CaseResult};
+    use crate::error_kind::ErrorKind;
+    use crate::histogram::{self, Encoded, Quantiles};
+    use crate::load::{Connections, Generator, Histograms, Interval, Load, Summary};
+    use crate::plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
+    use crate::run::{Cost, Host, Outcome, Placement, Server};
+    use proptest::prelude::*;
+
+    fn run() -> Run {
+        Run {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            command: vec!["echobench".into(), "run".into()],
+            suite: "quick".into(),
+            scenarios: Vec::new(),
+            servers: vec![Server {
+                name: "epoll".into(),
+                family: "readiness".into(),
+                summary: "one thread".into(),
+                transport: Transport::Tcp,
+            }],
+            blocks: 5,
+            seed: 7,
+            placement: Placement {
+                server_cpus: vec![0],
+                generator_cpus: vec![1],
+            },
+            host: Host::default(),
+        }
+    }
+
+    fn trial(outcome: Outcome) -> Trial {
+        Trial {
+            server: "epoll".into(),
+            scenario: "1-connection".into(),
+            block: 0,
+            started_at: "2026-01-01T00:00:01Z".into(),
+            outcome,
+        }
+    }
+
+    fn load(rate: f64, samples: &[u64], errors: BTreeMap<ErrorKind, u64>) -> Load {
+        let mut service = histogram::empty();
+        samples.iter().for_each(|&ns| service.saturating_record(ns));
+        Load {
+            schema_version: SCHEMA_VERSION,
+            target: "127.0.0.1:7007".into(),
+            started_at: "2026-01-01T00:00:01Z".into(),
+            plan: PlanRecord {
+                discipline: Discipline::Closed,
+                connections: 1,
+                threads: 1,
+                message_bytes: 64,
+                sizes: Some("uniform:1B..127B".into()),
+                warmup_s: 0.2,
+                duration_s: 1.0,
+                transport: Transport::Udp,
+                depth: 3,
+                think_s: 0.5,
+                messages_per_connection: Some(4),
+                stages: vec![StageRecord {
+                    duration_s: 1.0,
+                    from_per_s: rate,
+                    to_per_s: 10.0,
+                }],
+                arrivals: Some(Arrivals::Poisson),
+                idle: 9,
+                sources: vec!["127.0.0.2".parse().unwrap()],
+                seed: 7,
+            },
+            generator: Generator {
+                version: "1.2.3".into(),
+                engine: "epoll".into(),
+                wait: "sleep".into(),
+                cpus: vec![1],
+                utilisation: 0.5,
+                kept_waiting: 0.25,
+                involuntary_switches: 3,
+                steal: Some(0.125),
+            },
+            window_s: 1.0,
+            summary: Summary {
+                echoes_per_s: rate,
+                offered_per_s: None,
+                echoes: service.len(),
+                service_us: Quantiles::of(&service),
+                response_us: Some(Quantiles::of(&service)),
+                send_lag_us: None,
+                connect_us: None,
+                first_byte_us: None,
+                close_us: Some(Quantiles::of(&service)),
+                connections_per_s: Some(rate),
+                unanswered: 5,
+                latency_withheld: Some("because".into()),
+                connections: Connections {
+                    asked: 1,
+                    open: 1,
+                    answered: 1,
+                    idle: 9,
+                },
+                errors,
+                cpu_us_per_echo: Some(rate),
+                valid: false,
+                reasons: vec!["because".into()],
+            },
+            error_examples: BTreeMap::from([(ErrorKind::Reset, "reset \"by\" peer".into())]),
+            histograms: Histograms {
+                service: Encoded::new(&service),
+                response: Some(Encoded::new(&service)),
+                send_lag: None,
+                connect: None,
+                first_byte: None,
+                close: Some(Encoded::new(&service)),
+            },
+            intervals: vec![Interval {
+                start_s: 0.0,
+                duration_s: 1.0,
+                echoes: service.len(),
+                latency: Encoded::new(&service),
+            }],
+        }
+    }
+
+    fn measured(lines: &[u8]) -> Measured {
+        read(lines).unwrap().measured.unwrap()
+    }
+
+    fn lines(records: &[Record]) -> Vec<u8> {
+        records
+            .iter()
+            .flat_map(|record| [serde_json::to_vec(record).unwrap(), b"\n".to_vec()].concat())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            rate in 0.0..1e9f64,
+            samples in prop::collection::vec(1u64..10_000_000_000, 0..50),
+            resets in 0u64..5,
+            reason in "\\PC*",
+        ) {
+            let load = load(rate, &samples, BTreeMap::from([(ErrorKind::Reset, resets)]));
+            let trials = [
+                trial(Outcome::Measured { load, cost: Cost { cpu_s: rate, ..Cost::default() } }),
+                trial(Outcome::Skipped { reason: reason.clone() }),
+                trial(Outcome::Failed { error: reason, stderr: "line\nline".into() }),
+            ];
+            let mut records = vec![Record::Run(run())];
+            records.extend(trials.iter().cloned().map(Record::Trial));
+            let Measured { run: found, trials: read } = measured(&lines(&records));
+            prop_assert_eq!(found, run());
+            prop_assert_eq!(read, trials);
+        }
+    }
+
+    #[test]
+    fn a_last_line_that_was_cut_off_is_passed_over() {
+        let whole = lines(&[
+            Record::Run(run()),
+            Record::Trial(trial(Outcome::Skipped { reason: "x".into() })),
+        ]);
+        assert!(measured(&whole[..whole.len() - 9]).trials.is_empty());
+        assert_eq!(measured(&whole).trials.len(), 1);
+    }
+
+    #[test]
+    fn conformance_stands_alone_or_in_a_run_and_the_last_one_counts() {
+        let conformance = |seed| Conformance {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            host: Host::default(),
+            full: false,
+            seed,
+            cases: Vec::new(),
+            results: Vec::new(),
+        };
+        let line = |seed| Record::Conformance(conformance(seed));
+        let alone = read(&lines(&[line(1)])[..]).unwrap();
+        assert_eq!((alone.measured, alone.conformance), (None, Some(conformance(1))));
+        let skipped = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        let within = lines(&[Record::Run(run()), line(1), skipped, line(2)]);
+        let within = read(&within[..]).unwrap();
+        assert_eq!(within.measured.unwrap().trials.len(), 1);
+        assert_eq!(within.conformance, Some(conformance(2)));
+        let older = Run {
+            schema_version: 1,
+            ..run()
+        };
+        let added = read(&lines(&[Record::Run(older), line(3)])[..]).unwrap();
+        assert_eq!(added.conformance, Some(conformance(3)));
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        let trial = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        assert!(matches!(read(&b""[..]), Err(ReadError::NoRun)));
+        assert!(matches!(
+            read(&lines(std::slice::from_ref(&trial))[..]),
+            Err(ReadError::NoRun)
+        ));
+        assert!(matches!(
+            read(&b"<html>\n"[..]),
+            Err(ReadError::Syntax { line: 1, .. })
+        ));
+        let broken = [lines(&[Record::Run(run())]), b"{}\n".to_vec(), lines(&[trial])].concat();
+        assert!(matches!(
+            read(&broken[..]),
+            Err(ReadError::Syntax { line: 2, .. })
+        ));
+        let long = vec![b'x'; LONGEST_LINE + 2];
+        assert!(matches!(read(&long[..]), Err(ReadError::TooLong { line: 1 })));
+    }
+
+    #[test]
+    fn a_newer_schema_is_named_whatever_else_it_holds() {
+        let text = br#"{"kind":"run","schema_version":99,"something":"new"}"#;
+        let error = read(&text[..]).unwrap_err();
+        assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
+        let first = lines(&[Record::Run(Run {
+            schema_version: 1,
+            ..run()
+        })]);
+        let added = br#"{"kind":"conformance","schema_version":99,"something":"new"}"#;
+        let error = read(&[&first, &added[..], b"\n"].concat()[..]).unwrap_err();
+        assert!(matches!(error, ReadError::Version { found: 99 }), "{error}");
+    }
+
+    #[test]
+    fn a_result_is_one_flat_object() {
+        let result = CaseResult {
+            case: "C3".into(),
+            model: "iterative".into(),
+            outcome: CaseOutcome::NotApplicable {
+                reason: "one at a time".into(),
+            },
+            seconds: 0.5,
+        };
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "case": "C3", "model": "iterative", "outcome": "not_applicable",
+                "reason": "one at a time", "seconds": 0.5
+            })
+        );
+        assert_eq!(serde_json::from_value::<CaseResult>(json).unwrap(), result);
+    }
+}

@@ -1,0 +1,30 @@
+//! The one schema: what a run was, what its trials were, and what each load saw.
+//!
+//! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`], `echobench
+//! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] on each
+//! line: for a run a [`Run`] first, then a [`Trial`] as each one ends; a [`Conformance`] among
+//! them, or alone. The same types as a JSON Schema stand in
+//! `loadgen/record/schema/record.schema.json`; a test keeps that file current.
+
+mod capacity;
+mod conformance;
+mod error_kind;
+mod file;
+pub mod histogram;
+mod load;
+mod plan;
+mod run;
+mod schema;
+pub mod units;
+mod version;
+pub mod words;
+
+pub use capacity::{Capacity, CapacityTrial, Limit};
+pub use conformance::{CaseDescription, CaseOutcome, CaseResult, Conformance};
+pub use error_kind::ErrorKind;
+pub use file::{Measured, ReadError, Record, Records, check_version, read};
+pub use load::{Connections, Generator, Histograms, Interval, Load, SATURATED, Summary};
+pub use plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
+pub use run::{Cost, Host, Outcome, Placement, Run, Scenario, Server, Trial};
+pub use schema::json_schema;
+pub use version::SCHEMA_VERSION;

@@ -1,0 +1,26 @@
+//! The JSON Schema of what is written.
+
+use schemars::JsonSchema;
+
+use crate::capacity::Capacity;
+use crate::conformance::Conformance;
+use crate::file::Record;
+use crate::load::Load;
+
+/// The JSON Schema of what is written: a line of `results.jsonl`, or a [`Load`].
+pub fn json_schema() -> serde_json::Value {
+    #[derive(JsonSchema)]
+    #[schemars(
+        untagged,
+        title = "echobench record",
+        description = "A line of results.jsonl, or what `loadgen run`, `loadgen merge`, `loadgen capacity` and `echobench conformance` print with `--format json`."
+    )]
+    #[allow(dead_code, reason = "only its schema is used")]
+    enum Written {
+        Line(Record),
+        Load(Load),
+        Capacity(Capacity),
+        Conformance(Conformance),
+    }
+    schemars::schema_for!(Written).to_value()
+}

@@ -1,0 +1,55 @@
+//! Counts and times as people read them, and printing.
+
+use std::io::{self, Write as _};
+
+/// `1 connection`, `2 connections`.
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A time for a person: `192us`, `2.63ms`, `1.20s`.
+pub fn show_micros(micros: f64) -> String {
+    match micros {
+        micros if micros >= 999_500.0 => format!("{:.2}s", micros / 1e6),
+        micros if micros >= 99_950.0 => format!("{:.0}ms", micros / 1e3),
+        micros if micros >= 9_995.0 => format!("{:.1}ms", micros / 1e3),
+        micros if micros >= 999.5 => format!("{:.2}ms", micros / 1e3),
+        micros if micros >= 99.95 => format!("{micros:.0}us"),
+        micros => format!("{micros:.1}us"),
+    }
+}
+
+/// Prints a result on standard output; a reader that has seen enough is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_with_three_digits() {
+        let table = [
+            (1.23, "1.2us"),
+            (192.4, "192us"),
+            (2_629.4, "2.63ms"),
+            (26_294.0, "26.3ms"),
+            (262_940.0, "263ms"),
+            (1_200_000.0, "1.20s"),
+        ];
+        for (micros, shown) in table {
+            assert_eq!(show_micros(micros), shown);
+        }
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(1, "thread"), "1 thread");
+        assert_eq!(count(2, "thread"), "2 threads");
+    }
+}
