@@ -163,7 +163,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
         scenarios.push(record::Scenario {
             name,
             title,
-            plan: plan.record(),
+            plan: plan.words().clone(),
         });
     }
     let server = |contender: &Contender| Server {

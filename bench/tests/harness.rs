@@ -314,7 +314,7 @@ fn a_server_of_datagrams_is_measured_over_udp_and_skipped_where_a_message_does_n
         match (trial.server.as_str(), trial.scenario.as_str(), &trial.outcome) {
             ("udp", "large", Outcome::Skipped { reason }) => assert!(reason.contains("65507B"), "{reason}"),
             (server, _, Outcome::Measured { load, .. }) => {
-                let transport = load.plan.transport;
+                let transport = load.plan.transport();
                 assert_eq!(transport == Transport::Udp, server == "udp", "{server}");
                 assert!(load.summary.valid, "{server}: {:?}", load.summary.reasons);
             }

@@ -248,8 +248,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::condition::tests::load;
     use crate::gates::own_fault;
+    use record::ErrorKind;
     use record::histogram::{self, Quantiles};
-    use record::{Discipline, ErrorKind};
 
     pub(crate) fn terms(objectives: &[&str]) -> Terms {
         Terms {
@@ -389,7 +389,7 @@ pub(crate) mod tests {
     #[test]
     fn the_faults_of_the_generator_are_told_from_those_of_the_server() {
         let mut load = response(10);
-        load.plan.discipline = Discipline::Open;
+        load.plan.rate = record::units::Rate::new(10.0);
         load.summary.errors = [(ErrorKind::Reset, 3)].into();
         assert_eq!(own_fault(&load), None);
         load.summary.latency_withheld = Some("mostly ours".into());

@@ -301,7 +301,6 @@ fn quantiles(span: Option<Span>, load: &Load) -> Option<&Quantiles> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::plan::Request;
     use proptest::prelude::*;
     use record::histogram::Encoded;
     use record::{Connections, Generator, Histograms, SCHEMA_VERSION, Summary};
@@ -321,14 +320,12 @@ pub(crate) mod tests {
             schema_version: SCHEMA_VERSION,
             target: "127.0.0.1:7007".into(),
             started_at: "2026-01-01T00:00:00Z".into(),
-            plan: Request::new("127.0.0.1:7007".parse().unwrap())
-                .validate()
-                .unwrap()
-                .record(),
+            plan: record::Plan::default().complete(),
+            listed_mean_bytes: None,
             generator: Generator {
                 version: "1.2.3".into(),
-                engine: "epoll".into(),
-                wait: "sleep".into(),
+                engine: record::Engine::Epoll,
+                wait: record::Wait::Sleep,
                 cpus: Vec::new(),
                 utilisation: 0.5,
                 kept_waiting: 0.0,

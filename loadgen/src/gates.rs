@@ -9,7 +9,7 @@ use crate::plan::{Loop, Plan};
 use crate::trend::{Change, changed};
 use record::units::show_rate;
 use record::words::{count, show_micros};
-use record::{Discipline, ErrorKind, Load, SATURATED};
+use record::{ErrorKind, Load, LoopKind, SATURATED, Wait};
 
 /// An open loop must achieve what was offered within this.
 const RATE_TOLERANCE: f64 = 0.01;
@@ -73,7 +73,8 @@ pub fn reasons(load: &Load, evidence: &Evidence) -> Vec<String> {
     if evidence.interrupted {
         reasons.push(format!(
             "interrupted: {:.2} s were measured of {} s",
-            load.window_s, load.plan.duration_s
+            load.window_s,
+            load.plan.duration().seconds()
         ));
     }
     reasons.extend(errors(load));
@@ -115,8 +116,8 @@ pub fn withheld(load: &Load, evidence: &Evidence) -> Option<String> {
          the generator's own; {}",
         show_micros(lag_us),
         show_micros(response_us),
-        match load.generator.wait.as_str() {
-            "spin" => "give it processors of its own (--cpus)",
+        match load.generator.wait {
+            Wait::Spin => "give it processors of its own (--cpus)",
             _ => "--spin spares it the wake-ups",
         }
     ))
@@ -177,8 +178,8 @@ fn errors(load: &Load) -> Vec<String> {
         reasons.push(format!(
             "{} found too many files open, a limit of this side and not of the server: {}, or raise it (`ulimit -n`)",
             of_connections(files),
-            match load.plan.discipline {
-                Discipline::PartlyOpen => "those before may not have been answered; lower --connect-rate",
+            match load.plan.loop_kind() {
+                LoopKind::PartlyOpen => "those before may not have been answered; lower --connect-rate",
                 _ => "use fewer",
             }
         ));
@@ -244,8 +245,8 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<String> {
 /// How many were on their way when the window opened and when it closed, together: as
 /// counted, or as the mean is, if that is more, since of few there may just have been none.
 fn on_their_way(load: &Load, evidence: &Evidence) -> f64 {
-    let latency_us = match load.plan.discipline {
-        Discipline::PartlyOpen => &load.summary.first_byte_us,
+    let latency_us = match load.plan.loop_kind() {
+        LoopKind::PartlyOpen => &load.summary.first_byte_us,
         _ => &load.summary.response_us,
     };
     let latency_s = latency_us
@@ -287,7 +288,7 @@ fn lag(load: &Load, evidence: &Evidence) -> Option<String> {
 }
 
 fn saturation(load: &Load) -> Option<String> {
-    let is_late = load.plan.discipline != Discipline::Closed && load.generator.is_saturated();
+    let is_late = load.plan.loop_kind() != LoopKind::Closed && load.generator.is_saturated();
     is_late.then(|| {
         format!(
             "the generator was saturated: its threads used {:.0}% of their processors, where more than {:.0}% are \
@@ -301,7 +302,7 @@ fn saturation(load: &Load) -> Option<String> {
 fn kept_waiting(load: &Load) -> Option<String> {
     // A closed loop only becomes slower by it, and its text says so: on a single processor
     // the server takes half of the time.
-    let is_late = load.plan.discipline != Discipline::Closed && load.generator.kept_waiting > TAKEN;
+    let is_late = load.plan.loop_kind() != LoopKind::Closed && load.generator.kept_waiting > TAKEN;
     is_late.then(|| {
         format!(
             "the generator was kept from running for {:.0}% of the window ({} involuntary switches): something else \
@@ -347,7 +348,7 @@ fn account(_: &Load, evidence: &Evidence) -> Option<String> {
 /// Whether the second half of the window was another than the first.
 fn trend(load: &Load, evidence: &Evidence) -> Option<String> {
     let discipline = &evidence.plan.request().discipline;
-    if evidence.interrupted || load.plan.duration_s < TREND_WINDOW_S {
+    if evidence.interrupted || load.plan.duration().seconds() < TREND_WINDOW_S {
         return None;
     }
     if discipline.pace().is_some_and(|pace| !pace.is_steady()) {
@@ -412,10 +413,10 @@ mod tests {
     /// A load that nothing is wrong with, as the generator would have seen it.
     fn sound(plan: &Plan) -> (Load, Evidence<'_>) {
         let mut load = tests::load(Some(DUE));
-        load.plan = plan.record();
+        load.plan = plan.words().clone();
         load.summary.errors.clear();
         load.summary.unanswered = 0;
-        load.plan.duration_s = TREND_WINDOW_S;
+        load.plan.duration = Some(Duration::from_secs_f64(TREND_WINDOW_S).into());
         load.summary.echoes = DUE;
         load.summary.response_us = Some(all(1000.0));
         load.summary.send_lag_us = Some(all(1.0));
@@ -708,7 +709,7 @@ mod tests {
     #[test]
     fn one_that_spins_is_not_saturated() {
         let said = said(&open(), |load, _| {
-            load.generator.wait = "spin".into();
+            load.generator.wait = Wait::Spin;
             load.generator.utilisation = 1.0;
         });
         assert_eq!(said, [""; 0]);
@@ -749,7 +750,7 @@ mod tests {
                 .for_each(|(_, latency_ns)| *latency_ns *= 2.0);
         };
         let short = said(&open(), |load, evidence| {
-            load.plan.duration_s = 1.9;
+            load.plan.duration = Some(Duration::from_millis(1900).into());
             rising(evidence);
         });
         assert_eq!(short, [""; 0]);
@@ -775,7 +776,7 @@ mod tests {
         load.summary.send_lag_us = Some(all(51.0));
         assert!(advice(&load, &evidence).contains("--spin"));
         assert_eq!(reasons(&load, &evidence), [""; 0]);
-        load.generator.wait = "spin".into();
+        load.generator.wait = Wait::Spin;
         assert!(advice(&load, &evidence).contains("--cpus"));
         // Of connections without room it is the server's.
         evidence.blocked = DUE / 100 + 1;

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use record::histogram::{self, DecodeError, Encoded, Histogram, Quantiles};
 use record::{
-    self, Arrivals, Connections, Generator, Histograms, Interval, Load, PlanRecord, ReadError,
-    SCHEMA_VERSION, StageRecord, Summary,
+    self, Arrivals, Connections, Engine, Generator, Histograms, Interval, Load, Plan, ReadError,
+    SCHEMA_VERSION, Summary, Wait,
 };
 
 /// A load is some 100 KB, and a few KB more for each interval: beyond this it is not one.
@@ -112,7 +112,7 @@ pub enum MergeError {
     )]
     Differ {
         /// The field of the schema.
-        field: &'static str,
+        field: String,
         /// A file.
         first: String,
         /// What it says.
@@ -197,6 +197,7 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
         target,
         started_at: parts[first_begun(&windows).index].load.started_at.clone(),
         plan,
+        listed_mean_bytes: same(parts, "listed_mean_bytes", |load| load.listed_mean_bytes)?,
         generator: generator(parts),
         window_s: most(parts, |load| load.window_s),
         summary: summary(parts, &histograms),
@@ -212,40 +213,15 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     })
 }
 
-/// The plan of all generators together: they must have done the same, each for its share.
-fn plan(parts: &[Part]) -> Result<PlanRecord, MergeError> {
-    let rate = |index: usize, of: fn(&StageRecord) -> f64| total(parts, |load| of(&load.plan.stages[index]));
-    let durations = same(parts, "plan.stages (how long they last)", |load| {
-        let stages = load.plan.stages.iter();
-        stages.map(|stage| stage.duration_s).collect::<Vec<_>>()
-    })?;
-    Ok(PlanRecord {
-        discipline: same(parts, "plan.discipline", |load| load.plan.discipline)?,
-        connections: count(parts, |load| load.plan.connections as u64) as usize,
-        threads: count(parts, |load| load.plan.threads as u64) as usize,
-        message_bytes: same(parts, "plan.message_bytes", |load| load.plan.message_bytes)?,
-        sizes: same(parts, "plan.sizes", |load| load.plan.sizes.clone())?,
-        warmup_s: most(parts, |load| load.plan.warmup_s),
-        duration_s: most(parts, |load| load.plan.duration_s),
-        transport: same(parts, "plan.transport", |load| load.plan.transport)?,
-        depth: same(parts, "plan.depth", |load| load.plan.depth)?,
-        think_s: same(parts, "plan.think_s", |load| load.plan.think_s)?,
-        messages_per_connection: same(parts, "plan.messages_per_connection", |load| {
-            load.plan.messages_per_connection
-        })?,
-        stages: { durations.into_iter().enumerate() }
-            .map(|(index, duration_s)| StageRecord {
-                duration_s,
-                from_per_s: rate(index, |stage| stage.from_per_s),
-                to_per_s: rate(index, |stage| stage.to_per_s),
-            })
-            .collect(),
-        arrivals: same(parts, "plan.arrivals", |load| load.plan.arrivals)?,
-        idle: count(parts, |load| load.plan.idle as u64) as usize,
-        sources: { parts.iter() }
-            .flat_map(|part| part.load.plan.sources.clone())
-            .collect(),
-        seed: parts[0].load.plan.seed,
+/// The plan of all generators together.
+fn plan(parts: &[Part]) -> Result<Plan, MergeError> {
+    let plans: Vec<_> = parts.iter().map(|part| &part.load.plan).collect();
+    record::combine(&plans).map_err(|difference| MergeError::Differ {
+        field: format!("plan.{}", difference.field),
+        first: parts[0].name.clone(),
+        one: difference.first,
+        second: parts[difference.index].name.clone(),
+        other: difference.other,
     })
 }
 
@@ -260,7 +236,7 @@ fn same<T: PartialEq + Serialize>(
     match parts.iter().find(|part| of(&part.load) != common) {
         None => Ok(common),
         Some(other) => Err(MergeError::Differ {
-            field,
+            field: field.into(),
             first: parts[0].name.clone(),
             one: json(&common),
             second: other.name.clone(),
@@ -315,7 +291,7 @@ fn window(index: usize, part: &Part) -> Result<Window, MergeError> {
         started_at: load.started_at.clone(),
     })?;
     let since_epoch = started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let begin_s = since_epoch.as_secs_f64() + load.plan.warmup_s;
+    let begin_s = since_epoch.as_secs_f64() + load.plan.warmup.seconds();
     Ok(Window {
         index,
         begin_s,
@@ -421,21 +397,20 @@ fn intervals(parts: &[Part]) -> Result<Option<Vec<Interval>>, MergeError> {
 
 /// All generators as one.
 fn generator(parts: &[Part]) -> Generator {
-    let common = |of: fn(&Generator) -> &String| {
-        let first = of(&parts[0].load.generator);
-        let all = parts.iter().all(|part| of(&part.load.generator) == first);
-        if all { first.clone() } else { MIXED.into() }
-    };
+    let generators = || parts.iter().map(|part| &part.load.generator);
     let by_threads = |of: fn(&Generator) -> f64| {
         mean(parts, |load| {
-            Some((of(&load.generator), load.plan.threads as f64))
+            Some((of(&load.generator), load.plan.threads() as f64))
         })
         .unwrap_or_default()
     };
     Generator {
-        version: common(|generator| &generator.version),
-        engine: common(|generator| &generator.engine),
-        wait: common(|generator| &generator.wait),
+        version: common(
+            generators().map(|generator| generator.version.clone()),
+            MIXED.into(),
+        ),
+        engine: common(generators().map(|generator| generator.engine), Engine::Mixed),
+        wait: common(generators().map(|generator| generator.wait), Wait::Mixed),
         cpus: { parts.iter() }
             .flat_map(|part| part.load.generator.cpus.clone())
             .collect(),
@@ -445,6 +420,16 @@ fn generator(parts: &[Part]) -> Generator {
         steal: { parts.iter() }
             .filter_map(|part| part.load.generator.steal)
             .max_by(f64::total_cmp),
+    }
+}
+
+/// What all generators have in common, or what stands for a mixture.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>, mixed: T) -> T {
+    let first = values.next().expect("there are two or more");
+    if values.all(|value| value == first) {
+        first
+    } else {
+        mixed
     }
 }
 
@@ -509,7 +494,7 @@ fn late(windows: &[Window]) -> Option<String> {
 
 /// Schedules that were drawn with the same seed are the same, and not independent.
 fn seeds(parts: &[Part]) -> Option<String> {
-    let drawn = |part: &Part| part.load.plan.arrivals == Some(Arrivals::Poisson);
+    let drawn = |part: &Part| part.load.plan.arrivals() == Some(Arrivals::Poisson);
     let seed = |part: &Part| part.load.plan.seed;
     let repeated = |index: usize| {
         parts[..index]

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use loadgen::merge::{MergeError, Part, Sum, merge};
 use proptest::prelude::*;
 use record::histogram::{Encoded, Quantiles};
-use record::{Arrivals, Discipline, ErrorKind, Histograms, Load, SCHEMA_VERSION, StageRecord, Transport};
+use record::{Arrivals, Engine, ErrorKind, Histograms, Load, SCHEMA_VERSION, Wait};
 
 use crate::fixture::{load, of};
 
@@ -110,12 +110,12 @@ fn counts_and_rates_add() {
     let sum = changed(
         |a| {
             (a.summary.echoes_per_s, a.summary.offered_per_s) = (100.0, Some(110.0));
-            (a.summary.unanswered, a.plan.threads, a.plan.idle) = (2, 3, 5);
+            (a.summary.unanswered, a.plan.threads, a.plan.idle) = (2, Some(3), 5);
             errors(a, ErrorKind::Refused, 4, "of a");
         },
         |b| {
             (b.summary.echoes_per_s, b.summary.offered_per_s) = (7.0, Some(8.0));
-            (b.summary.unanswered, b.plan.threads, b.plan.idle) = (1, 1, 1);
+            (b.summary.unanswered, b.plan.threads, b.plan.idle) = (1, Some(1), 1);
             errors(b, ErrorKind::Reset, 2, "of b");
         },
     );
@@ -133,7 +133,7 @@ fn counts_and_rates_add() {
     );
     assert_eq!(load.error_examples[&ErrorKind::Reset], "of a");
     assert_eq!(
-        (load.plan.connections, load.plan.threads, load.plan.idle),
+        (load.plan.connections(), load.plan.threads(), load.plan.idle),
         (8, 4, 6)
     );
     assert_eq!(load.started_at, "2026-01-01T00:00:00.002Z", "the earliest");
@@ -149,7 +149,7 @@ fn quantiles_are_of_the_sum_and_not_means() {
 #[test]
 fn numbers_that_no_generator_makes_do_not_overflow() {
     let huge = |load: &mut Load| {
-        (load.summary.echoes, load.plan.idle, load.plan.threads) = (u64::MAX, usize::MAX, 0);
+        (load.summary.echoes, load.plan.idle, load.plan.threads) = (u64::MAX, usize::MAX, Some(0));
         load.summary.errors = BTreeMap::from([(ErrorKind::Lost, u64::MAX)]);
     };
     let sum = changed(huge, huge).unwrap().load;
@@ -162,13 +162,13 @@ fn numbers_that_no_generator_makes_do_not_overflow() {
 fn the_generators_are_one() {
     let sum = changed(
         |a| {
-            (a.plan.threads, a.generator.utilisation, a.generator.steal) = (3, 0.2, Some(0.1));
+            (a.plan.threads, a.generator.utilisation, a.generator.steal) = (Some(3), 0.2, Some(0.1));
             (a.generator.cpus, a.summary.cpu_us_per_echo) = (vec![0, 1], Some(2.0));
         },
         |b| {
-            (b.plan.threads, b.generator.utilisation, b.generator.steal) = (1, 0.6, None);
+            (b.plan.threads, b.generator.utilisation, b.generator.steal) = (Some(1), 0.6, None);
             (b.generator.cpus, b.summary.cpu_us_per_echo) = (vec![1], Some(6.0));
-            b.generator.wait = "spin".into();
+            b.generator.wait = Wait::Spin;
         },
     );
     let Load {
@@ -184,7 +184,7 @@ fn the_generators_are_one() {
         "by echoes, which are 30 and 10"
     );
     assert_eq!((generator.cpus, generator.steal), (vec![0, 1, 1], Some(0.1)));
-    assert_eq!((&generator.wait[..], &generator.engine[..]), ("mixed", "epoll"));
+    assert_eq!((generator.wait, generator.engine), (Wait::Mixed, Engine::Epoll));
 }
 
 #[test]
@@ -207,27 +207,18 @@ fn what_one_may_not_be_believed_in_the_sum_may_not() {
 }
 
 #[test]
-fn stages_add_where_they_last_equally_long() {
-    let stages = |stages: &[(f64, f64)]| {
-        let stages: Vec<_> = { stages.iter() }
-            .map(|&(duration_s, from_per_s)| StageRecord {
-                duration_s,
-                from_per_s,
-                to_per_s: 10.0,
-            })
-            .collect();
-        move |load: &mut Load| load.plan.stages = stages.clone()
+fn rates_and_stages_that_last_equally_long_add() {
+    let stages = |stages: Option<&str>| {
+        let stages = stages.map(|text| text.parse().unwrap());
+        move |load: &mut Load| (load.plan.rate, load.plan.stages) = (None, stages.clone())
     };
-    let sum = changed(stages(&[(2.0, 1.0)]), stages(&[(2.0, 4.0)]))
+    let sum = changed(stages(Some("2s@1/s..10/s")), stages(Some("2s@4/s..10/s")))
         .unwrap()
         .load;
-    let [stage] = &sum.plan.stages[..] else { panic!() };
-    assert_eq!(
-        (stage.duration_s, stage.from_per_s, stage.to_per_s),
-        (2.0, 5.0, 20.0)
-    );
-    for other in [&[(3.0, 1.0)][..], &[(2.0, 1.0), (2.0, 1.0)], &[]] {
-        let error = changed(stages(&[(2.0, 1.0)]), stages(other)).unwrap_err();
+    assert_eq!(sum.plan.stages.unwrap().to_string(), "2s@5/s..20/s");
+    assert_eq!(merge(&pair()).unwrap().load.plan.rate.unwrap().to_string(), "2/s");
+    for other in [Some("3s@1/s"), Some("2s@1/s,2s@1/s"), None] {
+        let error = changed(stages(Some("2s@1/s..10/s")), stages(other)).unwrap_err();
         assert!(error.to_string().contains("plan.stages"), "{error}");
     }
 }
@@ -237,18 +228,14 @@ fn a_field_that_differs_is_named_with_both_values() {
     type Change = fn(&mut Load);
     let table: [(&str, Change); 12] = [
         ("target", |load| load.target = "127.0.0.1:8008".into()),
-        ("plan.discipline", |load| {
-            load.plan.discipline = Discipline::Closed
-        }),
-        ("plan.transport", |load| load.plan.transport = Transport::Udp),
-        ("plan.message_bytes", |load| load.plan.message_bytes = 65),
-        ("plan.sizes", |load| {
-            load.plan.sizes = Some("uniform:1B..127B".into())
-        }),
+        ("plan.rate", |load| load.plan.rate = None),
+        ("plan.connections", |load| load.plan.connections = None),
+        ("plan.udp", |load| load.plan.udp = true),
+        ("plan.size", |load| load.plan.size = "65B".parse().unwrap()),
         ("plan.depth", |load| load.plan.depth = 2),
-        ("plan.think_s", |load| load.plan.think_s = 0.5),
+        ("plan.think", |load| load.plan.think = "500ms".parse().unwrap()),
         ("plan.arrivals", |load| {
-            load.plan.arrivals = Some(Arrivals::Constant)
+            load.plan.arrivals = Some(Arrivals::Poisson)
         }),
         ("plan.messages_per_connection", |load| {
             load.plan.messages_per_connection = Some(3)

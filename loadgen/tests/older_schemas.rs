@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use loadgen::export::{hgrm, hlog};
 use loadgen::merge::{Part, merge};
 use record::histogram::Quantiles;
-use record::{Arrivals, Load, Measured, Outcome, Transport};
+use record::{Load, Measured, Outcome, Plan, Transport};
 
 /// A run of version 1 with two of its trials, as it was written.
 const VERSION_1: &str = include_str!("data/version_1.jsonl");
@@ -43,10 +43,16 @@ fn a_run_of_version_1_is_read_whole() {
 fn what_version_1_did_not_know_is_as_it_was_then() {
     let load = &loads()["epoll"];
     let plan = &load.plan;
-    assert_eq!((plan.transport, plan.depth, plan.idle), (Transport::Tcp, 1, 0));
-    assert_eq!((plan.think_s, plan.messages_per_connection), (0.0, None));
-    assert_eq!((plan.sizes.as_ref(), plan.arrivals), (None, None::<Arrivals>));
-    assert!(plan.stages.is_empty() && plan.sources.is_empty() && load.intervals.is_empty());
+    let expected = Plan {
+        connections: Some(100),
+        threads: Some(1),
+        warmup: "200ms".parse().unwrap(),
+        duration: Some("1s".parse().unwrap()),
+        seed: 0,
+        ..Plan::default()
+    };
+    assert_eq!(plan, &expected);
+    assert!(load.intervals.is_empty());
     assert!(load.histograms.response.is_none() && load.summary.connections_per_s.is_none());
     assert_eq!(load.summary.unanswered, 0);
 }

@@ -338,7 +338,7 @@ fn errors(loads: &[&Load]) -> Option<Doubt> {
 }
 
 fn waiting(loads: &[&Load]) -> Option<Doubt> {
-    let sleeps = loads.iter().any(|load| load.generator.wait == "sleep");
+    let sleeps = loads.iter().any(|load| load.generator.wait == record::Wait::Sleep);
     sleeps.then(|| Doubt {
         weight: Weight::Note,
         subject: "Wake-up",

@@ -301,8 +301,8 @@ fn summarise(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> ScenarioSumma
     ScenarioSummary {
         name: format::plain_line(&scenario.name),
         title: format::plain_line(&scenario.title),
-        connections: scenario.plan.connections,
-        message_bytes: scenario.plan.message_bytes,
+        connections: scenario.plan.connections(),
+        message_bytes: scenario.plan.size.mean().unwrap_or_default() as u64,
         blocks_complete: complete_blocks(run, trials),
         rows,
         verdicts,

@@ -15,6 +15,7 @@ mod load;
 mod plan;
 mod run;
 mod schema;
+mod text_form;
 pub mod units;
 mod version;
 pub mod words;
@@ -24,7 +25,10 @@ pub use conformance::{CaseDescription, CaseOutcome, CaseResult, Conformance};
 pub use error_kind::ErrorKind;
 pub use file::{Measured, ReadError, Record, Records, check_version, read};
 pub use load::{Connections, Generator, Histograms, Interval, Load, SATURATED, Summary};
-pub use plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
+pub use plan::{
+    Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,
+    Stage, StageError, Stages, Transport, Wait, combine,
+};
 pub use run::{Cost, Host, Outcome, Placement, Run, Scenario, Server, Trial};
 pub use schema::json_schema;
 pub use version::SCHEMA_VERSION;

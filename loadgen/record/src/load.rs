@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error_kind::ErrorKind;
 use crate::histogram::{Encoded, Quantiles};
-use crate::plan::PlanRecord;
+use crate::plan::{Engine, Plan, Wait, read_plan};
 
 /// What the load generator saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,8 +18,13 @@ pub struct Load {
     pub target: String,
     /// When it began, RFC 3339 in UTC.
     pub started_at: String,
-    /// What was asked for.
-    pub plan: PlanRecord,
+    /// The load that was planned, with all defaults filled in.
+    #[serde(deserialize_with = "read_plan")]
+    pub plan: Plan,
+    /// Mean of the sizes that the plan's file lists, in bytes; absent where the plan itself
+    /// determines the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_mean_bytes: Option<f64>,
     /// The generator itself.
     pub generator: Generator,
     /// Seconds that were counted.
@@ -41,7 +46,7 @@ impl Load {
     /// always on their way when the window ends, which is nothing to count.
     pub fn starved(&self) -> u64 {
         let connections = self.summary.connections;
-        match self.plan.messages_per_connection {
+        match self.plan.messages_per_connection() {
             None => connections.open.saturating_sub(connections.answered),
             Some(_) => 0,
         }
@@ -67,11 +72,10 @@ pub struct Interval {
 pub struct Generator {
     /// Its version.
     pub version: String,
-    /// How it talks to the kernel: `epoll` or `uring`; `mixed` where several did so differently.
-    pub engine: String,
-    /// What it does when nothing is ready: `sleep`, and its wake-up is in every latency,
-    /// `spin`, or `mixed`.
-    pub wait: String,
+    /// Its I/O backend.
+    pub engine: Engine,
+    /// What it does while nothing is ready.
+    pub wait: Wait,
     /// Processors that it was pinned to; empty when it was not.
     pub cpus: Vec<usize>,
     /// CPU time of its workers in the window, divided by the window and their number:
@@ -99,13 +103,13 @@ impl Generator {
     /// Whether it was the bottleneck, so that the server may be faster than what was seen.
     /// One that spins uses a whole processor by design, and this does not tell.
     pub fn is_saturated(&self) -> bool {
-        self.wait != "spin" && self.utilisation >= SATURATED
+        self.wait != Wait::Spin && self.utilisation >= SATURATED
     }
 
     /// Whether it ran all the time, or would have if it had been let: it may have been too
     /// late for what the server could do.
     pub fn never_slept(&self) -> bool {
-        self.wait != "spin" && self.utilisation + self.kept_waiting >= SATURATED
+        self.wait != Wait::Spin && self.utilisation + self.kept_waiting >= SATURATED
     }
 }
 

@@ -91,7 +91,9 @@ fn limit(capacity: &Capacity) -> Option<String> {
             "{}; the server may hold more: try more --threads, and --cpus that the server does not need",
             trial.reason.as_deref().unwrap_or_default()
         ),
-        _ if trial.generator.wait == "spin" => "the server, or the path to it, was the limit".into(),
+        _ if trial.generator.wait == record::Wait::Spin => {
+            "the server, or the path to it, was the limit".into()
+        }
         _ => format!(
             "the server, or the path to it, was the limit: at {} the generator used {:.0}% of its threads' time",
             show_rate(high),

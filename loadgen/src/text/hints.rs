@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::fell_behind;
 use record::units::show_rate;
-use record::{Discipline, ErrorKind, Load};
+use record::{ErrorKind, Load, LoopKind};
 
 /// More is not read.
 const MOST: usize = 2;
@@ -22,10 +22,10 @@ pub(super) fn hints(load: &Load) -> Vec<String> {
         () if load.generator.is_saturated() => vec![more_threads(load)],
         () if fell_behind(load) => slower(load).into_iter().collect(),
         () if !load.summary.valid => Vec::new(),
-        () => match load.plan.discipline {
-            Discipline::Closed => at_a_rate(load).into_iter().collect(),
-            Discipline::Open => further(load),
-            Discipline::PartlyOpen => faster(load).into_iter().collect(),
+        () => match load.plan.loop_kind() {
+            LoopKind::Closed => at_a_rate(load).into_iter().collect(),
+            LoopKind::Open => further(load),
+            LoopKind::PartlyOpen => faster(load).into_iter().collect(),
         },
     });
     hints.truncate(MOST);
@@ -46,8 +46,8 @@ fn obstacles(load: &Load) -> Vec<String> {
         hints.push(format!("{source}: each address has ports of its own"));
     }
     if happened(ErrorKind::TooManyOpenFiles) {
-        let fewer = match load.plan.discipline {
-            Discipline::PartlyOpen => "a lower `--connect-rate`",
+        let fewer = match load.plan.loop_kind() {
+            LoopKind::PartlyOpen => "a lower `--connect-rate`",
             _ => "a smaller `-c`",
         };
         hints.push(format!("{fewer}, or a higher limit of open files (`ulimit -n`)"));
@@ -62,17 +62,17 @@ fn obstacles(load: &Load) -> Vec<String> {
 }
 
 fn more_threads(load: &Load) -> String {
-    let threads = load.plan.threads + 1;
+    let threads = load.plan.threads() + 1;
     format!("`--threads {threads}`, or `--cpus`, to see whether the server is faster than one generator")
 }
 
 /// For a load that was not kept up with.
 fn slower(load: &Load) -> Option<String> {
     let summary = &load.summary;
-    let (option, reached) = match load.plan.discipline {
-        Discipline::Closed => return None,
-        Discipline::Open => ("--rate", summary.echoes_per_s),
-        Discipline::PartlyOpen => ("--connect-rate", summary.connections_per_s?),
+    let (option, reached) = match load.plan.loop_kind() {
+        LoopKind::Closed => return None,
+        LoopKind::Open => ("--rate", summary.echoes_per_s),
+        LoopKind::PartlyOpen => ("--connect-rate", summary.connections_per_s?),
     };
     let rate = typed_rate(reached * EASY)?;
     Some(format!("`{option} {rate}`: 70% of what came back"))
@@ -81,7 +81,7 @@ fn slower(load: &Load) -> Option<String> {
 /// For a closed loop: what it cannot tell.
 fn at_a_rate(load: &Load) -> Option<String> {
     let summary = &load.summary;
-    Some(match load.plan.messages_per_connection {
+    Some(match load.plan.messages_per_connection() {
         None => {
             let rate = typed_rate(summary.echoes_per_s * EASY)?;
             format!("`--rate {rate}`: the latency at 70% of this rate, as independent users see it")
@@ -100,7 +100,7 @@ fn further(load: &Load) -> Vec<String> {
         load.target
     )];
     let median = load.summary.response_us.as_ref().and_then(|times| times.p50);
-    if load.generator.wait != "spin" && median.is_some_and(|micros| micros < WAKE_UP_MATTERS_US) {
+    if load.generator.wait != record::Wait::Spin && median.is_some_and(|micros| micros < WAKE_UP_MATTERS_US) {
         hints.push("`--spin`: times this short are in good part the generator's wake-up".into());
     }
     hints
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn connections_come(load: &mut Load) {
-        load.plan.discipline = Discipline::PartlyOpen;
+        (load.plan.rate, load.plan.connect_rate) = (None, load.plan.rate.or(units::Rate::new(1.0)));
         load.summary.connections_per_s = Some(500.0);
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let first = hints(&load);
         assert!(first[0].contains("loadgen capacity 127.0.0.1:7007"), "{first:?}");
         assert!(first[1].contains("--spin"), "{first:?}");
-        load.generator.wait = "spin".into();
+        load.generator.wait = record::Wait::Spin;
         assert_eq!(hints(&load).len(), 1);
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use record::histogram::Quantiles;
 use record::units::show_rate;
 use record::words::{count, show_micros};
-use record::{Discipline, Load};
+use record::{Load, LoopKind, Wait};
 
 /// An open loop that echoes less than this share of what was due was not kept up with; what
 /// arrives at random differs from its rate by less than that in any window of some seconds.
@@ -164,7 +164,7 @@ fn generator(load: &Load) -> Vec<String> {
         Some(micros) => format!("{micros:.2} us of CPU per echo, "),
         None => String::new(),
     };
-    let threads = count(load.plan.threads as u64, "thread");
+    let threads = count(load.plan.threads() as u64, "thread");
     let mut lines = vec![
         format!("{cost}{} of {threads}", percent(generator.utilisation)),
         pace(load).into(),
@@ -187,17 +187,17 @@ fn generator(load: &Load) -> Vec<String> {
 /// Which side set the pace.
 fn pace(load: &Load) -> &'static str {
     let generator = &load.generator;
-    match load.plan.discipline {
+    match load.plan.loop_kind() {
         _ if generator.is_saturated() => "saturated: the server may be faster than this",
         _ if generator.never_slept() => "held up by what else ran there: the server may be faster than this",
-        Discipline::Closed if load.generator.wait == "spin" => {
+        LoopKind::Closed if load.generator.wait == Wait::Spin => {
             "it spins, so this does not tell which side set the pace"
         }
-        Discipline::Closed if load.plan.think_s > 0.0 => {
+        LoopKind::Closed if !load.plan.think.0.is_zero() => {
             "not saturated: the think time, the server and the path to it set the pace"
         }
-        Discipline::Closed => "not saturated: the server, or the path to it, set the pace",
-        _ if fell_behind(load) && load.generator.wait == "spin" => {
+        LoopKind::Closed => "not saturated: the server, or the path to it, set the pace",
+        _ if fell_behind(load) && load.generator.wait == Wait::Spin => {
             "it spins, so this does not tell which side fell behind"
         }
         _ if fell_behind(load) => "not saturated: the server, or the path to it, fell behind",
@@ -246,7 +246,11 @@ mod tests {
             discipline,
             ..Request::new("127.0.0.1:7007".parse().unwrap())
         };
-        let plan = request.validate().unwrap().record();
+        load_of(request.validate().unwrap().words().clone())
+    }
+
+    /// The same under another plan.
+    pub(super) fn load_of(plan: record::Plan) -> Load {
         let service = histogram();
         let mut load = condition::tests::load(None);
         load.plan = plan;
@@ -438,7 +442,7 @@ mod tests {
             !text.contains("kept waiting") && !text.contains("steal"),
             "{text}"
         );
-        load.generator.wait = "spin".into();
+        load.generator.wait = Wait::Spin;
         says(&load, "it spins, so this does not tell");
     }
 
