@@ -4,9 +4,9 @@
 //! Pure functions of the record of a load, and of the evidence beside it that only the
 //! generator has.
 
-use crate::law;
+use crate::arrival_test;
 use crate::plan::{Loop, Plan};
-use crate::trend::{Change, changed};
+use crate::stationarity::{Change, changed};
 use record::units::show_rate;
 use record::words::{count, show_micros};
 use record::{Discipline, ErrorKind, Load, SATURATED};
@@ -325,7 +325,7 @@ fn schedule(_: &Load, evidence: &Evidence) -> Option<String> {
     let pace = request.discipline.pace()?;
     let workers = evidence.intended_ns.iter();
     { workers }
-        .find_map(|times| law::check(times, pace, request.threads).err())
+        .find_map(|times| arrival_test::check(times, pace, request.threads).err())
         .map(|broken| broken.to_string())
 }
 
