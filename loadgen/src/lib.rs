@@ -17,13 +17,14 @@ mod engine;
 pub mod export;
 mod gates;
 pub mod interrupt;
-
 pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;
 pub mod progress;
 mod run;
+#[cfg(test)]
+mod sample;
 pub mod sizes;
 pub mod source;
 mod stationarity;
