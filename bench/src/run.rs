@@ -129,7 +129,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
 
 fn is_bad(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Measured { load, .. } => !load.summary.valid,
+        Outcome::Measured { load, .. } => !load.summary.is_valid(),
         Outcome::Skipped { .. } => false,
         Outcome::Failed { .. } => true,
     }

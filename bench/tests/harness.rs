@@ -100,7 +100,7 @@ fn a_run_keeps_every_trial_and_writes_the_report() {
         let Outcome::Measured { load, cost } = &trial.outcome else {
             panic!("{trial:?}")
         };
-        assert!(load.summary.valid && load.summary.connections.answered == 4);
+        assert!(load.summary.is_valid() && load.summary.connections.answered == 4);
         assert!(cost.cpu_s > 0.0 && cost.cpu_us_per_echo.is_some());
         let processes = if trial.server == "fork" { 5 } else { 1 };
         assert_eq!(cost.processes, processes, "{}", trial.server);
@@ -316,7 +316,7 @@ fn a_server_of_datagrams_is_measured_over_udp_and_skipped_where_a_message_does_n
             (server, _, Outcome::Measured { load, .. }) => {
                 let transport = load.plan.transport;
                 assert_eq!(transport == Transport::Udp, server == "udp", "{server}");
-                assert!(load.summary.valid, "{server}: {:?}", load.summary.reasons);
+                assert!(load.summary.is_valid(), "{server}: {:?}", load.summary.reasons());
             }
             (server, scenario, outcome) => panic!("{server} in {scenario}: {outcome:?}"),
         }
