@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bench::idle::{self, Cost, Plan};
+use bench::idle_memory::{self, Cost, Plan};
 use bench::{role, suite};
 use clap::Parser;
 use loadgen::text::print;
@@ -72,7 +72,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<Cost> {
-    idle::measure(
+    idle_memory::measure(
         model,
         &Plan {
             connections: options.connections,

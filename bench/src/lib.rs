@@ -4,22 +4,17 @@
 //! pinned to its own processors and metered from outside. Programs that use this crate
 //! call [`role::play`] first in `main`, since they start themselves as servers.
 
-pub mod affinity;
 pub mod cli;
-pub mod conditions;
 pub mod conformance;
 pub mod contender;
 pub mod external;
-pub mod guard;
 pub mod host;
-pub mod idle;
-pub mod meter;
-pub mod processes;
+pub mod idle_memory;
+pub mod proc;
 pub mod progress;
 pub mod results;
 pub mod role;
 pub mod run;
 pub mod server;
-pub mod sockets;
 pub mod suite;
 pub mod trial;

@@ -8,7 +8,7 @@
 use std::env;
 use std::process::{Command, ExitCode};
 
-use crate::{conditions, guard};
+use crate::server::{conditions, guard};
 
 /// Set for a process that is not to be the harness.
 const ROLE: &str = "ECHOBENCH_ROLE";

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bench::idle::{self, Plan};
+use bench::idle_memory::{self, Plan};
 use bench::role;
 use libtest_mimic::{Arguments, Failed, Trial};
 use servers::models;
@@ -44,7 +44,7 @@ fn per_connection(model: &str) -> anyhow::Result<f64> {
         repetitions: 1,
         log: "/dev/null".as_ref(),
     };
-    Ok(idle::measure(model, &plan)?.median_bytes())
+    Ok(idle_memory::measure(model, &plan)?.median_bytes())
 }
 
 fn check(plausible: bool, model: &str, bytes: f64) -> Result<(), Failed> {

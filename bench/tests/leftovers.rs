@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use bench::conditions::Conditions;
 use bench::conformance::client::{Client, STALL, wait_until};
 use bench::conformance::{self, Case, Outcome, Settings, Subject, fault};
-use bench::processes;
+use bench::proc::processes;
 use bench::role;
+use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Program, Server};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill};

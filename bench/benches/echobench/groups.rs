@@ -7,10 +7,10 @@ use std::time::Duration;
 use std::vec::IntoIter;
 
 use anyhow::Context;
-use bench::affinity;
-use bench::conditions::Conditions;
 use bench::contender::Contender;
+use bench::host::affinity;
 use bench::results;
+use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;

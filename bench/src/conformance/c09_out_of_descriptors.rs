@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use super::client::{Client, STALL, noise, wait_until};
 use super::fault::{Limit, Resource};
 use super::{Case, Running};
-use crate::conditions::Conditions;
-use crate::meter::cpu_time;
-use crate::processes::{Process, descriptors, process};
+use crate::proc::processes::{Process, descriptors, process};
+use crate::server::conditions::Conditions;
+use crate::trial::meter::cpu_time;
 
 pub const CASE: Case = Case::new(
     "C9",

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, ensure};
 use super::client::{Connecting, noise};
 use super::observe::backlog_overflows;
 use super::{Case, Running};
-use crate::sockets;
+use crate::proc::sockets;
 
 pub const CASE: Case = Case::new(
     "C18",

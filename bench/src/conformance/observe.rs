@@ -10,8 +10,8 @@ use std::os::fd::RawFd;
 
 use nix::unistd::Pid;
 
-use crate::processes::{descriptors, group_members, own_tasks, socket_descriptors};
-use crate::sockets::{self, Socket};
+use crate::proc::processes::{descriptors, group_members, own_tasks, socket_descriptors};
+use crate::proc::sockets::{self, Socket};
 
 /// What a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -20,11 +20,11 @@ use super::log::Log;
 use super::observe::{self, Holdings};
 use super::subject::Subject;
 use super::{Case, NotHere, Scale, Settings};
-use crate::conditions::Conditions;
-use crate::meter;
-use crate::processes::{self, Process, group_members, process};
+use crate::proc::processes::{self, Process, group_members, process};
+use crate::proc::sockets::{self, Socket};
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Server};
-use crate::sockets::{self, Socket};
+use crate::trial::meter;
 
 /// Time for a fresh client to have its echo after a case.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);

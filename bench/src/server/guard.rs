@@ -20,7 +20,7 @@ use std::{fs, thread};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
-use crate::processes::group_members;
+use crate::proc::processes::group_members;
 use crate::role::Role;
 
 /// Time for killed processes to end, and for their cgroup to be free of them.

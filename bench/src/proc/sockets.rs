@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use nix::unistd::Pid;
 
-use crate::processes;
+use crate::proc::processes;
 
 /// The state of a listener, as the kernel numbers them (`net/tcp_states.h`).
 const LISTEN: u8 = 10;

@@ -8,7 +8,7 @@ use std::thread;
 use loadgen::record::Host;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::affinity;
+use crate::host::affinity;
 
 /// The settings of the kernel that change what is measured here.
 const SYSCTLS: [&str; 9] = [
@@ -24,17 +24,17 @@ const SYSCTLS: [&str; 9] = [
 ];
 
 /// Reads the fingerprint of this machine.
-pub fn fingerprint() -> Host {
+pub fn read() -> Host {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     Host {
-        kernel: read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
+        kernel: first_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
         architecture: std::env::consts::ARCH.into(),
         cpu_model: value(&processors, "model name"),
         cpus_online: processors_online(),
         cpus_allowed: affinity::allowed().unwrap_or_default(),
         memory_bytes: value(&memory, "MemTotal").and_then(|text| kibibytes(&text)),
-        governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor: first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         hypervisor: hypervisor(&processors),
         mitigations: mitigations(),
         sysctls: sysctls(),
@@ -47,7 +47,7 @@ pub fn fingerprint() -> Host {
 }
 
 /// The first line of a file, unless it is empty.
-fn read(path: impl AsRef<Path>) -> Option<String> {
+fn first_line(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().replace('\t', " ")).filter(|text| !text.is_empty())
 }
@@ -65,7 +65,7 @@ fn kibibytes(text: &str) -> Option<u64> {
 }
 
 fn processors_online() -> usize {
-    let cpus = read("/sys/devices/system/cpu/online")
+    let cpus = first_line("/sys/devices/system/cpu/online")
         .as_deref()
         .map(count_ranges);
     cpus.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into))
@@ -86,7 +86,7 @@ fn hypervisor(processors: &str) -> Option<String> {
     let virtual_machine = value(processors, "flags")?
         .split(' ')
         .any(|flag| flag == "hypervisor");
-    virtual_machine.then(|| read("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into()))
+    virtual_machine.then(|| first_line("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into()))
 }
 
 /// Only those that are active: they are what costs time.
@@ -95,7 +95,7 @@ fn mitigations() -> BTreeMap<String, String> {
         return BTreeMap::new();
     };
     let active = |entry: fs::DirEntry| {
-        let state = read(entry.path())?;
+        let state = first_line(entry.path())?;
         let name = entry.file_name().to_string_lossy().into_owned();
         state.starts_with("Mitigation").then_some((name, state))
     };
@@ -106,7 +106,7 @@ fn sysctls() -> BTreeMap<String, String> {
     let setting = |name: &str| {
         Some((
             name.to_owned(),
-            read(format!("/proc/sys/{}", name.replace('.', "/")))?,
+            first_line(format!("/proc/sys/{}", name.replace('.', "/")))?,
         ))
     };
     SYSCTLS.into_iter().filter_map(setting).collect()
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_fingerprint() {
-        let host = fingerprint();
+        let host = read();
         assert!(!host.kernel.is_empty() && host.cpus_online > 0 && host.descriptor_limit > 0);
         assert!(host.sysctls.contains_key("net.core.somaxconn"));
     }

@@ -1,5 +1,7 @@
 //! One trial: a fresh server, a load, what it cost, the end of the server.
 
+pub mod meter;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,12 +12,12 @@ use loadgen::record::{self, Outcome, Placement};
 use loadgen::sizes::Sizes;
 use servers::listener::Transport;
 
-use crate::affinity;
-use crate::conditions::Conditions;
 use crate::contender::Contender;
-use crate::meter::Meter;
+use crate::host::affinity;
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::{Scenario, Suite};
+use crate::trial::meter::Meter;
 
 /// How long a connection may take: a server that is slow to accept is measured, one
 /// that never does is not waited for.

@@ -1,5 +1,8 @@
 //! A server under test: a child process with an end that nothing can prevent.
 
+pub mod conditions;
+pub mod guard;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,12 +16,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
-use crate::affinity;
-use crate::conditions::Conditions;
 use crate::external::External;
-use crate::guard::Guard;
+use crate::host::affinity;
+use crate::proc::sockets;
 use crate::role::Role;
-use crate::sockets;
+use crate::server::conditions::Conditions;
+use crate::server::guard::Guard;
 
 /// Time for a server to be ready: ours take milliseconds, an interpreter on a loaded
 /// machine takes seconds.

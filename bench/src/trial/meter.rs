@@ -14,7 +14,7 @@ use loadgen::record::Cost;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use crate::processes::{family, process, shows_families, tasks};
+use crate::proc::processes::{family, process, shows_families, tasks};
 
 /// Meters one process tree over the window of a load.
 #[derive(Debug)]

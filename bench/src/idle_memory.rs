@@ -18,11 +18,11 @@ use servers::config::{Config, Workers};
 use servers::models::{Family, Model};
 use servers::work::Work;
 
-use crate::conditions::Conditions;
 use crate::conformance::client::{Client, noise};
-use crate::meter::pss_bytes;
-use crate::processes::{family, shows_families};
+use crate::proc::processes::{family, shows_families};
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Program, Server};
+use crate::trial::meter::pss_bytes;
 
 /// The largest crowd of a model that may start a process per connection: the figure is
 /// per connection, and a thousand processes are a strain for a small machine.

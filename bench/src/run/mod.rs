@@ -13,12 +13,13 @@ use loadgen::record::{
 use loadgen::text::count;
 use servers::models::{self, MODELS, NOT_BUILT};
 
+use crate::conformance;
 use crate::contender::Contender;
+use crate::host::{affinity, fingerprint};
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
 use crate::trial::{self, Spec};
-use crate::{affinity, conformance, host};
 
 /// What came of a run.
 #[derive(Debug)]
@@ -183,7 +184,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
         blocks: suite.blocks,
         seed,
         placement,
-        host: host::fingerprint(),
+        host: fingerprint::read(),
     })
 }
 
