@@ -19,10 +19,10 @@ use servers::models::{Family, Model};
 use servers::work::Work;
 
 use crate::conformance::client::{Client, noise};
-use crate::proc::processes::{family, shows_families};
+use crate::proc::processes::{family, lists_children};
+use crate::proc::usage::pss_bytes;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Program, Server};
-use crate::trial::meter::pss_bytes;
 
 /// The largest crowd of a model that may start a process per connection: the figure is
 /// per connection, and a thousand processes are a strain for a small machine.
@@ -86,7 +86,7 @@ pub fn measure(model: &dyn Model, plan: &Plan) -> anyhow::Result<Cost> {
         "a difference needs at least 2 connections and 1 repetition"
     );
     ensure!(
-        shows_families(),
+        lists_children(),
         "this kernel does not list the children of a process"
     );
     model.probe().context("this host cannot run it")?;

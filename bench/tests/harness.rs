@@ -198,7 +198,7 @@ fn the_cost_of_children_that_have_ended_is_counted() {
         Some(line.strip_prefix("ready ")?.strip_suffix('\n')?.to_owned())
     });
     let pid = Pid::from_raw(server.id() as i32);
-    let cpu = || bench::trial::meter::cpu_time(&family(pid));
+    let cpu = || bench::proc::usage::cpu_time(&family(pid));
     let before = cpu();
     for _ in 0..20 {
         let mut client = TcpStream::connect(&address).unwrap();

@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::external::External;
 use crate::host::affinity;
-use crate::proc::sockets;
+use crate::proc::tcp;
 use crate::role::Role;
 use crate::server::conditions::Conditions;
 use crate::server::guard::Guard;
@@ -195,15 +195,15 @@ impl Server {
     /// listen on.
     fn await_listener(&mut self) -> Result<(), ServerError> {
         let due = self.address;
-        let is_due = |socket: &sockets::Socket| {
+        let is_due = |socket: &tcp::Socket| {
             let local = socket.local;
             local.port() == due.port() && (local.ip() == due.ip() || local.ip().is_unspecified())
         };
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             // Who holds a listener takes longer to find out than whether there is one.
-            let is_there = sockets::listeners()?.iter().any(is_due);
-            let own = || sockets::listeners_of(self.guard.group());
+            let is_there = tcp::listeners()?.iter().any(is_due);
+            let own = || tcp::listeners_of(self.guard.group());
             let is_ready = is_there && own()?.iter().any(is_due);
             // After that look: a process may have handed its listener on, and ended.
             if let Some(status) = self.child.try_wait()? {
