@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bench::idle_memory::{self, Cost, Plan};
-use bench::{role, suite};
+use bench::{reexec, suite};
 use clap::Parser;
 use loadgen::text::print;
 use loadgen::units;
@@ -47,7 +47,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    role::play().unwrap_or_else(|| match run(&Options::parse()) {
+    reexec::dispatch().unwrap_or_else(|| match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("idle_memory: {error:#}");

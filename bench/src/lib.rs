@@ -2,7 +2,7 @@
 //!
 //! One side of the wire is always another process: a server of a trial is a fresh child,
 //! pinned to its own processors and metered from outside. Programs that use this crate
-//! call [`role::play`] first in `main`, since they start themselves as servers.
+//! call [`reexec::dispatch`] first in `main`, since they start themselves as servers.
 
 pub mod cli;
 pub mod conformance;
@@ -12,8 +12,8 @@ pub mod host;
 pub mod idle_memory;
 pub mod proc;
 pub mod progress;
+pub mod reexec;
 pub mod results;
-pub mod role;
 pub mod run;
 pub mod server;
 pub mod suite;

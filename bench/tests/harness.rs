@@ -188,7 +188,7 @@ fn a_harness_that_is_killed_leaves_nothing_running_and_whole_lines() {
 fn the_cost_of_children_that_have_ended_is_counted() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut server = Command::new(env!("CARGO_BIN_EXE_echobench"))
-        .env("ECHOBENCH_ROLE", "server")
+        .env("ECHOBENCH_REEXEC", "server")
         .args(["fork", "--listen", "127.0.0.1:0", "--work", "cpu:10ms"])
         .stdout(Stdio::from(log.reopen().unwrap()))
         .spawn()

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use bench::idle_memory::{self, Plan};
-use bench::role;
+use bench::reexec;
 use libtest_mimic::{Arguments, Failed, Trial};
 use servers::models;
 
 const CONNECTIONS: usize = 50;
 
 fn main() -> ExitCode {
-    if let Some(status) = role::play() {
+    if let Some(status) = reexec::dispatch() {
         return status;
     }
     let trials = vec![

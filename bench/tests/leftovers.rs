@@ -12,7 +12,7 @@ use std::time::Duration;
 use bench::conformance::client::{Client, STALL, wait_until};
 use bench::conformance::{self, Case, Outcome, Settings, Subject, fault};
 use bench::proc::processes;
-use bench::role;
+use bench::reexec;
 use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Program, Server};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -35,7 +35,7 @@ const MODEL: &str = "fork";
 const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    if let Some(status) = role::play() {
+    if let Some(status) = reexec::dispatch() {
         return status;
     }
     if let Ok(end) = env::var(HARNESS) {

@@ -24,7 +24,7 @@ struct Environment {
 }
 
 fn main() -> ExitCode {
-    bench::role::play().unwrap_or_else(|| {
+    bench::reexec::dispatch().unwrap_or_else(|| {
         run().unwrap_or_else(|error| {
             eprintln!("echobench: {error:#}");
             ExitCode::FAILURE

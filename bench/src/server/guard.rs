@@ -20,8 +20,8 @@ use std::{fs, thread};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
+use super::own_executable::Entry;
 use crate::proc::processes::group_members;
-use crate::role::Role;
 
 /// Time for killed processes to end, and for their cgroup to be free of them.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub struct Guard(Child);
 impl Guard {
     /// Starts a group with nobody in it but its guard.
     pub fn start() -> io::Result<Self> {
-        let child = Role::Guard
+        let child = Entry::Guard
             .command()
             .process_group(0)
             .stdin(Stdio::piped())
