@@ -106,7 +106,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
             outcome,
         };
         results.add(&trial)?;
-        results.forget_empty_log(&spec.log)?;
+        results.remove_empty_log(&spec.log)?;
         trials.push(trial);
         progress.done();
     }
