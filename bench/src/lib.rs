@@ -1,8 +1,18 @@
-//! The harness: starts servers, loads them, meters them, and holds them to one contract.
+//! The harness: starts servers, loads them, measures their cost and tests their behaviour.
 //!
-//! One side of the wire is always another process: a server of a trial is a fresh child,
-//! pinned to its own processors and metered from outside. Programs that use this crate
-//! call [`reexec::dispatch`] first in `main`, since they start themselves as servers.
+//! A server is always another process: a fresh child for each trial, pinned to its own
+//! processors and metered from outside. Programs that use this crate call
+//! [`reexec::dispatch`] first in `main`, because they start themselves as servers.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what is measured | [`suite`], [`contender`], [`external`] |
+//! | a run and its trials | [`run`], [`trial`], [`results`] |
+//! | starting and ending servers | [`server`], [`reexec`] |
+//! | readers of `/proc` | [`proc`] |
+//! | the machine | [`host`] |
+//! | the cases that every server must pass | [`conformance`] |
+//! | memory of idle connections | [`idle_memory`] |
 
 pub mod cli;
 pub mod conformance;
