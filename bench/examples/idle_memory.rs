@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bench::idle_memory::{self, Cost, Plan};
-use bench::{reexec, suite};
+use bench::{names, reexec};
 use clap::Parser;
 use loadgen::text::print;
 use loadgen::units;
@@ -34,7 +34,7 @@ struct Options {
     connections: usize,
 
     /// Models to measure [default: all].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names::model)]
     models: Vec<&'static dyn Model>,
 
     /// Size of the message that each connection echoes before it is idle.

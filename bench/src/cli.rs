@@ -16,9 +16,10 @@ use servers::cli::Format;
 
 use crate::conformance as cases;
 use crate::external::External;
+use crate::names;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
-use crate::suite::{self, Suite};
+use crate::suite::Suite;
 
 use conformance::ConformanceOptions;
 
@@ -222,7 +223,7 @@ impl ReportOptions {
 fn models_by_name(name: &str) -> anyhow::Result<String> {
     match name.trim() {
         "" | "all" | "none" => {}
-        name => drop(suite::model(name)?),
+        name => drop(names::model(name)?),
     }
     Ok(name.trim().to_owned())
 }

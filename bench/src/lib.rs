@@ -20,6 +20,7 @@ pub mod contender;
 pub mod external;
 pub mod host;
 pub mod idle_memory;
+pub mod names;
 pub mod proc;
 pub mod progress;
 pub mod reexec;
