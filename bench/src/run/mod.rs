@@ -1,11 +1,12 @@
-//! Carries out a suite: every trial in a fair order, each result kept as it lands.
+//! Runs a suite: every trial in a fair order, each result written as soon as it exists.
 
-use std::env;
+mod command_line;
+mod order;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
-use fastrand::Rng;
 use indicatif::HumanDuration;
 use loadgen::record::{
     self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
@@ -21,20 +22,23 @@ use crate::results::{self, Results};
 use crate::suite::Suite;
 use crate::trial::{self, Spec};
 
-/// What came of a run.
+use command_line::command_line;
+use order::order;
+
+/// The result of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// Where the report is.
+    /// The file of the report.
     pub report: PathBuf,
     /// The summary for the terminal.
     pub text: String,
-    /// Trials that failed or may not be believed.
+    /// Number of trials that failed or are not valid.
     pub bad: usize,
-    /// Whether it was ended before its end.
+    /// Whether it was interrupted.
     pub interrupted: bool,
 }
 
-/// A run that can begin: the suite makes sense here, and its folder is made.
+/// A run that can start: its suite is valid on this host, and its folder exists.
 #[derive(Debug)]
 pub struct Prepared {
     suite: Suite,
@@ -43,12 +47,12 @@ pub struct Prepared {
     results: Results,
 }
 
-/// Checks what can be checked before anything is measured, and makes the folder.
+/// Checks a suite before anything is measured, and makes the folder of its results.
 pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
     let description = describe(&suite, seed, &suite.contenders()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
-    // A copy, so that the folder of a run is all that its report needs.
+    // A copy, so that the report needs only the folder of the run.
     let conformance = conformance::newest();
     if let Some(newest) = &conformance {
         results.add_conformance(newest)?;
@@ -61,7 +65,7 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     })
 }
 
-/// Measures every server of the suite, and writes results and report as it goes.
+/// Measures every server of the suite, and writes the results and the report.
 pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finished> {
     let Prepared {
         suite,
@@ -75,7 +79,8 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
 
     let mut trials = Vec::new();
     let progress = Progress::new(suite.trials(contenders.len()), suite.time(contenders.len()));
-    for (block, scenario, contender) in order(suite, &contenders, description.seed) {
+    let order = order(suite.blocks, suite.scenarios.len(), &contenders, description.seed);
+    for (block, scenario, contender) in order {
         let scenario = &suite.scenarios[scenario];
         progress.begin(block, &scenario.name, contender.name());
         let log = results.log(contender.name(), &scenario.name, block);
@@ -136,24 +141,6 @@ fn is_bad(outcome: &Outcome) -> bool {
     }
 }
 
-/// Who is measured when: a block holds every server once under every load, and the
-/// servers under one load follow each other closely, in an order of the seed's choice.
-/// So a slow phase of the machine meets all of them, and none of them always first.
-fn order<'a>(
-    suite: &'a Suite,
-    contenders: &'a [Contender<'a>],
-    seed: u64,
-) -> impl Iterator<Item = (u32, usize, Contender<'a>)> + 'a {
-    let mut random = Rng::with_seed(seed);
-    let groups = (0..suite.blocks).flat_map(|block| (0..suite.scenarios.len()).map(move |at| (block, at)));
-    groups.flat_map(move |(block, scenario)| {
-        let mut contenders = contenders.to_vec();
-        random.shuffle(&mut contenders);
-        let place = move |contender| (block, scenario, contender);
-        contenders.into_iter().map(place)
-    })
-}
-
 fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Result<Run> {
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
@@ -188,36 +175,6 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
     })
 }
 
-/// What to type to run it again: the variables that matter, and the program by its name
-/// alone, since where it was built is nobody's business.
-fn command_line() -> Vec<String> {
-    let variables = env::vars().filter(|(name, _)| name.starts_with("ECHOBENCH_"));
-    let variables = variables.map(|(name, value)| format!("{name}={value}"));
-    variables.chain(as_typed(env::args().collect())).collect()
-}
-
-/// Cargo adds `--bench` when it starts a bench target, whose file name is made up.
-fn as_typed(mut arguments: Vec<String>) -> Vec<String> {
-    let by_cargo = arguments.iter().any(|argument| argument == "--bench");
-    let program = match arguments.is_empty() {
-        true => String::new(),
-        false => arguments
-            .remove(0)
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    if !by_cargo {
-        arguments.insert(0, program);
-        return arguments;
-    }
-    arguments.retain(|argument| argument != "--bench");
-    let cargo = ["cargo", "bench", "--"].map(str::to_owned);
-    let words = if arguments.is_empty() { 2 } else { 3 };
-    cargo.into_iter().take(words).chain(arguments).collect()
-}
-
 fn announce(suite: &Suite, run: &Run) {
     let contenders = run.servers.len();
     eprintln!(
@@ -230,7 +187,7 @@ fn announce(suite: &Suite, run: &Run) {
         HumanDuration(suite.time(contenders)),
         run.seed,
     );
-    // Whoever asks for all models is told which are not among them.
+    // A run of all models names those that this build lacks.
     let named = |name: &str| run.servers.iter().any(|server| server.name == name);
     let all = MODELS.iter().all(|model| named(model.name()));
     for name in NOT_BUILT.iter().filter(|_| all) {
@@ -238,68 +195,11 @@ fn announce(suite: &Suite, run: &Run) {
     }
     if run.placement.shared() {
         eprintln!(
-            "one processor only: server and generator take time from each other, so rates are \
-             about half of what two processors give, and latencies hold the wait for the other side"
+            "one processor only: server and generator share it, so rates are about half of those \
+             on two processors, and latencies include the wait for the other side"
         );
     }
     if run.blocks < 2 {
-        eprintln!("one block only: there are no intervals, so no server can be called faster");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashMap;
-
-    fn places(seed: u64) -> Vec<(u32, usize, String)> {
-        let suite = Suite::quick().unwrap();
-        let contenders = suite.contenders().unwrap();
-        order(&suite, &contenders, seed)
-            .map(|(block, scenario, contender)| (block, scenario, contender.name().to_owned()))
-            .collect()
-    }
-
-    #[test]
-    fn every_server_is_measured_once_in_every_block_and_scenario() {
-        let suite = Suite::quick().unwrap();
-        let models = suite.contenders().unwrap().len();
-        let places = places(1);
-        assert_eq!(places.len(), suite.trials(models));
-        let mut seen = HashMap::new();
-        places
-            .iter()
-            .for_each(|place| *seen.entry(place).or_insert(0) += 1);
-        assert!(seen.values().all(|&count| count == 1));
-        for group in places.chunks(models) {
-            assert!(
-                group
-                    .iter()
-                    .all(|(block, scenario, _)| (*block, *scenario) == (group[0].0, group[0].1))
-            );
-        }
-    }
-
-    #[test]
-    fn the_command_is_what_was_typed() {
-        let typed = |line: &str| as_typed(line.split(' ').map(str::to_owned).collect()).join(" ");
-        assert_eq!(typed("/a/b/echobench run --blocks 2"), "echobench run --blocks 2");
-        assert_eq!(typed("/t/deps/echobench-0123 --bench"), "cargo bench");
-        assert_eq!(
-            typed("/t/deps/echobench-0123 --quick --bench"),
-            "cargo bench -- --quick"
-        );
-    }
-
-    #[test]
-    fn the_seed_decides_the_order() {
-        assert_eq!(places(7), places(7));
-        assert_ne!(places(7), places(8));
-        let models = Suite::quick().unwrap().contenders().unwrap().len();
-        let firsts: Vec<_> = places(7).chunks(models).map(|group| group[0].2.clone()).collect();
-        assert!(
-            firsts.iter().any(|first| *first != firsts[0]),
-            "nobody is always first"
-        );
+        eprintln!("one block only: without confidence intervals no server can be called faster");
     }
 }
