@@ -1,4 +1,4 @@
-//! The criterion groups: one connection at a time, a round trip and a whole life.
+//! The criterion groups: round trips on one connection, and whole connections one at a time.
 
 use std::io::{Read, Write};
 use std::iter::Cycle;
@@ -20,19 +20,17 @@ use socket2::{Domain, Socket, Type};
 
 use crate::arguments::Arguments;
 
-/// As the load of the quick suite.
+/// As long as the messages of the quick suite.
 const MESSAGE: [u8; 64] = *b"echo: sixty-four bytes that should come back just as they left!\n";
 
-/// Loopback addresses to connect from: a port that was used stays taken for a minute,
-/// and one address has 28,000 of them.
+/// Loopback addresses to connect from: one address has 28,000 ports, and a used port stays
+/// taken for a minute.
 const SOURCES: &str = "127.0.0.1-127.0.0.16";
 
-/// A server that hangs is an error, not a benchmark that never ends.
+/// Turns a server that hangs into an error.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs `roundtrip/SERVER` and `connect/SERVER`, as far as criterion's filter lets them.
-///
-/// The second not over UDP, where there is no connection to make.
+/// Runs `roundtrip/SERVER` and, over TCP, `connect/SERVER`, if criterion's filter selects them.
 pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
     let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
@@ -67,7 +65,7 @@ fn is_runnable(contender: &Contender) -> bool {
     reason.is_none()
 }
 
-/// Something to do with a server over and over.
+/// An operation on a server that criterion repeats.
 trait Exercise {
     fn once(&mut self) -> std::io::Result<()>;
 }
@@ -81,7 +79,7 @@ fn group<E: Exercise>(
 ) {
     let mut group = criterion.benchmark_group(name);
     for contender in contenders {
-        // Criterion calls the closure for each sample; the server is started by the first.
+        // Criterion calls the closure for each sample; the first call starts the server.
         let mut running = None;
         group.bench_function(contender.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
@@ -96,7 +94,7 @@ fn group<E: Exercise>(
     group.finish();
 }
 
-/// A panic here ends the benchmark, and the guard ends the server.
+/// Starts a server. A panic ends the benchmark, and the guard ends the server.
 fn start(contender: Contender, placement: &Placement) -> Server {
     let log = results::home().join(format!("criterion-{}.log", contender.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
@@ -111,7 +109,7 @@ fn start(contender: Contender, placement: &Placement) -> Server {
     Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", contender.name()))
 }
 
-/// A message and its answer on a connection that stays open.
+/// A message and its echo on a connection that stays open.
 struct RoundTrip(Socket);
 
 impl RoundTrip {
@@ -126,7 +124,7 @@ impl Exercise for RoundTrip {
     }
 }
 
-/// A connection, a message, its answer, and the end.
+/// A new connection, a message, its echo, and a close.
 struct Connect {
     address: SocketAddr,
     transport: Transport,
@@ -167,9 +165,9 @@ fn connect(address: SocketAddr, transport: Transport, from: IpAddr) -> std::io::
 }
 
 fn exchange(socket: &mut Socket) -> std::io::Result<()> {
-    let mut answer = [0; MESSAGE.len()];
+    let mut echo = [0; MESSAGE.len()];
     socket.write_all(&MESSAGE)?;
-    socket.read_exact(&mut answer)?;
-    assert!(answer == MESSAGE, "the server echoes what it reads");
+    socket.read_exact(&mut echo)?;
+    assert!(echo == MESSAGE, "the server changed the message");
     Ok(())
 }
