@@ -6,10 +6,10 @@
 
 pub mod cli;
 pub mod conformance;
-pub mod contender;
 pub mod external;
 pub mod host;
 pub mod idle_memory;
+pub mod participant;
 pub mod proc;
 pub mod progress;
 pub mod reexec;

@@ -9,8 +9,8 @@ use loadgen::units;
 use serde::{Deserialize, Deserializer};
 use servers::models::{self, MODELS, Model};
 
-use crate::contender::Contender;
 use crate::external::External;
+use crate::participant::Participant;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
@@ -112,17 +112,17 @@ impl Suite {
 
     /// Who is measured: the models in the order of the registry, then the external
     /// servers, whose programs this host must have.
-    pub fn contenders(&self) -> anyhow::Result<Vec<Contender<'_>>> {
-        let models = self.models()?.into_iter().map(Contender::Model);
+    pub fn participants(&self) -> anyhow::Result<Vec<Participant>> {
+        let models = self.models()?.into_iter().map(Participant::Model);
         self.externals.iter().try_for_each(External::check)?;
-        let contenders: Vec<_> = models
-            .chain(self.externals.iter().map(Contender::External))
+        let participants: Vec<_> = models
+            .chain(self.externals.iter().cloned().map(Participant::External))
             .collect();
         ensure!(
-            !contenders.is_empty(),
+            !participants.is_empty(),
             "no server is named, so there is nothing to measure"
         );
-        Ok(contenders)
+        Ok(participants)
     }
 
     fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
@@ -134,13 +134,13 @@ impl Suite {
     }
 
     /// How many trials it takes with this many servers.
-    pub fn trials(&self, contenders: usize) -> usize {
-        contenders * self.scenarios.len() * self.blocks as usize
+    pub fn trials(&self, participants: usize) -> usize {
+        participants * self.scenarios.len() * self.blocks as usize
     }
 
     /// About how long that takes.
-    pub fn time(&self, contenders: usize) -> Duration {
-        (self.warmup + self.duration + OVERHEAD) * self.trials(contenders) as u32
+    pub fn time(&self, participants: usize) -> Duration {
+        (self.warmup + self.duration + OVERHEAD) * self.trials(participants) as u32
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
     fn the_look_at_every_model_is_a_suite() {
         let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
         suite.select(&["all".into()]).unwrap();
-        assert_eq!(suite.contenders().unwrap().len(), MODELS.len());
+        assert_eq!(suite.participants().unwrap().len(), MODELS.len());
     }
 
     #[test]
@@ -243,10 +243,10 @@ mod tests {
     fn external_servers_come_after_the_models_or_alone() {
         let mut suite = Suite::quick().unwrap();
         let names = |suite: &Suite| -> Vec<String> {
-            let contenders = suite.contenders().unwrap();
-            contenders
+            let participants = suite.participants().unwrap();
+            participants
                 .iter()
-                .map(|contender| contender.name().into())
+                .map(|participant| participant.name().into())
                 .collect()
         };
         let shell = || External::new("shell", "sh -c {port}").unwrap();
@@ -256,6 +256,6 @@ mod tests {
         suite.select(&["none".into()]).unwrap();
         assert_eq!(names(&suite), ["shell"]);
         suite.select_external(Vec::new()).unwrap();
-        assert!(suite.contenders().is_err());
+        assert!(suite.participants().is_err());
     }
 }

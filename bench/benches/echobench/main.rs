@@ -47,7 +47,7 @@ fn run() -> anyhow::Result<ExitCode> {
         // A filter may ask for any model.
         candidates.select(&["all".into()])?;
     }
-    let candidates = candidates.contenders()?;
+    let candidates = candidates.participants()?;
     // Before the groups, so that what cannot be done is said before anybody waits.
     let prepared = match arguments.measures() && arguments.selects(&name) {
         true => Some(options.prepare(suite)?),

@@ -14,8 +14,8 @@ use loadgen::text::count;
 use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::conformance;
-use crate::contender::Contender;
 use crate::host::{affinity, fingerprint};
+use crate::participant::Participant;
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
@@ -45,7 +45,7 @@ pub struct Prepared {
 
 /// Checks what can be checked before anything is measured, and makes the folder.
 pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
-    let description = describe(&suite, seed, &suite.contenders()?)?;
+    let description = describe(&suite, seed, &suite.participants()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the folder of a run is all that its report needs.
@@ -70,20 +70,20 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         mut results,
     } = prepared;
     let suite = &suite;
-    let contenders = suite.contenders()?;
+    let participants = suite.participants()?;
     announce(suite, &description);
 
     let mut trials = Vec::new();
-    let progress = Progress::new(suite.trials(contenders.len()), suite.time(contenders.len()));
-    for (block, scenario, contender) in order(suite, &contenders, description.seed) {
+    let progress = Progress::new(suite.trials(participants.len()), suite.time(participants.len()));
+    for (block, scenario, participant) in order(suite, &participants, description.seed) {
         let scenario = &suite.scenarios[scenario];
-        progress.begin(block, &scenario.name, contender.name());
-        let log = results.log(contender.name(), &scenario.name, block);
+        progress.begin(block, &scenario.name, participant.name());
+        let log = results.log(participant.name(), &scenario.name, block);
         let started_at = results::now();
         let spec = Spec {
             suite,
             scenario,
-            contender,
+            participant,
             placement: &description.placement,
             log,
         };
@@ -93,11 +93,11 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         if let Outcome::Failed { error, stderr } = &outcome {
             progress.warn(&format!(
                 "{} under {}: {error}\n{stderr}",
-                contender.name(),
+                participant.name(),
                 scenario.name
             ));
         }
-        let server = contender.name().to_owned();
+        let server = participant.name().to_owned();
         let trial = Trial {
             server,
             scenario: scenario.name.clone(),
@@ -141,20 +141,20 @@ fn is_bad(outcome: &Outcome) -> bool {
 /// So a slow phase of the machine meets all of them, and none of them always first.
 fn order<'a>(
     suite: &'a Suite,
-    contenders: &'a [Contender<'a>],
+    participants: &'a [Participant],
     seed: u64,
-) -> impl Iterator<Item = (u32, usize, Contender<'a>)> + 'a {
+) -> impl Iterator<Item = (u32, usize, &'a Participant)> + 'a {
     let mut random = Rng::with_seed(seed);
     let groups = (0..suite.blocks).flat_map(|block| (0..suite.scenarios.len()).map(move |at| (block, at)));
     groups.flat_map(move |(block, scenario)| {
-        let mut contenders = contenders.to_vec();
-        random.shuffle(&mut contenders);
-        let place = move |contender| (block, scenario, contender);
-        contenders.into_iter().map(place)
+        let mut participants: Vec<_> = participants.iter().collect();
+        random.shuffle(&mut participants);
+        let place = move |participant| (block, scenario, participant);
+        participants.into_iter().map(place)
     })
 }
 
-fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Result<Run> {
+fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
@@ -167,11 +167,11 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
             plan: plan.record(),
         });
     }
-    let server = |contender: &Contender| Server {
-        name: contender.name().into(),
-        family: contender.family(),
-        summary: contender.summary().into(),
-        transport: trial::transport(contender),
+    let server = |participant: &Participant| Server {
+        name: participant.name().into(),
+        family: participant.family(),
+        summary: participant.summary().into(),
+        transport: trial::transport(participant),
     };
     Ok(Run {
         schema_version: SCHEMA_VERSION,
@@ -180,7 +180,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
         command: command_line(),
         suite: suite.name.clone(),
         scenarios,
-        servers: contenders.iter().map(server).collect(),
+        servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
         seed,
         placement,
@@ -219,15 +219,15 @@ fn as_typed(mut arguments: Vec<String>) -> Vec<String> {
 }
 
 fn announce(suite: &Suite, run: &Run) {
-    let contenders = run.servers.len();
+    let participants = run.servers.len();
     eprintln!(
         "{}: {}, {}, {}: {}, about {}; seed {}",
         suite.name,
-        count(contenders as u64, "server"),
+        count(participants as u64, "server"),
         count(suite.scenarios.len() as u64, "load"),
         count(suite.blocks.into(), "block"),
-        count(suite.trials(contenders) as u64, "trial"),
-        HumanDuration(suite.time(contenders)),
+        count(suite.trials(participants) as u64, "trial"),
+        HumanDuration(suite.time(participants)),
         run.seed,
     );
     // Whoever asks for all models is told which are not among them.
@@ -254,16 +254,16 @@ mod tests {
 
     fn places(seed: u64) -> Vec<(u32, usize, String)> {
         let suite = Suite::quick().unwrap();
-        let contenders = suite.contenders().unwrap();
-        order(&suite, &contenders, seed)
-            .map(|(block, scenario, contender)| (block, scenario, contender.name().to_owned()))
+        let participants = suite.participants().unwrap();
+        order(&suite, &participants, seed)
+            .map(|(block, scenario, participant)| (block, scenario, participant.name().to_owned()))
             .collect()
     }
 
     #[test]
     fn every_server_is_measured_once_in_every_block_and_scenario() {
         let suite = Suite::quick().unwrap();
-        let models = suite.contenders().unwrap().len();
+        let models = suite.participants().unwrap().len();
         let places = places(1);
         assert_eq!(places.len(), suite.trials(models));
         let mut seen = HashMap::new();
@@ -295,7 +295,7 @@ mod tests {
     fn the_seed_decides_the_order() {
         assert_eq!(places(7), places(7));
         assert_ne!(places(7), places(8));
-        let models = Suite::quick().unwrap().contenders().unwrap().len();
+        let models = Suite::quick().unwrap().participants().unwrap().len();
         let firsts: Vec<_> = places(7).chunks(models).map(|group| group[0].2.clone()).collect();
         assert!(
             firsts.iter().any(|first| *first != firsts[0]),
