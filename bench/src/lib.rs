@@ -6,7 +6,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what is measured | [`suite`], [`contender`], [`external`] |
+//! | what is measured | [`suite`], [`participant`], [`external`] |
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
@@ -16,11 +16,11 @@
 
 pub mod cli;
 pub mod conformance;
-pub mod contender;
 pub mod external;
 pub mod host;
 pub mod idle_memory;
 pub mod names;
+pub mod participant;
 pub mod proc;
 pub mod progress;
 pub mod reexec;

@@ -10,9 +10,9 @@ use loadgen::units;
 use serde::{Deserialize, Deserializer};
 use servers::models::{MODELS, Model};
 
-use crate::contender::Contender;
 use crate::external::External;
 use crate::names::{check_distinct, model};
+use crate::participant::Participant;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
@@ -110,17 +110,17 @@ impl Suite {
 
     /// The servers to measure: the models in the order of the registry, then the external
     /// servers, whose programs must exist on this host.
-    pub fn contenders(&self) -> anyhow::Result<Vec<Contender<'_>>> {
-        let models = self.models()?.into_iter().map(Contender::Model);
+    pub fn participants(&self) -> anyhow::Result<Vec<Participant>> {
+        let models = self.models()?.into_iter().map(Participant::Model);
         self.externals.iter().try_for_each(External::check)?;
-        let contenders: Vec<_> = models
-            .chain(self.externals.iter().map(Contender::External))
+        let participants: Vec<_> = models
+            .chain(self.externals.iter().cloned().map(Participant::External))
             .collect();
         ensure!(
-            !contenders.is_empty(),
+            !participants.is_empty(),
             "no server is named: give models or an external server"
         );
-        Ok(contenders)
+        Ok(participants)
     }
 
     fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
@@ -132,13 +132,13 @@ impl Suite {
     }
 
     /// The number of trials with that many servers.
-    pub fn trials(&self, contenders: usize) -> usize {
-        contenders * self.scenarios.len() * self.blocks as usize
+    pub fn trials(&self, participants: usize) -> usize {
+        participants * self.scenarios.len() * self.blocks as usize
     }
 
     /// The approximate time that these take.
-    pub fn time(&self, contenders: usize) -> Duration {
-        (self.warmup + self.duration + OVERHEAD) * self.trials(contenders) as u32
+    pub fn time(&self, participants: usize) -> Duration {
+        (self.warmup + self.duration + OVERHEAD) * self.trials(participants) as u32
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     fn the_suite_of_all_models_is_valid() {
         let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
         suite.select(&["all".into()]).unwrap();
-        assert_eq!(suite.contenders().unwrap().len(), MODELS.len());
+        assert_eq!(suite.participants().unwrap().len(), MODELS.len());
     }
 
     #[test]
@@ -208,10 +208,10 @@ mod tests {
     fn external_servers_follow_the_models_or_stand_alone() {
         let mut suite = Suite::quick().unwrap();
         let names = |suite: &Suite| -> Vec<String> {
-            let contenders = suite.contenders().unwrap();
-            contenders
+            let participants = suite.participants().unwrap();
+            participants
                 .iter()
-                .map(|contender| contender.name().into())
+                .map(|participant| participant.name().into())
                 .collect()
         };
         let shell = || External::new("shell", "sh -c {port}").unwrap();
@@ -221,6 +221,6 @@ mod tests {
         suite.select(&["none".into()]).unwrap();
         assert_eq!(names(&suite), ["shell"]);
         suite.select_external(Vec::new()).unwrap();
-        assert!(suite.contenders().is_err());
+        assert!(suite.participants().is_err());
     }
 }

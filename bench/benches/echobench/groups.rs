@@ -7,8 +7,8 @@ use std::time::Duration;
 use std::vec::IntoIter;
 
 use anyhow::Context;
-use bench::contender::Contender;
 use bench::host::affinity;
+use bench::participant::Participant;
 use bench::results;
 use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Server};
@@ -31,13 +31,16 @@ const SOURCES: &str = "127.0.0.1-127.0.0.16";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs `roundtrip/SERVER` and, over TCP, `connect/SERVER`, if criterion's filter selects them.
-pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
+pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
-    let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
+    let runnable: Vec<_> = participants
+        .iter()
+        .filter(|participant| is_runnable(participant))
+        .collect();
     let connecting: Vec<_> = runnable
         .iter()
         .copied()
-        .filter(|contender| contender.transport() == Transport::Stream)
+        .filter(|participant| participant.transport() == Transport::Stream)
         .collect();
     let measured = affinity::with(&placement.generator_cpus, || {
         let mut criterion = Criterion::default()
@@ -57,10 +60,10 @@ pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()
     measured.context("cannot pin to the processors of the generator")
 }
 
-fn is_runnable(contender: &Contender) -> bool {
-    let reason = contender.unavailable();
+fn is_runnable(participant: &Participant) -> bool {
+    let reason = participant.unavailable();
     if let Some(reason) = &reason {
-        eprintln!("{}: skipped: {reason}", contender.name());
+        eprintln!("{}: skipped: {reason}", participant.name());
     }
     reason.is_none()
 }
@@ -73,19 +76,19 @@ trait Exercise {
 fn group<E: Exercise>(
     criterion: &mut Criterion,
     name: &str,
-    contenders: &[Contender],
+    participants: &[&Participant],
     placement: &Placement,
     exercise: fn(SocketAddr, Transport) -> std::io::Result<E>,
 ) {
     let mut group = criterion.benchmark_group(name);
-    for contender in contenders {
+    for participant in participants {
         // Criterion calls the closure for each sample; the first call starts the server.
         let mut running = None;
-        group.bench_function(contender.name(), |bencher| {
+        group.bench_function(participant.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
-                let server = start(*contender, placement);
+                let server = start(participant, placement);
                 let exercise =
-                    exercise(server.address(), contender.transport()).expect("the server is ready");
+                    exercise(server.address(), participant.transport()).expect("the server is ready");
                 (server, exercise)
             });
             bencher.iter(|| exercise.once().expect("the server echoes"));
@@ -95,18 +98,18 @@ fn group<E: Exercise>(
 }
 
 /// Starts a server. A panic ends the benchmark, and the guard ends the server.
-fn start(contender: Contender, placement: &Placement) -> Server {
-    let log = results::home().join(format!("criterion-{}.log", contender.name()));
+fn start(participant: &Participant, placement: &Placement) -> Server {
+    let log = results::home().join(format!("criterion-{}.log", participant.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
-        program: contender.program(),
+        program: participant.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
         cpus: placement.server_cpus.clone(),
         log,
     };
-    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", contender.name()))
+    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", participant.name()))
 }
 
 /// A message and its echo on a connection that stays open.

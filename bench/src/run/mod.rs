@@ -15,8 +15,8 @@ use loadgen::text::count;
 use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::conformance;
-use crate::contender::Contender;
 use crate::host::{affinity, fingerprint};
+use crate::participant::Participant;
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
@@ -49,7 +49,7 @@ pub struct Prepared {
 
 /// Checks a suite before anything is measured, and makes the folder of its results.
 pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
-    let description = describe(&suite, seed, &suite.contenders()?)?;
+    let description = describe(&suite, seed, &suite.participants()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the report needs only the folder of the run.
@@ -74,21 +74,26 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         mut results,
     } = prepared;
     let suite = &suite;
-    let contenders = suite.contenders()?;
+    let participants = suite.participants()?;
     announce(suite, &description);
 
     let mut trials = Vec::new();
-    let progress = Progress::new(suite.trials(contenders.len()), suite.time(contenders.len()));
-    let order = order(suite.blocks, suite.scenarios.len(), &contenders, description.seed);
-    for (block, scenario, contender) in order {
+    let progress = Progress::new(suite.trials(participants.len()), suite.time(participants.len()));
+    let order = order(
+        suite.blocks,
+        suite.scenarios.len(),
+        &participants,
+        description.seed,
+    );
+    for (block, scenario, participant) in order {
         let scenario = &suite.scenarios[scenario];
-        progress.begin(block, &scenario.name, contender.name());
-        let log = results.log(contender.name(), &scenario.name, block);
+        progress.begin(block, &scenario.name, participant.name());
+        let log = results.log(participant.name(), &scenario.name, block);
         let started_at = results::now();
         let spec = Spec {
             suite,
             scenario,
-            contender,
+            participant,
             placement: &description.placement,
             log,
         };
@@ -98,11 +103,11 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         if let Outcome::Failed { error, stderr } = &outcome {
             progress.warn(&format!(
                 "{} under {}: {error}\n{stderr}",
-                contender.name(),
+                participant.name(),
                 scenario.name
             ));
         }
-        let server = contender.name().to_owned();
+        let server = participant.name().to_owned();
         let trial = Trial {
             server,
             scenario: scenario.name.clone(),
@@ -141,7 +146,7 @@ fn is_bad(outcome: &Outcome) -> bool {
     }
 }
 
-fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Result<Run> {
+fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
@@ -154,11 +159,11 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
             plan: plan.record(),
         });
     }
-    let server = |contender: &Contender| Server {
-        name: contender.name().into(),
-        family: contender.family(),
-        summary: contender.summary().into(),
-        transport: trial::transport(contender),
+    let server = |participant: &Participant| Server {
+        name: participant.name().into(),
+        family: participant.family(),
+        summary: participant.summary().into(),
+        transport: trial::transport(participant),
     };
     Ok(Run {
         schema_version: SCHEMA_VERSION,
@@ -167,7 +172,7 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
         command: command_line(),
         suite: suite.name.clone(),
         scenarios,
-        servers: contenders.iter().map(server).collect(),
+        servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
         seed,
         placement,
@@ -176,15 +181,15 @@ fn describe(suite: &Suite, seed: u64, contenders: &[Contender]) -> anyhow::Resul
 }
 
 fn announce(suite: &Suite, run: &Run) {
-    let contenders = run.servers.len();
+    let participants = run.servers.len();
     eprintln!(
         "{}: {}, {}, {}: {}, about {}; seed {}",
         suite.name,
-        count(contenders as u64, "server"),
+        count(participants as u64, "server"),
         count(suite.scenarios.len() as u64, "load"),
         count(suite.blocks.into(), "block"),
-        count(suite.trials(contenders) as u64, "trial"),
-        HumanDuration(suite.time(contenders)),
+        count(suite.trials(participants) as u64, "trial"),
+        HumanDuration(suite.time(participants)),
         run.seed,
     );
     // A run of all models names those that this build lacks.

@@ -3,21 +3,21 @@
 use fastrand::Rng;
 
 /// The position of a trial: its block, the index of its scenario, and its server.
-pub type Position<Server> = (u32, usize, Server);
+pub type Position<'a, Server> = (u32, usize, &'a Server);
 
 /// A block measures every server once under every load. The servers under one load follow each
 /// other directly, in an order that the seed decides: a slow phase of the machine affects all of
 /// them, and no server is always first.
-pub fn order<Server: Clone>(
+pub fn order<Server>(
     blocks: u32,
     scenarios: usize,
     servers: &[Server],
     seed: u64,
-) -> impl Iterator<Item = Position<Server>> {
+) -> impl Iterator<Item = Position<'_, Server>> {
     let mut random = Rng::with_seed(seed);
     let groups = (0..blocks).flat_map(move |block| (0..scenarios).map(move |scenario| (block, scenario)));
     groups.flat_map(move |(block, scenario)| {
-        let mut servers = servers.to_vec();
+        let mut servers: Vec<&Server> = servers.iter().collect();
         random.shuffle(&mut servers);
         servers.into_iter().map(move |server| (block, scenario, server))
     })
@@ -30,7 +30,7 @@ mod tests {
 
     const SERVERS: [&str; 5] = ["fork", "thread", "pool", "epoll", "tokio"];
 
-    fn positions(seed: u64) -> Vec<Position<&'static str>> {
+    fn positions(seed: u64) -> Vec<Position<'static, &'static str>> {
         order(5, 4, &SERVERS, seed).collect()
     }
 

@@ -12,8 +12,8 @@ use loadgen::record::{self, Outcome, Placement};
 use loadgen::sizes::Sizes;
 use servers::listener::Transport;
 
-use crate::contender::Contender;
 use crate::host::affinity;
+use crate::participant::Participant;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::{Scenario, Suite};
@@ -40,7 +40,7 @@ pub struct Spec<'a> {
     /// The load.
     pub scenario: &'a Scenario,
     /// The server.
-    pub contender: Contender<'a>,
+    pub participant: &'a Participant,
     /// The processors of server and generator.
     pub placement: &'a Placement,
     /// File for the server's standard error.
@@ -48,8 +48,8 @@ pub struct Spec<'a> {
 }
 
 /// The transport of a server, as a record names it.
-pub fn transport(contender: &Contender) -> record::Transport {
-    match contender.transport() {
+pub fn transport(participant: &Participant) -> record::Transport {
+    match participant.transport() {
         Transport::Stream => record::Transport::Tcp,
         Transport::Datagram => record::Transport::Udp,
     }
@@ -77,14 +77,14 @@ pub fn request(
 
 /// Runs a trial; `None` if it was interrupted, since half a window is no result.
 pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
-    if let Some(reason) = spec.contender.unavailable() {
+    if let Some(reason) = spec.participant.unavailable() {
         return Some(Outcome::Skipped { reason });
     }
     let request = request(
         spec.suite,
         spec.scenario,
         spec.placement,
-        transport(&spec.contender),
+        transport(spec.participant),
     );
     // The load was checked before the run, but only for streams.
     if let Err(reason) = request.clone().validate() {
@@ -101,7 +101,7 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
 
 fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
-        program: spec.contender.program(),
+        program: spec.participant.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
@@ -125,14 +125,14 @@ fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<O
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    end(server, spec.contender)?;
+    end(server, spec.participant)?;
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
 }
 
-fn end(server: Server, contender: Contender) -> anyhow::Result<()> {
-    match contender {
-        Contender::Model(_) => {
+fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
+    match participant {
+        Participant::Model(_) | Participant::Executable(_) => {
             let status = server.stop(STOP_WITHIN)?;
             ensure!(
                 status.success(),
@@ -140,7 +140,7 @@ fn end(server: Server, contender: Contender) -> anyhow::Result<()> {
             );
         }
         // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
-        Contender::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
+        Participant::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
             Ok(_) | Err(ServerError::NotStopped(_)) => {}
             Err(error) => return Err(error.into()),
         },
