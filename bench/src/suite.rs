@@ -201,7 +201,7 @@ mod tests {
         let mut suite = Suite::quick().unwrap();
         suite.select(&["all".into()]).unwrap();
         assert_eq!(suite.models().unwrap().len(), MODELS.len());
-        assert!(suite.select(&["nobody".into()]).is_err());
+        assert!(suite.select(&["no-such-model".into()]).is_err());
     }
 
     #[test]

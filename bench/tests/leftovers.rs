@@ -121,14 +121,14 @@ fn no_network_is_left() -> Result<Completion, Failed> {
     // A running ip(8) ends by itself, and is in the group of this process.
     let groups = in_network.iter().filter_map(|&pid| getpgid(Some(pid)).ok());
     let groups: BTreeSet<_> = groups.filter(|&group| group != getpgrp()).collect();
-    let meanwhile = interfaces()?;
+    let during = interfaces()?;
     child.kill()?;
     child.wait()?;
     if !got_so_far {
         return unless_skipped(child);
     }
-    if !(meanwhile.is_subset(&before) && interfaces()?.is_subset(&before)) {
-        return Err(format!("the interfaces changed from {before:?} to {meanwhile:?}").into());
+    if !(during.is_subset(&before) && interfaces()?.is_subset(&before)) {
+        return Err(format!("the interfaces changed from {before:?} to {during:?}").into());
     }
     for group in groups {
         expect_gone(group)?;
