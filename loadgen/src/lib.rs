@@ -2,12 +2,13 @@
 //!
 //! It checks every byte that comes back, keeps whole histograms instead of averages,
 //! and shares no socket code with the servers that it measures. Three steps: make a
-//! [`plan::Plan`], give it to [`run`], read the [`record::Load`] that comes back.
+//! [`plan::CheckedPlan`], give it to [`run`], read the [`record::Load`] that comes back.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
 pub mod affinity;
+mod arrival_test;
 pub mod capacity;
 pub mod cli;
 mod clock;
@@ -16,7 +17,6 @@ mod engine;
 pub mod export;
 mod gates;
 pub mod interrupt;
-mod law;
 mod limits;
 pub mod merge;
 pub mod pacer;
@@ -25,11 +25,13 @@ pub mod plan;
 mod prepare;
 pub mod progress;
 mod run;
+#[cfg(test)]
+mod sample;
 pub mod sizes;
 pub mod source;
+mod stationarity;
 pub mod target;
 pub mod text;
-mod trend;
 
 pub use prepare::PrepareError;
 pub use record::{self, histogram, units};

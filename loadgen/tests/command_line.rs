@@ -63,7 +63,7 @@ fn json_is_one_load_of_the_schema() {
         "run", &target, "-c", "3", "-d", "200ms", "--warmup", "50ms", "--format", "json",
     ]);
     let load: record::Load = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(load.summary.valid && load.summary.echoes_per_s > 0.0);
+    assert!(load.summary.is_valid() && load.summary.echoes_per_s > 0.0);
     assert_eq!(load.target, target);
     let raw: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     for name in [
@@ -202,7 +202,7 @@ fn force_lets_a_measurement_count_that_is_not_valid_and_still_says_so() {
     let forced = loadgen(&[&silent[..], &["--force"]].concat());
     assert_eq!(forced.status.code(), Some(0), "{}", stderr(&forced));
     let load: record::Load = serde_json::from_slice(&forced.stdout).unwrap();
-    assert!(!load.summary.valid && !load.summary.reasons.is_empty());
+    assert!(!load.summary.is_valid() && !load.summary.reasons().is_empty());
 }
 
 #[test]
@@ -323,8 +323,8 @@ fn a_search_that_makes_no_sense_is_a_usage_error() {
         (&["--slo", "p99"], "p99<1ms"),
         (&["--slo", "p98<1ms"], "p99.9"),
         (&["--slo", "p99<1"], "is not a time"),
-        (&["--slo", "p99>1ms"], "from above"),
-        (&["--slo", "rate<=1k/s"], "the rate is what is searched"),
+        (&["--slo", "p99>1ms"], "upper bound"),
+        (&["--slo", "rate<=1k/s"], "the search chooses the rate"),
         (
             &["--slo", "p99<1ms", "--from", "2k/s", "--to", "1k/s"],
             "raise --to",

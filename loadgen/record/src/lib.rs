@@ -10,11 +10,15 @@ mod capacity;
 mod conformance;
 mod error_kind;
 mod file;
+pub mod finding;
+mod findings;
 pub mod histogram;
 mod load;
+mod pace;
 mod plan;
 mod run;
 mod schema;
+mod span;
 mod text_form;
 pub mod units;
 mod version;
@@ -24,11 +28,15 @@ pub use capacity::{Capacity, CapacityTrial, Limit};
 pub use conformance::{CaseDescription, CaseOutcome, CaseResult, Conformance};
 pub use error_kind::ErrorKind;
 pub use file::{Measured, ReadError, Record, Records, check_version, read};
-pub use load::{Connections, Generator, Histograms, Interval, Load, SATURATED, Summary};
+pub use finding::{Effect, Fault, Finding};
+pub use findings::Findings;
+pub use load::{Connections, Generator, Interval, Load, Summary};
+pub use pace::{PaceSetter, SATURATED, Saturation, fell_behind};
 pub use plan::{
     Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,
     Stage, StageError, Stages, Transport, Wait, combine,
 };
 pub use run::{Cost, Host, Outcome, Placement, Run, Scenario, Server, Trial};
 pub use schema::json_schema;
+pub use span::{BySpan, Histograms, Latencies, Scope, Span};
 pub use version::SCHEMA_VERSION;

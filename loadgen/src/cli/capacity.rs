@@ -11,7 +11,7 @@ use super::{Error, FAILED, Format, INVALID};
 use crate::capacity::{self, Next, Survey, Terms};
 use crate::condition::Condition;
 use crate::progress::Progress;
-use crate::{RunError, gates, interrupt};
+use crate::{RunError, interrupt};
 use record::units::{self, Rate, Time};
 use record::{Arrivals, Capacity, Limit, Plan, words};
 
@@ -132,7 +132,7 @@ impl CapacityOptions {
             }
             match result {
                 Ok(load) => {
-                    let trial = survey.record(&load, gates::own_fault(&load));
+                    let trial = survey.record(&load);
                     eprintln!("loadgen: {}", capacity::text::outcome(trial));
                 }
                 Err(error) => break Some(error),

@@ -98,7 +98,11 @@ impl RunOptions {
         for failure in &failures {
             eprintln!("failed: {failure}");
         }
-        let code = exit_code(interrupted, load.summary.valid || self.force, failures.is_empty());
+        let code = exit_code(
+            interrupted,
+            load.summary.is_valid() || self.force,
+            failures.is_empty(),
+        );
         if code == INVALID {
             eprintln!("{NOT_VALID}");
         }
@@ -160,7 +164,7 @@ With --force the exit code is that of a valid measurement, and the result still 
 /// The conditions that hold, and those that cannot be decided.
 fn failures(conditions: &[Condition], load: &Load) -> Vec<String> {
     let bad = |condition: &&Condition| condition.holds(load) != Some(false);
-    let shown = |condition: &Condition| format!("{condition}: {}", condition.seen(load));
+    let shown = |condition: &Condition| format!("{condition}: {}", condition.describe_value(load));
     conditions.iter().filter(bad).map(shown).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use bytesize::ByteSize;
 
-use super::{Row, row, rows};
+use super::layout::{Row, row, rows};
 use record::units::show_rate;
 use record::words::count;
 use record::{Arrivals, Load, LoopKind, MessageSize, Plan, Stage, Transport, Wait};
@@ -163,8 +163,8 @@ fn engine(load: &Load) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::load_of;
     use super::*;
+    use crate::sample::busy as load_of;
 
     fn words(load: &Load) -> String {
         let rows = describe(load).into_iter().map(|(_, text)| text);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_closed_loop() {
-        let plain = load_of(Plan::default());
+        let plain = load_of(&Plan::default());
         shows(
             &plain,
             &[
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_closed_loop_with_everything() {
-        let mut load = load_of(Plan {
+        let mut load = load_of(&Plan {
             depth: 8,
             think: "20ms".parse().unwrap(),
             messages_per_connection: Some(1),
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn an_open_loop() {
         let at = |stages: &str, arrivals| {
-            load_of(Plan {
+            load_of(&Plan {
                 stages: Some(stages.parse().unwrap()),
                 arrivals,
                 ..Plan::default()
@@ -239,7 +239,7 @@ mod tests {
             ..Plan::default()
         };
         shows(
-            &load_of(steady),
+            &load_of(&steady),
             &["open loop on 64 connections, evenly spaced messages\nat 50.0k/s"],
         );
         shows(
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn sizes_from_a_file_have_their_mean_in_the_load() {
-        let mut load = load_of(Plan::default());
+        let mut load = load_of(&Plan::default());
         load.plan.size = "file:/nowhere/sizes".parse().unwrap();
         shows(&load, &["the sizes in /nowhere/sizes, in turn"]);
         load.listed_mean_bytes = Some(2080.0);
@@ -271,7 +271,7 @@ mod tests {
             ..Plan::default()
         };
         shows(
-            &load_of(plan),
+            &load_of(&plan),
             &["closed loop of 64 connections over UDP, 1 message"],
         );
     }
@@ -285,7 +285,7 @@ mod tests {
             ..Plan::default()
         };
         shows(
-            &load_of(plan),
+            &load_of(&plan),
             &[
                 "partly open loop, a Poisson process of connections\nat 500/s",
                 "3 messages on each connection, one after the other",
