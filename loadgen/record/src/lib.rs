@@ -12,6 +12,7 @@ mod error_kind;
 mod file;
 pub mod histogram;
 mod load;
+pub mod numbers;
 mod plan;
 mod run;
 mod schema;
