@@ -117,10 +117,7 @@ mod tests {
 
     #[test]
     fn numbers_in_sentences_have_three_digits() {
-        assert_eq!(
-            [137_868.0, 999.7, 0.25].map(rounded),
-            ["138k", "1k", "0.250"]
-        );
+        assert_eq!([137_868.0, 999.7, 0.25].map(rounded), ["138k", "1k", "0.250"]);
     }
 
     #[test]

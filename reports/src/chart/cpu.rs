@@ -1,21 +1,24 @@
-//! CPU time per echo: what a model costs while it answers.
+//! CPU time per echo: the cost of a model under load.
 
 use plotters::style::text_anchor::HPos;
+use record::numbers::{micros, number, short};
+use record::words::counted;
 
 use super::axis::{Axis, Scale};
+use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::plot::{Margins, Plot, cut, text_width};
 use super::style::{GRID, INK, MUTED};
-use super::{Absent, Data, Error, Figure, Panel, Table};
 use crate::format;
-use crate::measure::CPU;
+use crate::metrics::CPU;
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
 use crate::stats::Estimate;
-use crate::summary::{Row, ScenarioSummary};
 
 /// Height of a row.
 const ROW: f64 = 22.0;
 
-/// From this ratio of the largest to the smallest on, a linear axis would press most
-/// servers into its first twentieth.
+/// From this ratio of largest to smallest on, the axis is logarithmic: on a linear one most
+/// servers would share its first twentieth.
 const LOG_FROM: f64 = 20.0;
 
 /// Draws the figure.
@@ -33,7 +36,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         absent.extend(without.iter().map(|row| Absent {
             scenario: scenario.name.clone(),
             server: row.server.clone(),
-            reason: "echoed nothing to divide its CPU time by",
+            cause: Missing::Echoes,
         }));
         if rows.is_empty() {
             continue;
@@ -49,8 +52,8 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         id: "cpu",
         title: "CPU time per echo",
         finding: finding(&scenarios),
-        reading: "User and system time of the whole process tree, divided by echoes; less is cheaper. The whisker \
-                  is the 99% interval over trials, and the axis is the same in all panels.",
+        reading: "User and system time of the server's process tree, divided by echoes; less is better. Whiskers show \
+                  the 99% interval over trials. All panels have the same axis.",
         panels,
         absent,
         table: table(&scenarios),
@@ -82,9 +85,9 @@ fn axis(scenarios: &[&ScenarioSummary]) -> Axis {
         .filter(|value| *value > 0.0)
         .fold(highest, f64::min);
     if highest / lowest >= LOG_FROM {
-        return Axis::log(lowest, highest, "µs of CPU per echo (log scale)", format::short);
+        return Axis::log(lowest, highest, "µs of CPU per echo (log scale)", short);
     }
-    Axis::from_zero(highest, "µs of CPU per echo", format::short)
+    Axis::from_zero(highest, "µs of CPU per echo", short)
 }
 
 fn panel(data: &Data<'_>, rows: &[&Row], axis: &Axis) -> Result<String, Error> {
@@ -115,7 +118,7 @@ fn series(data: &Data<'_>, plot: &mut Plot, row: &Row, height: f64) -> Result<()
     };
     let style = data.styles.style(&row.server);
     let place = plot.at(estimate.value, height);
-    let label = format::number(estimate.value);
+    let label = number(estimate.value);
     plot.series(
         &row.server,
         &format!("{} ({}): {label} µs", row.server, row.family),
@@ -149,14 +152,14 @@ fn finding(scenarios: &[&ScenarioSummary]) -> String {
         .filter_map(|row| Some((row.numbers.get(CPU)?.value, row.server.as_str())))
         .collect();
     costs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at = format::counted(most.connections, "connection");
+    let at = counted(most.connections, "connection");
     match costs.as_slice() {
-        [] => format!("At {at} no server that answered everyone has a CPU time."),
-        [(only, name)] => format!("At {at} an echo costs {name} {} of CPU.", format::micros(*only)),
+        [] => format!("At {at} no server that answered every connection has a CPU time."),
+        [(only, name)] => format!("At {at} an echo costs {name} {} of CPU.", micros(*only)),
         [(least, cheap), .., (most, dear)] => format!(
-            "At {at} an echo costs from {} of CPU ({cheap}) to {} ({dear}), among servers that answered everyone.",
-            format::micros(*least),
-            format::micros(*most)
+            "At {at} an echo costs from {} of CPU ({cheap}) to {} ({dear}), among the servers that answered every connection.",
+            micros(*least),
+            micros(*most)
         ),
     }
 }
@@ -172,7 +175,7 @@ fn table(scenarios: &[&ScenarioSummary]) -> Table {
             rows.push(vec![
                 scenario.name.clone(),
                 row.server.clone(),
-                format::number(estimate.value),
+                number(estimate.value),
                 estimate
                     .interval
                     .map_or("none".into(), |ends| format::interval(&ends, 1.0)),

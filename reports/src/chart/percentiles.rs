@@ -1,23 +1,23 @@
-//! Percentiles of latency against log 1/(1-p): what an average hides.
+//! Percentiles of latency over log 1/(1-p): what an average hides.
 
 use plotters::style::text_anchor::HPos;
 use record::Outcome;
 use record::histogram::{self, Histogram};
+use record::numbers::{micros, micros_tick};
 
 use super::axis::{Axis, Scale};
+use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
 use super::style::INK;
-use super::{Absent, Data, Error, Figure, Panel, Table};
-use crate::format;
-use crate::measure::P99;
-use crate::summary::{Basis, Row, ScenarioSummary};
+use crate::metrics::P99;
+use crate::row::{Basis, Row};
+use crate::scenario::ScenarioSummary;
 
-/// Points of a curve between a percentile and the one with a tenth beyond it: the curve
-/// is smooth at the size at which it is shown.
+/// Points of a curve per decade of 1/(1-p): enough for a smooth curve at its size.
 const STEPS: u32 = 8;
 
-/// The percentiles with a label: the share beyond each, and its name.
+/// The labelled percentiles: the share of answers beyond each, and its name.
 const NAMED: [(f64, &str); 7] = [
     (1.0, "0"),
     (0.5, "50"),
@@ -28,13 +28,13 @@ const NAMED: [(f64, &str); 7] = [
     (1e-5, "99.999"),
 ];
 
-/// One server's latencies over its trials, for drawing only: what is compared is a
-/// quantile of each trial.
+/// The latencies of one server over its trials, for drawing only: the verdict compares the
+/// quantiles of single trials.
 struct Curve<'a> {
     row: &'a Row,
     /// The share of samples beyond, and the latency in microseconds.
     points: Vec<(f64, f64)>,
-    /// Those of [`NAMED`].
+    /// The latencies at [`NAMED`].
     named: Vec<Option<f64>>,
 }
 
@@ -49,7 +49,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         absent.extend(empty.iter().map(|curve| Absent {
             scenario: scenario.name.clone(),
             server: curve.row.server.clone(),
-            reason: "has too few answers for a percentile",
+            cause: Missing::Answers,
         }));
         rows.extend(drawn.iter().map(|curve| table_row(scenario, curve)));
         if !drawn.is_empty() {
@@ -72,8 +72,8 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         id: "percentiles",
         title: "Percentiles of latency",
         finding: finding(&data.summary.scenarios),
-        reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
-                  answers lie beyond it. The trials of a server are merged here, for drawing only.",
+        reading: "From one tick to the next, the share of slower answers falls. A line ends where fewer than ten answers \
+                  are slower. The trials of a server are merged for this figure only.",
         panels,
         absent,
         table: Table { head, rows },
@@ -95,7 +95,7 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
         .collect()
 }
 
-/// The histograms of the trials on which the row rests, added.
+/// The sum of the histograms of the trials that the row rests on.
 fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Histogram, Error> {
     let mut sum = histogram::empty();
     let own = data
@@ -153,12 +153,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .map(|(beyond, name)| (1.0 / beyond, (*name).to_owned()))
         .collect();
     let x = Axis::with_ticks(1.0, 1.0 / fewest_beyond, Scale::Log, ticks, "percentile");
-    let y = Axis::log(
-        lowest,
-        highest,
-        "time to the answer (log scale)",
-        format::micros_tick,
-    );
+    let y = Axis::log(lowest, highest, "time to the answer (log scale)", micros_tick);
     let margins = Margins {
         top: 28.0,
         right: longest + 34.0,
@@ -205,7 +200,7 @@ fn series(data: &Data<'_>, plot: &mut Plot, curve: &Curve<'_>, label: f64) -> Re
 fn table_row(scenario: &ScenarioSummary, curve: &Curve<'_>) -> Vec<String> {
     let numbers = curve.named[1..]
         .iter()
-        .map(|micros| micros.map_or("–".into(), format::micros));
+        .map(|latency| latency.map_or("–".into(), micros));
     [scenario.name.clone(), curve.row.server.clone()]
         .into_iter()
         .chain(numbers)
@@ -224,19 +219,16 @@ fn finding(scenarios: &[ScenarioSummary]) -> String {
     let widest = spans.max_by(|a, b| (a.2.0 / a.1.0).total_cmp(&(b.2.0 / b.1.0)));
     match widest {
         Some((scenario, low, high)) if low.1 != high.1 => format!(
-            "The p99 of servers that answered everyone differs most in {}: from {} ({}) to {} ({}).",
+            "Among servers that answered every connection, p99 differs most in {}: from {} ({}) to {} ({}).",
             scenario.name,
-            format::micros(low.0),
+            micros(low.0),
             low.1,
-            format::micros(high.0),
+            micros(high.0),
             high.1
         ),
-        Some((scenario, low, _)) => format!(
-            "In {} the p99 of {} is {}.",
-            scenario.name,
-            low.1,
-            format::micros(low.0)
-        ),
-        None => "No server that answered everyone has enough answers for a p99.".into(),
+        Some((scenario, low, _)) => {
+            format!("In {} the p99 of {} is {}.", scenario.name, low.1, micros(low.0))
+        }
+        None => "No server that answered every connection has enough answers for a p99.".into(),
     }
 }
