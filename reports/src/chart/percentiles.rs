@@ -72,8 +72,9 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         id: "percentiles",
         title: "Percentiles of latency",
         finding: finding(&data.summary.scenarios),
-        reading: "From one tick to the next, the share of slower answers falls. A line ends where fewer than ten answers \
-                  are slower. The trials of a server are merged for this figure only.",
+        reading: "Equal steps to the right, as from p90 to p99 and from p99 to p99.9, divide the share of slower answers \
+                  by ten. A line ends where fewer than ten answers are slower. The trials of a server are merged \
+                  for this figure only.",
         panels,
         absent,
         table: Table { head, rows },

@@ -247,7 +247,7 @@ fn finding(scenarios: &[ScenarioSummary]) -> String {
         .collect();
     match starved.as_slice() {
         [] => first,
-        some => format!("{first} {} did not answer every connection.", list(some)),
+        some => format!("{first} Not every connection was answered by {}.", list(some)),
     }
 }
 
