@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use record::histogram::{DecodeError, Quantiles};
+use record::histogram::{DecodeError, Encoded, Quantiles};
 use record::words::plain_line;
 use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
 
@@ -231,16 +231,21 @@ fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Inval
 
 /// Tables show the percentiles and figures the histogram, so they must agree.
 fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
-    let histogram = load
-        .histograms
-        .service
-        .decode()
-        .map_err(|error| Invalid::Histogram {
-            place: place.to_owned(),
-            error,
-        })?;
+    let (summary, histograms) = (&load.summary, &load.histograms);
+    agree(place, &histograms.service, &summary.service_us)?;
+    match (&histograms.response, &summary.response_us) {
+        (Some(histogram), Some(stored)) => agree(place, histogram, stored),
+        (None, None) => Ok(()),
+        _ => Err(Invalid::Percentiles(place.to_owned())),
+    }
+}
+
+fn agree(place: &str, histogram: &Encoded, stored: &Quantiles) -> Result<(), Invalid> {
+    let histogram = histogram.decode().map_err(|error| Invalid::Histogram {
+        place: place.to_owned(),
+        error,
+    })?;
     let found = Quantiles::of(&histogram);
-    let stored = &load.summary.service_us;
     let same = [
         (found.p50, stored.p50),
         (found.p90, stored.p90),

@@ -3,6 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
+use record::histogram::{Encoded, Quantiles};
 use record::{ErrorKind, Outcome, Record, Run, Trial};
 use reports::chart::{self, Missing};
 use reports::diagnostics::Diagnostic;
@@ -360,6 +361,31 @@ fn a_server_that_a_figure_cannot_draw_is_listed_there() {
 }
 
 #[test]
+fn the_latency_of_an_open_loop_is_its_response_time() {
+    let models = models();
+    let run = run(&models, &[10], 2);
+    let mut all = trials(&models, &[10], 2);
+    let response = support::latencies(&mut support::Random(7), 5e6, 100_000);
+    for trial in &mut all {
+        let Outcome::Measured { load, .. } = &mut trial.outcome else {
+            continue;
+        };
+        load.summary.response_us = Some(Quantiles::of(&response));
+        load.histograms.response = Some(Encoded::new(&response));
+    }
+    let summary = Summary::of(&run, &all);
+    let expected = Quantiles::of(&response);
+    for (key, value) in [("p50_us", expected.p50), ("max_us", expected.max)] {
+        assert_eq!(row(&summary, 0, "epoll").numbers[key].value, value.unwrap());
+    }
+    page(&run, &all);
+    let figures = chart::draw(&summary, &all).unwrap();
+    let percentiles = figures.iter().find(|figure| figure.id == "percentiles").unwrap();
+    let p50 = record::numbers::micros(expected.p50.unwrap());
+    assert_eq!(percentiles.table.rows[0][2], p50);
+}
+
+#[test]
 fn errors_are_counted_by_kind() {
     let models = models();
     let run = run(&models, &[10], 2);
@@ -554,8 +580,12 @@ fn inconsistent_records_are_refused() {
     ] {
         assert!(matches!(error, Number { number, .. } if number == expected));
     }
-    let percentiles = changed(&|load| load.summary.service_us.p99 = Some(1.0));
-    assert!(matches!(percentiles, Percentiles(_)));
+    for percentiles in [
+        changed(&|load| load.summary.service_us.p99 = Some(1.0)),
+        changed(&|load| load.summary.response_us = Some(load.summary.service_us.clone())),
+    ] {
+        assert!(matches!(percentiles, Percentiles(_)));
+    }
     assert!(
         html::render(&records(
             &Run {

@@ -10,7 +10,7 @@ use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
 use super::style::INK;
-use crate::metrics::P99;
+use crate::metrics::{P99, latency_histogram};
 use crate::row::{Basis, Row};
 use crate::scenario::ScenarioSummary;
 
@@ -111,9 +111,7 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Hist
             continue;
         }
         let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-        let one = load
-            .histograms
-            .service
+        let one = latency_histogram(load)
             .decode()
             .map_err(|error| Error::Histogram {
                 place: place(),
@@ -154,7 +152,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .map(|(beyond, name)| (1.0 / beyond, (*name).to_owned()))
         .collect();
     let x = Axis::with_ticks(1.0, 1.0 / fewest_beyond, Scale::Log, ticks, "percentile");
-    let y = Axis::log(lowest, highest, "time to the answer (log scale)", micros_tick);
+    let y = Axis::log(lowest, highest, "latency (log scale)", micros_tick);
     let margins = Margins {
         top: 28.0,
         right: longest + 34.0,
