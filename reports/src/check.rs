@@ -237,12 +237,13 @@ fn figures<'a>(document: &'a Document<'a>, summary: &Summary, trials: &[Trial], 
     });
     for (node, figure) in found.iter().zip(&expected) {
         let place = format!("figure {}", figure.id);
-        let sentence = node
+        let caption = figure.caption.to_string();
+        let found = node
             .children()
             .find(|node| node.has_tag_name("figcaption"))
             .map(text);
-        problems.same(&place, sentence.as_deref(), Some(&figure.finding));
-        problems.same(&place, node.attribute("aria-label"), Some(&figure.finding));
+        problems.same(&place, found.as_deref(), Some(&caption));
+        problems.same(&place, node.attribute("aria-label"), Some(&caption));
         problems.same(&place, node.attribute("role"), Some("img"));
         for scenario in &summary.scenarios {
             for row in scenario.measured() {

@@ -84,7 +84,7 @@ pub fn compare(one: &Blocks, other: &Blocks) -> Option<Estimate> {
 
 /// The best of the candidates, by name.
 ///
-/// Compares means over the blocks that all candidates have, so that a server does not gain by
+/// Compares means over the blocks that all candidates have, so a server does not gain by
 /// missing a slow block; over each one's own blocks if there is no common block.
 pub fn best<'a>(candidates: &[(&'a str, &Blocks)], better: Better) -> Option<&'a str> {
     let common = |block: &u32| candidates.iter().all(|(_, blocks)| blocks.contains_key(block));

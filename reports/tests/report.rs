@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 use record::histogram::{Encoded, Quantiles};
 use record::{ErrorKind, Outcome, Record, Run, Trial};
-use reports::chart::{self, Missing};
+use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::Diagnostic;
 use reports::row::{Basis, Cause, Reach, Row};
 use reports::summary::Summary;
@@ -361,6 +361,41 @@ fn a_server_that_a_figure_cannot_draw_is_listed_there() {
 }
 
 #[test]
+fn captions_have_the_numbers_of_their_figures() {
+    let models = models();
+    let (run, all) = (run(&models, &[10, 100], 5), trials(&models, &[10, 100], 5));
+    let summary = Summary::of(&run, &all);
+    let figures = chart::draw(&summary, &all).unwrap();
+    let captions: Vec<&Caption> = figures.iter().map(|figure| &figure.caption).collect();
+    let [
+        Caption::Throughput {
+            connections: 100,
+            decision: Decision::Tied,
+            leaders,
+            echoes_per_s,
+            starving,
+        },
+        Caption::Percentiles { lowest, highest, .. },
+        Caption::Cpu {
+            connections: 100,
+            ends: Some((cheapest, dearest)),
+        },
+    ] = captions.as_slice()
+    else {
+        panic!("{captions:?}");
+    };
+    assert_eq!(*leaders, summary.scenarios[1].verdicts[0].leaders);
+    let best = row(&summary, 1, &leaders[0]);
+    assert_eq!(*echoes_per_s, best.numbers["echoes_per_s"].value);
+    assert_eq!(starving, &["iterative", "pool"]);
+    assert!(lowest.micros < highest.micros);
+    assert_eq!(
+        (cheapest.server.as_str(), dearest.server.as_str()),
+        ("epoll", "fork")
+    );
+}
+
+#[test]
 fn the_latency_of_an_open_loop_is_its_response_time() {
     let models = models();
     let run = run(&models, &[10], 2);
@@ -519,7 +554,7 @@ fn a_report_that_was_tampered_with_fails_the_check() {
             "a policy",
             page.replacen("default-src &#39;none&#39;", "default-src *", 1),
         ),
-        ("a finding", page.replacen("<figcaption>", "<figcaption>Not ", 1)),
+        ("a caption", page.replacen("<figcaption>", "<figcaption>Not ", 1)),
         ("a missing figure", page.replacen("data-figure=\"cpu\"", "", 1)),
         ("a comment", page.replacen("<main>", "<main><!-- x -->", 1)),
         ("half a file", page[..series].to_owned()),

@@ -1,5 +1,5 @@
-//! The matrix for a terminal: one character for each cell, so that thirty cases fit, and below
-//! it everything that did not pass.
+//! The matrix for a terminal: one character per cell, to fit thirty cases, and below it everything
+//! that did not pass.
 
 use super::matrix::{Behaviour, Column, Mark};
 use crate::terminal::{Align, aligned, paragraph};
@@ -40,7 +40,7 @@ fn matrix(behaviour: &Behaviour) -> String {
     aligned(rows, "", " ", |_| Align::Left)
 }
 
-/// A pass is inconspicuous, so that a failure stands out.
+/// A pass is inconspicuous, which makes a failure stand out.
 fn character(mark: Mark) -> char {
     match mark {
         Mark::Pass => '.',

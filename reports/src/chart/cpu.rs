@@ -1,10 +1,10 @@
 //! CPU time per echo: the cost of a model under load.
 
 use plotters::style::text_anchor::HPos;
-use record::numbers::{micros, number, short};
-use record::words::counted;
+use record::numbers::{number, short};
 
 use super::axis::{Axis, Scale};
+use super::caption::{Caption, Named};
 use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::plot::{Margins, Plot, cut, text_width};
 use super::style::{GRID, INK, MUTED};
@@ -25,9 +25,9 @@ const LOG_FROM: f64 = 20.0;
 pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let known = |row: &&Row| row.numbers.contains_key(CPU);
     let scenarios: Vec<&ScenarioSummary> = data.summary.scenarios.iter().collect();
-    if estimates(&scenarios).next().is_none() {
+    let (Some(_), Some(caption)) = (estimates(&scenarios).next(), caption(&scenarios)) else {
         return Ok(None);
-    }
+    };
     let axis = axis(&scenarios);
     let mut panels = Vec::new();
     let mut absent = Vec::new();
@@ -42,7 +42,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
             continue;
         }
         panels.push(Panel {
-            caption: scenario.title.clone(),
+            title: scenario.title.clone(),
             scenarios: vec![scenario.name.clone()],
             class: "small",
             svg: panel(data, &rows, &axis)?,
@@ -51,7 +51,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     Ok(Some(Figure {
         id: "cpu",
         title: "CPU time per echo",
-        finding: finding(&scenarios),
+        caption,
         reading: "User and system time of the server's process tree, divided by echoes; less is better. Whiskers show \
                   the 99% interval over trials. All panels have the same axis.",
         panels,
@@ -67,7 +67,7 @@ fn estimates<'a>(scenarios: &[&'a ScenarioSummary]) -> impl Iterator<Item = &'a 
         .filter_map(|row| row.numbers.get(CPU))
 }
 
-/// One axis for all panels, so that they can be compared.
+/// One axis for all panels, to make them comparable.
 fn axis(scenarios: &[&ScenarioSummary]) -> Axis {
     let highest = estimates(scenarios)
         .map(|estimate| {
@@ -143,25 +143,19 @@ fn series(data: &Data<'_>, plot: &mut Plot, row: &Row, height: f64) -> Result<()
     )
 }
 
-fn finding(scenarios: &[&ScenarioSummary]) -> String {
-    let Some(most) = scenarios.iter().max_by_key(|scenario| scenario.connections) else {
-        return String::new();
-    };
+fn caption(scenarios: &[&ScenarioSummary]) -> Option<Caption> {
+    let most = scenarios.iter().max_by_key(|scenario| scenario.connections)?;
     let judged = most.measured().filter(|row| row.left_out.is_none());
-    let mut costs: Vec<(f64, &str)> = judged
-        .filter_map(|row| Some((row.numbers.get(CPU)?.value, row.server.as_str())))
-        .collect();
-    costs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at = counted(most.connections, "connection");
-    match costs.as_slice() {
-        [] => format!("At {at} no server that answered every connection has a CPU time."),
-        [(only, name)] => format!("At {at} an echo costs {name} {} of CPU.", micros(*only)),
-        [(least, cheap), .., (most, dear)] => format!(
-            "At {at} an echo costs from {} of CPU ({cheap}) to {} ({dear}), among the servers that answered every connection.",
-            micros(*least),
-            micros(*most)
-        ),
-    }
+    let named = |row: &Row| {
+        Some(Named {
+            server: row.server.clone(),
+            micros: row.numbers.get(CPU)?.value,
+        })
+    };
+    Some(Caption::Cpu {
+        connections: most.connections,
+        ends: Named::ends(judged.filter_map(named)),
+    })
 }
 
 fn table(scenarios: &[&ScenarioSummary]) -> Table {

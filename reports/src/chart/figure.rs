@@ -1,10 +1,11 @@
-//! What a figure is: drawings, the sentence that it supports, and its numbers.
+//! What a figure consists of: drawings, a caption, and its numbers.
 
 use std::fmt::{self, Display, Formatter};
 
 use record::Trial;
 use record::histogram::DecodeError;
 
+use super::caption::Caption;
 use super::style::Styles;
 use crate::summary::Summary;
 
@@ -24,8 +25,8 @@ pub struct Figure {
     pub id: &'static str,
     /// Its title.
     pub title: &'static str,
-    /// What it shows, in a sentence.
-    pub finding: String,
+    /// What it shows.
+    pub caption: Caption,
     /// How to read it.
     pub reading: &'static str,
     /// The drawings.
@@ -39,7 +40,7 @@ pub struct Figure {
 /// One drawing of a figure.
 pub struct Panel {
     /// Its title; empty when the figure has one panel.
-    pub caption: String,
+    pub title: String,
     /// The scenarios that it shows.
     pub scenarios: Vec<String>,
     /// `wide` or `narrow` for two drawings of the same data, of which the style sheet shows the

@@ -6,6 +6,7 @@
 //! which makes themes and hiding possible.
 
 pub mod axis;
+pub mod caption;
 pub mod cpu;
 pub mod figure;
 pub mod label;
@@ -16,6 +17,7 @@ pub mod throughput;
 
 use record::Trial;
 
+pub use caption::{Caption, Named};
 pub use figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 
 use crate::summary::Summary;

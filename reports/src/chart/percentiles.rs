@@ -6,6 +6,7 @@ use record::histogram::{self, Histogram};
 use record::numbers::{micros, micros_tick};
 
 use super::axis::{Axis, Scale};
+use super::caption::{Caption, Named};
 use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
@@ -54,7 +55,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         rows.extend(drawn.iter().map(|curve| table_row(scenario, curve)));
         if !drawn.is_empty() {
             panels.push(Panel {
-                caption: scenario.title.clone(),
+                title: scenario.title.clone(),
                 scenarios: vec![scenario.name.clone()],
                 class: "small",
                 svg: panel(data, &drawn)?,
@@ -71,7 +72,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     Ok(Some(Figure {
         id: "percentiles",
         title: "Percentiles of latency",
-        finding: finding(&data.summary.scenarios),
+        caption: caption(&data.summary.scenarios),
         reading: "Equal steps to the right, as from p90 to p99 and from p99 to p99.9, divide the share of slower answers \
                   by ten. A line ends where fewer than ten answers are slower. The trials of a server are merged \
                   for this figure only.",
@@ -206,28 +207,24 @@ fn table_row(scenario: &ScenarioSummary, curve: &Curve<'_>) -> Vec<String> {
         .collect()
 }
 
-fn finding(scenarios: &[ScenarioSummary]) -> String {
+fn caption(scenarios: &[ScenarioSummary]) -> Caption {
     let spans = scenarios.iter().filter_map(|scenario| {
         let judged = scenario.measured().filter(|row| row.left_out.is_none());
-        let mut values: Vec<(f64, &str)> = judged
-            .filter_map(|row| Some((row.numbers.get(P99)?.value, row.server.as_str())))
-            .collect();
-        values.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Some((scenario, *values.first()?, *values.last()?))
+        let named = |row: &Row| {
+            Some(Named {
+                server: row.server.clone(),
+                micros: row.numbers.get(P99)?.value,
+            })
+        };
+        Some((scenario, Named::ends(judged.filter_map(named))?))
     });
-    let widest = spans.max_by(|a, b| (a.2.0 / a.1.0).total_cmp(&(b.2.0 / b.1.0)));
-    match widest {
-        Some((scenario, low, high)) if low.1 != high.1 => format!(
-            "Among servers that answered every connection, p99 differs most in {}: from {} ({}) to {} ({}).",
-            scenario.name,
-            micros(low.0),
-            low.1,
-            micros(high.0),
-            high.1
-        ),
-        Some((scenario, low, _)) => {
-            format!("In {} the p99 of {} is {}.", scenario.name, low.1, micros(low.0))
+    let ratio = |(lowest, highest): &(Named, Named)| highest.micros / lowest.micros;
+    let widest = spans.max_by(|a, b| ratio(&a.1).total_cmp(&ratio(&b.1)));
+    widest.map_or(Caption::NoPercentiles, |(scenario, (lowest, highest))| {
+        Caption::Percentiles {
+            scenario: scenario.name.clone(),
+            lowest,
+            highest,
         }
-        None => "No server that answered every connection has enough answers for a p99.".into(),
-    }
+    })
 }

@@ -7,7 +7,7 @@ use record::Server;
 
 /// Text.
 pub const INK: RGBColor = RGBColor(0x11, 0x11, 0x11);
-/// Titles of axes and values beside marks.
+/// Labels of ticks and values next to marks.
 pub const MUTED: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);

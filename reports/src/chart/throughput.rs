@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use plotters::style::text_anchor::HPos;
-use record::numbers::{bytes, number, rounded, short, thousands};
-use record::words::{counted, list};
+use record::numbers::{bytes, number, short, thousands};
 
 use super::axis::{Axis, Scale};
+use super::caption::Caption;
 use super::figure::{Data, Error, Figure, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
@@ -15,7 +15,6 @@ use crate::format;
 use crate::metrics::ECHOES;
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
-use crate::verdict::Decision;
 
 /// The scenarios of one panel: they differ only in the number of connections.
 type Group<'a> = Vec<&'a ScenarioSummary>;
@@ -31,27 +30,27 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let groups = groups(&data.summary.scenarios);
     let mut panels = Vec::new();
     for group in &groups {
-        let caption = match (groups.len(), group.first()) {
+        let title = match (groups.len(), group.first()) {
             (2.., Some(first)) => format!("Messages of {}", bytes(first.message_bytes)),
             _ => String::new(),
         };
         for (class, width) in [("wide", 760.0), ("narrow", 340.0)] {
             let svg = panel(data, group, width)?;
             panels.push(Panel {
-                caption: caption.clone(),
+                title: title.clone(),
                 scenarios: group.iter().map(|scenario| scenario.name.clone()).collect(),
                 class,
                 svg,
             });
         }
     }
-    if panels.is_empty() {
+    let (false, Some(caption)) = (panels.is_empty(), caption(&data.summary.scenarios)) else {
         return Ok(None);
-    }
+    };
     Ok(Some(Figure {
         id: "throughput",
         title: "Throughput over connections",
-        finding: finding(&data.summary.scenarios),
+        caption,
         reading: "Points show the geometric mean over trials, whiskers the 99% interval.",
         panels,
         absent: Vec::new(),
@@ -208,47 +207,24 @@ fn highest(row: &Row) -> f64 {
     })
 }
 
-fn finding(scenarios: &[ScenarioSummary]) -> String {
+fn caption(scenarios: &[ScenarioSummary]) -> Option<Caption> {
     let most = scenarios
         .iter()
-        .filter(|scenario| scenario.measured().next().is_some());
-    let Some(most) = most.max_by_key(|scenario| scenario.connections) else {
-        return String::new();
-    };
-    let Some(verdict) = most.verdicts.iter().find(|verdict| verdict.metric == ECHOES) else {
-        return String::new();
-    };
-    let at = counted(most.connections, "connection");
+        .filter(|scenario| scenario.measured().next().is_some())
+        .max_by_key(|scenario| scenario.connections)?;
+    let verdict = most.verdicts.iter().find(|verdict| verdict.metric == ECHOES)?;
     let value = |name: &String| most.rows.iter().find(|row| row.server == *name).map(echoes);
-    let rate = rounded(verdict.leaders.first().and_then(value).unwrap_or(0.0));
-    let leaders = list(&verdict.leaders);
-    let first = match verdict.decision {
-        Decision::Winner => {
-            format!("At {at} {leaders} has the highest throughput, {rate} echoes per second.")
-        }
-        Decision::Tied => {
-            format!("At {at} {leaders} are tied for the highest throughput, about {rate} echoes per second.")
-        }
-        Decision::Inconclusive => {
-            format!("At {at} it is inconclusive which of {leaders} has the highest throughput.")
-        }
-        Decision::NoInterval => {
-            format!("At {at} {leaders} is ahead with {rate} echoes per second, but there is no interval.")
-        }
-        Decision::Alone => format!(
-            "At {at} {leaders} reaches {rate} echoes per second; there is nothing to compare it with."
-        ),
-        Decision::Nothing => format!("At {at} no server can be judged."),
-    };
-    let starved: Vec<&str> = most
+    let starving = most
         .measured()
         .filter(|row| row.connections.is_some_and(|reach| !reach.all()))
-        .map(|row| row.server.as_str())
-        .collect();
-    match starved.as_slice() {
-        [] => first,
-        some => format!("{first} Not every connection was answered by {}.", list(some)),
-    }
+        .map(|row| row.server.clone());
+    Some(Caption::Throughput {
+        connections: most.connections,
+        decision: verdict.decision,
+        leaders: verdict.leaders.clone(),
+        echoes_per_s: verdict.leaders.first().and_then(value).unwrap_or(0.0),
+        starving: starving.collect(),
+    })
 }
 
 fn table(groups: &[Group<'_>]) -> Table {

@@ -1,6 +1,6 @@
 //! The report as one HTML file that needs no network.
 //!
-//! It is also well-formed XML, so that the check can read it with a strict parser.
+//! It is also well-formed XML, because the check reads it with a strict parser.
 
 mod cells;
 mod file;
