@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use record::numbers::number;
 use record::words::{counted, list, plain_line};
-use record::{Load, Outcome, Placement, Run, SATURATED, Trial};
+use record::{Load, Outcome, Placement, Run, Saturation, Trial};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -44,6 +44,21 @@ impl Weight {
     }
 }
 
+/// A scenario, and some of its servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Names of the servers.
+    pub servers: Vec<String>,
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.scenario, list(&self.servers))
+    }
+}
+
 /// One fact about the run that speaks for or against its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Diagnostic {
@@ -71,9 +86,13 @@ pub enum Diagnostic {
     Generator {
         /// Its highest utilisation, from 0 to 1.
         highest: f64,
-        /// The scenarios in which it was saturated, each with the servers.
-        saturated: Vec<(String, Vec<String>)>,
+        /// Where it was saturated in most trials.
+        saturated: Vec<Place>,
+        /// Where other programs kept it busy or waiting in most trials.
+        held_up: Vec<Place>,
     },
+    /// The generator busy-polls, so its utilisation does not show whether it was the limit.
+    BusyPolls,
     /// How much the throughput differed between trials.
     Spread {
         /// Whether any server has an interval.
@@ -135,7 +154,7 @@ fn outcomes(trials: &[Trial], loads: &[&Load]) -> Diagnostic {
     let count = |matches: fn(&Outcome) -> bool| trials.iter().filter(|trial| matches(&trial.outcome)).count();
     Diagnostic::Trials {
         measured: loads.len(),
-        invalid: loads.iter().filter(|load| !load.summary.valid).count(),
+        invalid: loads.iter().filter(|load| !load.summary.is_valid()).count(),
         failed: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
         skipped: count(|outcome| matches!(outcome, Outcome::Skipped { .. })),
     }
@@ -150,19 +169,28 @@ fn blocks(run: &Run, scenarios: &[ScenarioSummary]) -> Diagnostic {
 }
 
 fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {
-    let utilisation = |row: &Row| row.numbers.get(UTILISATION).map(|estimate| estimate.value);
-    let saturated = |scenario: &ScenarioSummary| {
-        let servers: Vec<String> = scenario
-            .measured()
-            .filter(|row| utilisation(row).is_some_and(|share| share >= SATURATED))
-            .map(|row| row.server.clone())
-            .collect();
-        (!servers.is_empty()).then(|| (scenario.name.clone(), servers))
+    let rows = || scenarios.iter().flat_map(ScenarioSummary::measured);
+    if rows().any(|row| row.saturation == Some(Saturation::Unknown)) {
+        return Diagnostic::BusyPolls;
+    }
+    let places = |state| {
+        let places = scenarios.iter().map(|scenario| {
+            let servers = scenario
+                .measured()
+                .filter(|row| row.saturation == Some(state))
+                .map(|row| row.server.clone());
+            Place {
+                scenario: scenario.name.clone(),
+                servers: servers.collect(),
+            }
+        });
+        places.filter(|place| !place.servers.is_empty()).collect()
     };
-    let all = scenarios.iter().flat_map(ScenarioSummary::measured);
+    let utilisation = |row: &Row| row.numbers.get(UTILISATION).map(|estimate| estimate.value);
     Diagnostic::Generator {
-        highest: all.filter_map(utilisation).fold(0.0, f64::max),
-        saturated: scenarios.iter().filter_map(saturated).collect(),
+        highest: rows().filter_map(utilisation).fold(0.0, f64::max),
+        saturated: places(Saturation::Full),
+        held_up: places(Saturation::HeldUp),
     }
 }
 
@@ -254,7 +282,9 @@ impl Diagnostic {
                 () if !is_recorded(placement) => Weight::Note,
                 () => Weight::Good,
             },
-            Diagnostic::Generator { saturated, .. } if saturated.is_empty() => Weight::Good,
+            Diagnostic::Generator {
+                saturated, held_up, ..
+            } if saturated.is_empty() && held_up.is_empty() => Weight::Good,
             Diagnostic::Generator { .. } => Weight::Warning,
             Diagnostic::Spread { known: false, .. } => Weight::Warning,
             Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
@@ -262,6 +292,7 @@ impl Diagnostic {
             | Diagnostic::Network { .. }
             | Diagnostic::Errors { .. }
             | Diagnostic::WakeUp
+            | Diagnostic::BusyPolls
             | Diagnostic::VirtualMachine { .. }
             | Diagnostic::Frequency { .. } => Weight::Note,
         }
@@ -273,7 +304,7 @@ impl Diagnostic {
             Diagnostic::Trials { .. } => "Trials",
             Diagnostic::Blocks { .. } => "Blocks",
             Diagnostic::Processors(_) => "Processors",
-            Diagnostic::Generator { .. } => "Load generator",
+            Diagnostic::Generator { .. } | Diagnostic::BusyPolls => "Load generator",
             Diagnostic::Spread { .. } => "Spread over trials",
             Diagnostic::Network { .. } => "Network",
             Diagnostic::Errors { .. } => "Errors",
@@ -295,7 +326,14 @@ impl Display for Diagnostic {
             } => write_trials(f, *measured, *invalid, *failed, *skipped),
             Diagnostic::Blocks { complete, planned } => write_blocks(f, *complete, *planned),
             Diagnostic::Processors(placement) => write_processors(f, placement),
-            Diagnostic::Generator { highest, saturated } => write_generator(f, *highest, saturated),
+            Diagnostic::Generator {
+                highest,
+                saturated,
+                held_up,
+            } => write_generator(f, *highest, saturated, held_up),
+            Diagnostic::BusyPolls => f.write_str(
+                "The generator busy-polls, so its utilisation does not show whether it was the limit.",
+            ),
             Diagnostic::Spread { known: false, .. } => {
                 f.write_str("No server has two valid trials, so the spread is unknown.")
             }
@@ -419,20 +457,30 @@ pub fn cpus(numbers: &[usize]) -> String {
     }
 }
 
-fn write_generator(f: &mut Formatter<'_>, highest: f64, saturated: &[(String, Vec<String>)]) -> fmt::Result {
+fn write_generator(
+    f: &mut Formatter<'_>,
+    highest: f64,
+    saturated: &[Place],
+    held_up: &[Place],
+) -> fmt::Result {
     let percent = number(highest * 100.0);
-    if saturated.is_empty() {
+    let places = |places: &[Place]| list(&places.iter().map(Place::to_string).collect::<Vec<_>>());
+    if saturated.is_empty() && held_up.is_empty() {
         return write!(f, "At most {percent}% busy on average, so it was not the limit.");
     }
-    let each: Vec<String> = saturated
-        .iter()
-        .map(|(scenario, servers)| format!("{scenario} ({})", list(servers)))
-        .collect();
-    write!(
-        f,
-        "Up to {percent}% busy: it was the limit in {}. These servers may be faster than shown, and ties \
-         between them may only show the limit of the generator.",
-        list(&each)
+    write!(f, "Up to {percent}% busy")?;
+    if !saturated.is_empty() {
+        write!(f, ": it was the limit in {}", places(saturated))?;
+    }
+    if !held_up.is_empty() {
+        write!(
+            f,
+            "; other programs on its processors held it up in {}",
+            places(held_up)
+        )?;
+    }
+    f.write_str(
+        ". These servers may be faster than shown, and ties between them may only show the limit of the generator.",
     )
 }
 

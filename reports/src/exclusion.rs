@@ -24,7 +24,20 @@ pub fn partly_invalid(row: &Row) -> Option<Caveat> {
         cause: Cause::PartlyInvalid {
             invalid: row.trials.invalid.len(),
             trials: row.trials.total(),
-            reason: first.reason.clone(),
+            findings: first.findings.clone(),
+        },
+    })
+}
+
+/// Why the verdict on latency leaves out a server that is otherwise compared.
+pub fn latency_withheld(row: &Row) -> Option<Caveat> {
+    if row.left_out.is_some() {
+        return None;
+    }
+    Some(Caveat {
+        server: row.server.clone(),
+        cause: Cause::LatencyWithheld {
+            finding: row.withheld.clone()?,
         },
     })
 }
@@ -48,7 +61,7 @@ fn unfit(row: &Row) -> Option<Cause> {
     }
     if let (Basis::Invalid, Some(first)) = (row.basis, trials.invalid.first()) {
         return Some(Cause::Invalid {
-            reason: first.reason.clone(),
+            findings: first.findings.clone(),
         });
     }
     if row.errors.contains_key(ErrorKind::WrongBytes.name()) {

@@ -1,7 +1,6 @@
 //! The metrics of a trial: the one list behind the tables, the text, the JSON and the check of
 //! a report.
 
-use record::histogram::{Encoded, Quantiles};
 use record::{Cost, Load};
 
 /// One number of a trial.
@@ -55,7 +54,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "Median latency: from sending a message, or in an open loop from the time at which it was due, to \
                receiving the last byte of its answer.",
-        read: |load, _| latency(load).p50,
+        read: |load, _| load.summary.latencies.main()?.p50,
     },
     Metric {
         key: P99,
@@ -63,7 +62,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "99% of the answers had at most this latency.",
-        read: |load, _| latency(load).p99,
+        read: |load, _| load.summary.latencies.main()?.p99,
     },
     Metric {
         key: "p99_9_us",
@@ -71,7 +70,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "99.9% of the answers had at most this latency.",
-        read: |load, _| latency(load).p99_9,
+        read: |load, _| load.summary.latencies.main()?.p99_9,
     },
     Metric {
         key: "max_us",
@@ -79,7 +78,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "The highest latency of each trial, averaged over trials like the other metrics.",
-        read: |load, _| latency(load).max,
+        read: |load, _| load.summary.latencies.main()?.max,
     },
     Metric {
         key: CPU,
@@ -129,19 +128,6 @@ pub static METRICS: [Metric; 10] = [
         read: |load, _| Some(load.generator.utilisation),
     },
 ];
-
-/// The latency of a load: response time in an open loop, where service time would omit the time
-/// that a message waits to be sent; service time in a closed loop.
-pub fn latency(load: &Load) -> &Quantiles {
-    let summary = &load.summary;
-    summary.response_us.as_ref().unwrap_or(&summary.service_us)
-}
-
-/// The histogram of [`latency`].
-pub fn latency_histogram(load: &Load) -> &Encoded {
-    let histograms = &load.histograms;
-    histograms.response.as_ref().unwrap_or(&histograms.service)
-}
 
 /// The metrics that decide a verdict.
 pub const COMPARED: [(&str, Better); 2] = [(ECHOES, Better::Higher), (P99, Better::Lower)];

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use record::numbers::thousands;
-use record::words::counted;
+use record::words::{counted, plain_line};
+use record::{Finding, Findings, Saturation};
 use serde::{Serialize, Serializer};
 
 use crate::stats::Estimate;
@@ -27,6 +28,12 @@ pub struct Row {
     pub to_best: BTreeMap<&'static str, ToBest>,
     /// How many connections were answered; absent without numbers.
     pub connections: Option<Reach>,
+    /// Why the latencies should not be compared; absent when they may. JSON has it as a caveat.
+    #[serde(skip)]
+    pub withheld: Option<Finding>,
+    /// Whether the generator had time to spare in most trials; absent without such a majority.
+    #[serde(skip)]
+    pub saturation: Option<Saturation>,
     /// Errors over all measured trials, by kind.
     pub errors: BTreeMap<&'static str, u64>,
     /// Why the verdicts leave the server out; absent when they do not.
@@ -67,12 +74,12 @@ pub enum Basis {
 }
 
 /// The outcomes of the trials of a row.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Trials {
     /// Trials that ran to their end, valid or not.
     pub measured: usize,
     /// Measured, but not valid.
-    pub invalid: Vec<Incident>,
+    pub invalid: Vec<InvalidTrial>,
     /// The server or the load failed.
     pub failed: Vec<Incident>,
     /// The host cannot run the server.
@@ -105,7 +112,38 @@ impl Display for Trials {
     }
 }
 
-/// A trial without a valid result.
+/// A trial that was measured and is not valid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvalidTrial {
+    /// Its block, from 0.
+    pub block: u32,
+    /// What the gates found.
+    pub findings: Findings,
+}
+
+/// As an [`Incident`].
+impl Serialize for InvalidTrial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Incident::from(self).serialize(serializer)
+    }
+}
+
+impl From<&InvalidTrial> for Incident {
+    fn from(trial: &InvalidTrial) -> Self {
+        Incident {
+            block: trial.block,
+            reason: in_one_line(&trial.findings),
+            stderr: String::new(),
+        }
+    }
+}
+
+/// Findings quote text from outside: error messages and, in older records, whole sentences.
+fn in_one_line(finding: &impl ToString) -> String {
+    plain_line(&finding.to_string())
+}
+
+/// A trial that failed or was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Incident {
     /// Its block, from 0.
@@ -149,7 +187,7 @@ impl Display for Reach {
 }
 
 /// A server, or some of its trials, that the verdicts leave out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Caveat {
     /// Name of the server.
     pub server: String,
@@ -158,7 +196,7 @@ pub struct Caveat {
 }
 
 /// Why the verdicts leave a server or some of its trials out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Cause {
     /// Some trials failed.
     Failed {
@@ -179,7 +217,7 @@ pub enum Cause {
     /// No trial is valid.
     Invalid {
         /// Why the first one is not.
-        reason: String,
+        findings: Findings,
     },
     /// Some answers had wrong bytes.
     WrongBytes,
@@ -194,7 +232,13 @@ pub enum Cause {
         /// Of how many.
         trials: usize,
         /// Why the first one is not.
-        reason: String,
+        findings: Findings,
+    },
+    /// The verdict on latency leaves the server out, because the latencies of some trials should
+    /// not be compared.
+    LatencyWithheld {
+        /// Why those of the first one should not.
+        finding: Finding,
     },
 }
 
@@ -213,7 +257,9 @@ impl Display for Caveat {
             ),
             Cause::Skipped { reason } => write!(f, "{name} was skipped: {reason}."),
             Cause::NotRun => write!(f, "{name} was not run."),
-            Cause::Invalid { reason } => write!(f, "No trial of {name} is valid: {reason}."),
+            Cause::Invalid { findings } => {
+                write!(f, "No trial of {name} is valid: {}.", in_one_line(findings))
+            }
             Cause::WrongBytes => write!(f, "{name} answered with wrong bytes."),
             Cause::Unanswered(reach) => write!(f, "{name} answered {reach} connections."),
             Cause::OtherTransport => write!(
@@ -224,11 +270,17 @@ impl Display for Caveat {
             Cause::PartlyInvalid {
                 invalid,
                 trials,
-                reason,
+                findings,
             } => write!(
                 f,
-                "{invalid} of {} of {name} not valid: {reason}.",
-                counted(*trials, "trial")
+                "{invalid} of {} of {name} not valid: {}.",
+                counted(*trials, "trial"),
+                in_one_line(findings)
+            ),
+            Cause::LatencyWithheld { finding } => write!(
+                f,
+                "{name} is left out of the verdict on p99: {}.",
+                in_one_line(finding)
             ),
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Load, Outcome, Run, Scenario, Server, Trial};
+use record::{Cost, Finding, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::exclusion;
-use crate::metrics::{COMPARED, METRICS};
-use crate::row::{Basis, Caveat, Incident, Reach, Row, Trials};
+use crate::metrics::{COMPARED, METRICS, P99};
+use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials};
 use crate::stats::Estimate;
 use crate::verdict::{self, Blocks, ToBest, Verdict};
 
@@ -53,6 +53,7 @@ impl ScenarioSummary {
         let verdicts = judge(&mut rows, &measured);
         let caveats = rows.iter().filter_map(|row| row.left_out.clone());
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
+        let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_withheld));
         ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
@@ -90,7 +91,7 @@ impl<'a> Measured<'a> {
         let valid: Vec<_> = all
             .iter()
             .copied()
-            .filter(|(_, load, _)| load.summary.valid)
+            .filter(|(_, load, _)| load.summary.is_valid())
             .collect();
         let basis = match (valid.is_empty(), all.is_empty()) {
             (false, _) => Basis::Valid,
@@ -109,6 +110,16 @@ impl<'a> Measured<'a> {
             .map(|(block, load, cost)| Some((*block, read(load, cost)?)))
             .collect();
         values.unwrap_or_default()
+    }
+
+    fn saturation(&self) -> Option<Saturation> {
+        let all = || self.trials.iter().map(|(_, load, _)| load.generator.saturation());
+        all().find(|state| all().filter(|other| other == state).count() * 2 > self.trials.len())
+    }
+
+    fn withheld(&self) -> Option<&'a Finding> {
+        let mut all = self.trials.iter();
+        all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
     }
 
     fn reach(&self) -> Option<Reach> {
@@ -140,6 +151,8 @@ fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
         numbers: numbers.collect(),
         to_best: BTreeMap::new(),
         connections: measured.reach(),
+        withheld: measured.withheld().cloned(),
+        saturation: measured.saturation(),
         errors: errors(&own),
         left_out: None,
     }
@@ -156,8 +169,11 @@ fn outcomes(trials: &[&Trial]) -> Trials {
         match &trial.outcome {
             Outcome::Measured { load, .. } => {
                 found.measured += 1;
-                if !load.summary.valid {
-                    found.invalid.push(incident(&why_invalid(load), ""));
+                if !load.summary.is_valid() {
+                    found.invalid.push(InvalidTrial {
+                        block: trial.block,
+                        findings: load.summary.findings.clone(),
+                    });
                 }
             }
             Outcome::Skipped { reason } => found.skipped.push(incident(reason, "")),
@@ -165,13 +181,6 @@ fn outcomes(trials: &[&Trial]) -> Trials {
         }
     }
     found
-}
-
-fn why_invalid(load: &Load) -> String {
-    match load.summary.reasons.as_slice() {
-        [] => "the generator gave no reason".to_owned(),
-        reasons => reasons.join("; "),
-    }
 }
 
 fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
@@ -198,10 +207,11 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>]) -> Vec<Verdict> {
             .iter()
             .map(|measured| measured.blocks(metric.read))
             .collect();
+        let compared = |row: &Row| row.left_out.is_none() && (key != P99 || row.withheld.is_none());
         let candidates: Vec<(&str, &Blocks)> = rows
             .iter()
             .zip(&blocks)
-            .filter(|(row, blocks)| row.left_out.is_none() && !blocks.is_empty())
+            .filter(|(row, blocks)| compared(row) && !blocks.is_empty())
             .map(|(row, blocks)| (row.server.as_str(), blocks))
             .collect();
         let verdict = verdict::decide(key, better, &candidates);

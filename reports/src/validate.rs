@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use record::histogram::{DecodeError, Encoded, Quantiles};
 use record::words::plain_line;
-use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
+use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Span};
 
 /// Far above the number of models.
 const MOST_SERVERS: usize = 200;
@@ -231,13 +231,14 @@ fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Inval
 
 /// Tables show the percentiles and figures the histogram, so they must agree.
 fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
-    let (summary, histograms) = (&load.summary, &load.histograms);
-    agree(place, &histograms.service, &summary.service_us)?;
-    match (&histograms.response, &summary.response_us) {
-        (Some(histogram), Some(stored)) => agree(place, histogram, stored),
-        (None, None) => Ok(()),
-        _ => Err(Invalid::Percentiles(place.to_owned())),
-    }
+    let mut shown = [Span::Response, Span::Service].into_iter();
+    shown.try_for_each(
+        |span| match (&load.histograms[span], &load.summary.latencies[span]) {
+            (Some(histogram), Some(stored)) => agree(place, histogram, stored),
+            (None, None) => Ok(()),
+            _ => Err(Invalid::Percentiles(place.to_owned())),
+        },
+    )
 }
 
 fn agree(place: &str, histogram: &Encoded, stored: &Quantiles) -> Result<(), Invalid> {

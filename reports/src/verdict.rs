@@ -242,7 +242,7 @@ impl Display for Evidence {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let decision = self.decision();
         let Some(best) = &self.best else {
-            return f.write_str("No server has valid trials in which every connection was answered.");
+            return f.write_str("No server can be compared.");
         };
         let mut sentences = Vec::new();
         match decision {

@@ -3,10 +3,11 @@
 mod support;
 
 use proptest::prelude::*;
+use record::finding::Lag;
 use record::histogram::{Encoded, Quantiles};
-use record::{ErrorKind, Outcome, Record, Run, Trial};
+use record::{ErrorKind, Finding, Findings, Outcome, Record, Run, Span, Trial};
 use reports::chart::{self, Caption, Missing};
-use reports::diagnostics::Diagnostic;
+use reports::diagnostics::{Diagnostic, Place, Weight};
 use reports::row::{Basis, Cause, Reach, Row};
 use reports::summary::Summary;
 use reports::validate::Invalid;
@@ -213,8 +214,7 @@ fn invalid_trials_are_left_out_with_the_reason() {
             continue;
         };
         if trial.server == "thread" || (trial.server == "epoll" && trial.block == 0) {
-            load.summary.valid = false;
-            load.summary.reasons = vec!["ports ran out".into()];
+            load.summary.findings = [Finding::NoEchoes].into();
             load.summary.echoes_per_s *= 100.0;
         }
     }
@@ -230,15 +230,120 @@ fn invalid_trials_are_left_out_with_the_reason() {
             .leaders
             .contains(&"thread".into())
     );
-    let reason = || "ports ran out".to_owned();
-    assert_eq!(causes(&summary, "thread"), [&Cause::Invalid { reason: reason() }]);
+    let findings = || Findings::from([Finding::NoEchoes]);
+    let invalid = Cause::Invalid { findings: findings() };
+    assert_eq!(causes(&summary, "thread"), [&invalid]);
     let partly = Cause::PartlyInvalid {
         invalid: 1,
         trials: 5,
-        reason: reason(),
+        findings: findings(),
     };
     assert_eq!(causes(&summary, "epoll"), [&partly]);
     assert_all_are_shown(&summary, &page(&run, &all));
+}
+
+/// Changes the load of every measured trial of a server.
+fn change_loads(trials: &mut [Trial], server: &str, change: impl Fn(&mut record::Load)) {
+    for trial in trials.iter_mut().filter(|trial| trial.server == server) {
+        if let Outcome::Measured { load, .. } = &mut trial.outcome {
+            change(load);
+        }
+    }
+}
+
+#[test]
+fn withheld_latencies_are_shown_and_not_compared() {
+    let models = models();
+    let run = run(&models, &[10], 5);
+    let mut all = trials(&models, &[10], 5);
+    let lag = Lag {
+        send_lag_us: 90.0,
+        response_us: 100.0,
+    };
+    let finding = Finding::MostlySendLag { lag, spins: false };
+    for server in ["epoll", "tokio", "poll"] {
+        change_loads(&mut all, server, |load| {
+            load.summary.findings = [finding.clone()].into();
+        });
+    }
+    let summary = Summary::of(&run, &all);
+    let [echoes, p99] = summary.scenarios[0].verdicts.as_slice() else {
+        panic!("{:?}", summary.scenarios[0].verdicts);
+    };
+    assert!(echoes.leaders.contains(&"epoll".into()));
+    for server in ["epoll", "tokio", "poll"] {
+        assert!(!p99.leaders.contains(&server.into()), "{p99:?}");
+        let withheld = Cause::LatencyWithheld {
+            finding: finding.clone(),
+        };
+        assert_eq!(causes(&summary, server), [&withheld]);
+        assert!(row(&summary, 0, server).numbers.contains_key("p99_us"));
+    }
+    assert_all_are_shown(&summary, &page(&run, &all));
+}
+
+#[test]
+fn a_generator_that_was_the_limit_in_most_trials_is_a_warning() {
+    let models = models();
+    let run = run(&models, &[10], 5);
+    let mut all = trials(&models, &[10], 5);
+    for model in &models {
+        change_loads(&mut all, &model.name, |load| {
+            load.generator.utilisation = 0.5;
+        });
+    }
+    let generator = |all: &[Trial]| {
+        let summary = Summary::of(&run, all);
+        let found = summary
+            .diagnostics
+            .iter()
+            .find(|diagnostic| matches!(diagnostic, Diagnostic::Generator { .. } | Diagnostic::BusyPolls));
+        (found.unwrap().clone(), found.unwrap().weight())
+    };
+    let expected = |saturated: &[&str], held_up: &[&str]| {
+        let places = |servers: &[&str]| {
+            let place = Place {
+                scenario: "10-connections".into(),
+                servers: servers.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            Vec::from_iter((!servers.is_empty()).then_some(place))
+        };
+        let highest = if saturated.is_empty() { 0.5 } else { 0.95 };
+        Diagnostic::Generator {
+            highest,
+            saturated: places(saturated),
+            held_up: places(held_up),
+        }
+    };
+    let near = |found: Diagnostic, expected: Diagnostic| match (found, expected) {
+        (
+            Diagnostic::Generator {
+                highest,
+                saturated,
+                held_up,
+            },
+            Diagnostic::Generator {
+                highest: exact,
+                saturated: full,
+                held_up: waiting,
+            },
+        ) => (highest - exact).abs() < 1e-9 && (saturated, held_up) == (full, waiting),
+        _ => false,
+    };
+    let (found, weight) = generator(&all);
+    assert!(near(found, expected(&[], &[])));
+    assert_eq!(weight, Weight::Good);
+
+    let mut some = all.clone();
+    change_loads(&mut some, "epoll", |load| load.generator.utilisation = 0.95);
+    change_loads(&mut some, "tokio", |load| load.generator.kept_waiting = 0.45);
+    let (found, weight) = generator(&some);
+    assert!(near(found, expected(&["epoll"], &["tokio"])));
+    assert_eq!(weight, Weight::Warning);
+    page(&run, &some);
+
+    change_loads(&mut some, "epoll", |load| load.generator.wait = "spin".into());
+    assert_eq!(generator(&some), (Diagnostic::BusyPolls, Weight::Note));
 }
 
 #[test]
@@ -405,8 +510,8 @@ fn the_latency_of_an_open_loop_is_its_response_time() {
         let Outcome::Measured { load, .. } = &mut trial.outcome else {
             continue;
         };
-        load.summary.response_us = Some(Quantiles::of(&response));
-        load.histograms.response = Some(Encoded::new(&response));
+        load.summary.latencies[Span::Response] = Some(Quantiles::of(&response));
+        load.histograms[Span::Response] = Some(Encoded::new(&response));
     }
     let summary = Summary::of(&run, &all);
     let expected = Quantiles::of(&response);
@@ -616,8 +721,14 @@ fn inconsistent_records_are_refused() {
         assert!(matches!(error, Number { number, .. } if number == expected));
     }
     for percentiles in [
-        changed(&|load| load.summary.service_us.p99 = Some(1.0)),
-        changed(&|load| load.summary.response_us = Some(load.summary.service_us.clone())),
+        changed(&|load| {
+            let service = load.summary.latencies[Span::Service].as_mut();
+            service.unwrap().p99 = Some(1.0);
+        }),
+        changed(&|load| {
+            let service = load.summary.latencies[Span::Service].clone();
+            load.summary.latencies[Span::Response] = service;
+        }),
     ] {
         assert!(matches!(percentiles, Percentiles(_)));
     }
@@ -648,7 +759,7 @@ proptest! {
                 (0, _) => continue,
                 (1, outcome) => *outcome = Outcome::Skipped { reason: "absent".into() },
                 (2, outcome) => *outcome = Outcome::Failed { error: "ended".into(), stderr: "why".into() },
-                (3, Outcome::Measured { load, .. }) => load.summary.valid = false,
+                (3, Outcome::Measured { load, .. }) => load.summary.findings = [Finding::NoEchoes].into(),
                 (4, Outcome::Measured { load, cost }) => {
                     *load = support::load(&record::histogram::empty(), 100, 0.0, 0, 0);
                     *cost = record::Cost::default();

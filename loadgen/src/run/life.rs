@@ -11,7 +11,7 @@ use super::worker::{BURST, Phase, Worker};
 use super::{Failure, dial, nanos};
 use crate::engine::{Engine, Event};
 use crate::plan::Loop;
-use record::{ErrorKind, Transport};
+use record::{ErrorKind, Span, Transport};
 
 /// How long to leave a connection that failed alone before another takes its place.
 const REDIAL_NS: u64 = 10_000_000;
@@ -152,7 +152,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         self.dial(at, due_ns);
         if self.window.holds(due_ns) {
             let lag_ns = self.slots[at].since_ns.saturating_sub(due_ns);
-            self.tally.send_lag.saturating_record(lag_ns);
+            self.tally.latencies[Span::SendLag].saturating_record(lag_ns);
         }
     }
 
@@ -292,7 +292,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
             self.tally.open += 1;
         }
         if self.window.holds(now_ns) {
-            self.tally.connect.saturating_record(now_ns - slot.since_ns);
+            self.tally.latencies[Span::Connect].saturating_record(now_ns - slot.since_ns);
         }
         match (self.phase, &self.request.discipline) {
             (Phase::Loading | Phase::Draining, Loop::PartlyOpen { .. }) => {
@@ -314,7 +314,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         if !slot.reached {
             slot.reached = true;
             if self.window.holds(now_ns) {
-                self.tally.first_byte.saturating_record(now_ns - slot.since_ns);
+                self.tally.latencies[Span::FirstByte].saturating_record(now_ns - slot.since_ns);
             }
         }
         match meaning {
@@ -365,10 +365,9 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
                     .cut
                     .latency
                     .saturating_record(now_ns - message.intended_ns);
-                self.tally.service.saturating_record(now_ns - message.sent_ns);
+                self.tally.latencies[Span::Service].saturating_record(now_ns - message.sent_ns);
                 if let Loop::Open(_) = self.request.discipline {
-                    self.tally
-                        .send_lag
+                    self.tally.latencies[Span::SendLag]
                         .saturating_record(message.sent_ns - message.intended_ns);
                 }
             }
@@ -450,9 +449,7 @@ impl<'a, E: Engine<'a>> Worker<'a, E> {
         self.unsettled -= 1;
         if self.window.holds(now_ns) {
             self.tally.closed += 1;
-            self.tally
-                .close
-                .saturating_record(now_ns - self.slots[at].since_ns);
+            self.tally.latencies[Span::Close].saturating_record(now_ns - self.slots[at].since_ns);
         }
         self.engine.remove(at);
         self.slots[at].state = State::Gone;

@@ -28,7 +28,8 @@ use crate::engine::{Epoll, Uring};
 use crate::pattern::Pattern;
 use crate::plan::{Engine, Plan};
 use due::Draw;
-use intervals::Intervals;
+pub use intervals::Snapshot;
+use intervals::{Intervals, interval};
 use latch::{Arrival, Latch};
 use record::{ErrorKind, Load};
 use result::Window;
@@ -51,12 +52,6 @@ const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
 /// How long before its begin the window is announced, so that no worker learns of it late.
 const ANNOUNCED: Duration = Duration::from_millis(1);
 
-/// The longest interval that the window is cut into, and the fewest intervals of a short
-/// window and the most of a long one: a line each in a log, 300 KB each in memory.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
-const FEWEST_INTERVALS: u32 = 20;
-const MOST_INTERVALS: u32 = 100;
-
 /// Is told when the measured window opens and closes; both times all connections are
 /// open, and the caller can read off what the server has used.
 pub trait Observer {
@@ -75,23 +70,6 @@ pub trait Observer {
 
 /// Watches nothing.
 impl Observer for () {}
-
-/// How it goes: what was seen in the last interval of the window.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Snapshot {
-    /// Time since the window opened.
-    pub elapsed: Duration,
-    /// Time until it closes.
-    pub left: Duration,
-    /// Messages that came back per second.
-    pub echoes_per_s: f64,
-    /// Median latency in microseconds, of response time where there is one.
-    pub p50_us: Option<f64>,
-    /// 99th percentile.
-    pub p99_us: Option<f64>,
-    /// Errors since the run began.
-    pub errors: u64,
-}
 
 /// Why there is no load to report.
 #[derive(Debug, thiserror::Error)]
@@ -262,11 +240,6 @@ fn carry_out(
 fn seeds(seed: u64, workers: usize) -> Vec<u64> {
     let mut random = Rng::with_seed(!seed);
     (0..workers).map(|_| random.u64(..)).collect()
-}
-
-fn interval(window: Duration) -> Duration {
-    let longest = LONGEST_INTERVAL.max(window / MOST_INTERVALS);
-    (window / FEWEST_INTERVALS).clamp(Duration::from_nanos(1), longest)
 }
 
 /// Starts a worker. Whether it cannot be started, fails or panics: it counts as arrived,
@@ -451,9 +424,9 @@ mod tests {
             draw,
         );
         let load = result::load(&plan, tally, window);
-        let mut reasons = load.summary.reasons;
+        let mut reasons = load.summary.reasons();
         reasons.retain(|reason| reason.contains("error in the load generator"));
-        assert!(reasons.is_empty() || !load.summary.valid);
+        assert!(reasons.is_empty() || !load.summary.is_valid());
         reasons
     }
 
@@ -525,7 +498,7 @@ mod tests {
                     "{name}: the gate is not asleep"
                 );
                 let load = result::load(&plan, tally, window);
-                let said = &load.summary.reasons;
+                let said = &load.summary.reasons();
                 assert!(
                     !said.iter().any(|reason| reason.contains("Little")),
                     "{name}: {said:?}"

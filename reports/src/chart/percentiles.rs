@@ -11,7 +11,7 @@ use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
 use super::style::INK;
-use crate::metrics::{P99, latency_histogram};
+use crate::metrics::P99;
 use crate::row::{Basis, Row};
 use crate::scenario::ScenarioSummary;
 
@@ -108,16 +108,17 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Hist
         let Outcome::Measured { load, .. } = &trial.outcome else {
             continue;
         };
-        if row.basis == Basis::Valid && !load.summary.valid {
+        if row.basis == Basis::Valid && !load.summary.is_valid() {
             continue;
         }
         let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-        let one = latency_histogram(load)
-            .decode()
-            .map_err(|error| Error::Histogram {
-                place: place(),
-                error,
-            })?;
+        let Some(encoded) = load.histograms.main() else {
+            continue;
+        };
+        let one = encoded.decode().map_err(|error| Error::Histogram {
+            place: place(),
+            error,
+        })?;
         sum.add(one).map_err(|_| Error::Merge(place()))?;
     }
     Ok(sum)
@@ -209,7 +210,9 @@ fn table_row(scenario: &ScenarioSummary, curve: &Curve<'_>) -> Vec<String> {
 
 fn caption(scenarios: &[ScenarioSummary]) -> Caption {
     let spans = scenarios.iter().filter_map(|scenario| {
-        let judged = scenario.measured().filter(|row| row.left_out.is_none());
+        let judged = scenario
+            .measured()
+            .filter(|row| row.left_out.is_none() && row.withheld.is_none());
         let named = |row: &Row| {
             Some(Named {
                 server: row.server.clone(),

@@ -9,8 +9,8 @@ pub(super) struct IncidentView<'a> {
     pub(super) server: &'a str,
     pub(super) blocks: String,
     pub(super) outcome: &'static str,
-    pub(super) reason: &'a str,
-    pub(super) stderr: &'a str,
+    pub(super) reason: String,
+    pub(super) stderr: String,
 }
 
 /// All incidents of a run.
@@ -19,9 +19,12 @@ pub(super) fn incidents(summary: &Summary) -> Vec<IncidentView<'_>> {
     for scenario in &summary.scenarios {
         for row in &scenario.rows {
             let kinds = [
-                ("failed", &row.trials.failed),
-                ("not valid", &row.trials.invalid),
-                ("skipped", &row.trials.skipped),
+                ("failed", row.trials.failed.clone()),
+                (
+                    "not valid",
+                    row.trials.invalid.iter().map(Incident::from).collect(),
+                ),
+                ("skipped", row.trials.skipped.clone()),
             ];
             for (outcome, incidents) in kinds {
                 views.extend(
@@ -32,8 +35,8 @@ pub(super) fn incidents(summary: &Summary) -> Vec<IncidentView<'_>> {
                             server: &row.server,
                             blocks,
                             outcome,
-                            reason: &first.reason,
-                            stderr: &first.stderr,
+                            reason: first.reason,
+                            stderr: first.stderr,
                         }),
                 );
             }
@@ -42,13 +45,14 @@ pub(super) fn incidents(summary: &Summary) -> Vec<IncidentView<'_>> {
     views
 }
 
-fn grouped(incidents: &[Incident]) -> Vec<(String, &Incident)> {
-    let mut groups: Vec<(Vec<String>, &Incident)> = Vec::new();
+fn grouped(incidents: Vec<Incident>) -> Vec<(String, Incident)> {
+    let mut groups: Vec<(Vec<String>, Incident)> = Vec::new();
     for incident in incidents {
+        let block = incident.block.to_string();
         let same = |other: &Incident| other.reason == incident.reason && other.stderr == incident.stderr;
         match groups.iter_mut().find(|(_, first)| same(first)) {
-            Some((blocks, _)) => blocks.push(incident.block.to_string()),
-            None => groups.push((vec![incident.block.to_string()], incident)),
+            Some((blocks, _)) => blocks.push(block),
+            None => groups.push((vec![block], incident)),
         }
     }
     groups
