@@ -31,7 +31,7 @@ pub struct Row {
     /// Why the latencies should not be compared; absent when they may. JSON has it as a caveat.
     #[serde(skip)]
     pub withheld: Option<Finding>,
-    /// Whether the generator had time to spare in most trials; absent without such a majority.
+    /// Whether the generator had time to spare, on average over trials; absent without numbers.
     #[serde(skip)]
     pub saturation: Option<Saturation>,
     /// Errors over all measured trials, by kind.

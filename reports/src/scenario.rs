@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Finding, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
+use record::{Cost, Finding, Generator, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::exclusion;
@@ -112,9 +112,17 @@ impl<'a> Measured<'a> {
         values.unwrap_or_default()
     }
 
+    /// Judges the generator by its mean utilisation.
     fn saturation(&self) -> Option<Saturation> {
-        let all = || self.trials.iter().map(|(_, load, _)| load.generator.saturation());
-        all().find(|state| all().filter(|other| other == state).count() * 2 > self.trials.len())
+        let all = || self.trials.iter().map(|(_, load, _)| &load.generator);
+        let mean = |of: fn(&Generator) -> f64| all().map(of).sum::<f64>() / self.trials.len() as f64;
+        let spinning = all().find(|generator| generator.spins());
+        let mean = Generator {
+            utilisation: mean(|generator| generator.utilisation),
+            kept_waiting: mean(|generator| generator.kept_waiting),
+            ..spinning.or(all().next())?.clone()
+        };
+        Some(mean.saturation())
     }
 
     fn withheld(&self) -> Option<&'a Finding> {
