@@ -4,8 +4,8 @@
 //! models have in common stands beside it, each thing once: [`listener`] accepts,
 //! [`conn`] echoes, [`datagram`] says what is not echoed, [`work`] burns or waits,
 //! [`stop`] ends, [`clients`] keeps what is open, [`readiness`] is for event loops,
-//! [`turns`] for those that hear of a thing only once, [`loops`] for several of them,
-//! [`tasks`] for runtimes, [`children`] and [`seats`] for processes, [`sys`] calls the
+//! [`ready_queue`] for those that hear of a thing only once, [`per_core`] for several of them,
+//! [`tasks`] for runtimes, [`children`] and [`connection_slots`] for processes, [`sys`] calls the
 //! kernel. [`by_design`] says which conformance cases do not apply to which kind of model.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -17,14 +17,14 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod conn;
+pub mod connection_slots;
 pub mod datagram;
 pub mod listener;
-pub mod loops;
 pub mod models;
+pub mod per_core;
 pub mod readiness;
-pub mod seats;
+pub mod ready_queue;
 pub mod stop;
 pub mod sys;
 pub mod tasks;
-pub mod turns;
 pub mod work;

@@ -18,7 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::loops::{self, Beginning};
+use crate::per_core::{self, Beginning};
 use crate::stop;
 
 /// The listener of one runtime, and the tasks that serve its clients.
@@ -118,7 +118,7 @@ pub fn on_threads(
     threads: usize,
     runtime: fn(Tasks, &Config) -> io::Result<()>,
 ) -> io::Result<()> {
-    loops::run(listener, config, threads, |_, all| {
+    per_core::run(listener, config, threads, |_, all| {
         Ok(move |listener, config: &Config, beginning| {
             let tasks = Tasks {
                 listener,

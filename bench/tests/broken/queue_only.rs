@@ -4,8 +4,8 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use servers::readiness;
+use servers::ready_queue::{Turns, Until};
 use servers::sys::sigio::{self, News, Signals};
-use servers::turns::{Turns, Until};
 use servers::work::Work;
 
 use super::{Broken, Options, listen};

@@ -32,8 +32,8 @@ use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::readiness::{self, Listening};
+use crate::ready_queue::{Turns, Until};
 use crate::sys::epoll::{Epoll, Event, Flags};
-use crate::turns::{Turns, Until};
 
 pub struct EpollEt;
 

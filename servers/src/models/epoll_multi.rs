@@ -25,7 +25,7 @@ use super::epoll::Loop;
 use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops::{self, Beginning};
+use crate::per_core::{self, Beginning};
 
 pub struct EpollMulti;
 
@@ -51,7 +51,7 @@ impl Model for EpollMulti {
         if count == 1 {
             eprintln!("echo-server: with one loop this is `epoll` (--workers sets their number)");
         }
-        loops::run(listener, config, count, |listener, open| {
+        per_core::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;
             Ok(move |listener: Listener, config: &Config, beginning: Beginning| {
                 beginning.complete(&listener)?;

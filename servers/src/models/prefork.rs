@@ -27,8 +27,8 @@ use std::net::TcpStream;
 use super::{Family, Model};
 use crate::children::{self, Children};
 use crate::config::{Config, Workers};
+use crate::connection_slots::Seats;
 use crate::listener::Listener;
-use crate::seats::Seats;
 use crate::sys::poll::{Entry, Interest, poll};
 use crate::{conn, stop};
 

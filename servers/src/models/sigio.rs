@@ -33,9 +33,9 @@ use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::readiness::{self, Listening};
+use crate::ready_queue::{Turns, Until};
 use crate::sys::sigio::{self, News, Signals};
 use crate::sys::terminal;
-use crate::turns::{Turns, Until};
 
 pub struct Sigio;
 

@@ -25,7 +25,7 @@ use super::uring::Loop;
 use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops::{self, Beginning};
+use crate::per_core::{self, Beginning};
 use crate::sys::uring::Ring;
 
 pub struct UringMulti;
@@ -56,7 +56,7 @@ impl Model for UringMulti {
         if count == 1 {
             eprintln!("echo-server: with one ring this is `uring` (--workers sets their number)");
         }
-        loops::run(listener, config, count, |_, open| {
+        per_core::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
             Ok(|listener: Listener, config: &Config, beginning: Beginning| {
                 beginning.complete(&listener)?;
