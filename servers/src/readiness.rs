@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use crate::listener::{BACK_OFF, Listener, Remedy, remedy};
@@ -79,65 +78,5 @@ pub fn accept_all(listener: &Listener, mut keep: impl FnMut(TcpStream)) -> io::R
             Err(error) if remedy(&error) == Remedy::Next => {}
             Err(error) => return Listening::after(error),
         }
-    }
-}
-
-/// Something for each descriptor.
-///
-/// The kernel hands out the lowest number that is free, so the table stays as small as
-/// the number of connections.
-#[derive(Debug)]
-pub struct ByDescriptor<T> {
-    slots: Vec<Option<T>>,
-    count: usize,
-}
-
-impl<T> Default for ByDescriptor<T> {
-    fn default() -> Self {
-        ByDescriptor {
-            slots: Vec::new(),
-            count: 0,
-        }
-    }
-}
-
-impl<T> ByDescriptor<T> {
-    /// Puts something in the place of a descriptor.
-    pub fn insert(&mut self, fd: RawFd, value: T) {
-        let at = fd as usize;
-        if self.slots.len() <= at {
-            self.slots.resize_with(at + 1, || None);
-        }
-        if self.slots[at].replace(value).is_none() {
-            self.count += 1;
-        }
-    }
-
-    /// What has been put there, if anything is.
-    pub fn at(&mut self, fd: RawFd) -> Option<&mut T> {
-        self.slots.get_mut(fd as usize)?.as_mut()
-    }
-
-    /// Takes it out.
-    pub fn remove(&mut self, fd: RawFd) -> Option<T> {
-        let value = self.slots.get_mut(fd as usize)?.take();
-        self.count -= usize::from(value.is_some());
-        value
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// A number that none of their descriptors exceeds; below 0 if there never was one.
-    pub fn highest(&self) -> RawFd {
-        self.slots.len() as RawFd - 1
-    }
-
-    /// All of them with their descriptors, in order.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (RawFd, &mut T)> {
-        let slots = self.slots.iter_mut().enumerate();
-        slots.filter_map(|(at, slot)| Some((at as RawFd, slot.as_mut()?)))
     }
 }

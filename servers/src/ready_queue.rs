@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 
 use crate::conn::{Drained, Echo, Wants};
-use crate::readiness::ByDescriptor;
+use crate::descriptor_map::DescriptorMap;
 use crate::work::Work;
 
 /// How far a connection is read.
@@ -26,7 +26,7 @@ pub enum Until {
 /// The connections, and the queue of those that something has happened to.
 #[derive(Debug, Default)]
 pub struct Turns {
-    connections: ByDescriptor<Connection>,
+    connections: DescriptorMap<Connection>,
     due: VecDeque<RawFd>,
 }
 
@@ -63,7 +63,7 @@ impl Turns {
     /// Something has happened to a descriptor. If it stands for another connection by
     /// now, that one finds nothing to do.
     pub fn wake(&mut self, fd: RawFd, until: Until) {
-        if let Some(connection) = self.connections.at(fd) {
+        if let Some(connection) = self.connections.find(fd) {
             connection.wake(fd, until, &mut self.due);
         }
     }
@@ -79,7 +79,7 @@ impl Turns {
     pub fn take(&mut self, scratch: &mut [u8], work: Work) {
         for _ in 0..self.due.len() {
             let Some(fd) = self.due.pop_front() else { return };
-            let Some(connection) = self.connections.at(fd) else {
+            let Some(connection) = self.connections.find(fd) else {
                 continue;
             };
             match connection.echo.advance(scratch, work) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn waits_to_send(turns: &mut Turns, fd: RawFd) -> bool {
-        let connection = turns.connections.at(fd);
+        let connection = turns.connections.find(fd);
         connection.is_some_and(|connection| !connection.is_due && connection.echo.drained() == Drained::No)
     }
 

@@ -37,10 +37,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::task::Poll;
 use std::thread::{self, Builder};
 
-use super::{Family, Model};
 use crate::clients::{self, Client, Clients, STACK_BYTES};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::aio::{self, Transfer};
 use crate::sys::signal;
 use crate::work::Work;

@@ -29,9 +29,9 @@ use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{self, Runtime};
 use compio::time::sleep;
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::uring;
 use crate::tasks::{self, Place, Tasks};
 

@@ -25,11 +25,12 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
+use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::sys::epoll::{self, Event, Flags};
 
 pub struct Epoll;
@@ -59,7 +60,7 @@ impl Model for Epoll {
 
 pub(super) struct Loop {
     epoll: epoll::Epoll,
-    connections: ByDescriptor<Connection>,
+    connections: DescriptorMap<Connection>,
     /// How many are open here and in the other loops of the server, if it has any.
     open: Arc<AtomicUsize>,
 }
@@ -76,7 +77,7 @@ impl Loop {
         epoll.add(listener, Flags::EPOLLIN, token(listener))?;
         Ok(Loop {
             epoll,
-            connections: ByDescriptor::default(),
+            connections: DescriptorMap::default(),
             open,
         })
     }
@@ -129,7 +130,7 @@ impl Loop {
     }
 
     fn advance(&mut self, fd: RawFd, scratch: &mut [u8], config: &Config) -> io::Result<()> {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return Ok(());
         };
         let wants = connection.echo.advance(scratch, config.work);

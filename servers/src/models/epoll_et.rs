@@ -28,9 +28,9 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::epoll::{EVENTS, token};
-use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::ready_queue::{Turns, Until};
 use crate::sys::epoll::{Epoll, Event, Flags};

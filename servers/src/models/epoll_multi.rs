@@ -22,9 +22,9 @@
 use std::io;
 
 use super::epoll::Loop;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::per_core::{self, Beginning};
 
 pub struct EpollMulti;

@@ -32,11 +32,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 use super::epoll::{EVENTS, token};
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::conn::{Echo, Wants};
+use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::stop;
 use crate::sys::epoll::{Epoll, Event, Flags};
 
@@ -95,7 +96,7 @@ impl Server<'_> {
     fn react(&self, queue: Sender<Slot>) -> io::Result<()> {
         let listener = self.listener;
         let mut events = vec![Event::empty(); EVENTS];
-        let mut connections = ByDescriptor::default();
+        let mut connections = DescriptorMap::default();
         let mut listening = Listening::Yes;
         self.epoll.add(listener, once(Flags::EPOLLIN), token(listener))?;
         while !listening.is_over(self.open.load(SeqCst)) {
@@ -104,7 +105,7 @@ impl Server<'_> {
             for event in &events[..count] {
                 if event.data() == token(listener) {
                     knocked = true;
-                } else if let Some(slot) = connections.at(event.data() as RawFd) {
+                } else if let Some(slot) = connections.find(event.data() as RawFd) {
                     queue.send(Arc::clone(slot)).map_err(io::Error::other)?;
                 }
             }
@@ -122,7 +123,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn insert(&self, connections: &mut ByDescriptor<Slot>, stream: TcpStream) {
+    fn insert(&self, connections: &mut DescriptorMap<Slot>, stream: TcpStream) {
         if let Err(error) = self.epoll.add(&stream, once(Flags::EPOLLIN), token(&stream)) {
             self.listener.turned_away("cannot watch a connection", &error);
             return;

@@ -24,9 +24,9 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::{BACK_OFF, Listener};
+use crate::model::{Family, Model};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal;
 use crate::{children, conn};

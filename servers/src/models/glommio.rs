@@ -31,9 +31,9 @@ use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::{socket, uring};
 use crate::tasks::{self, Place, Tasks};
 

@@ -21,9 +21,9 @@
 
 use std::io;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::{conn, stop};
 
 pub struct Iterative;

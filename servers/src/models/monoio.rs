@@ -29,9 +29,9 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::time::sleep;
 use monoio::{IoUringDriver, RuntimeBuilder};
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::uring;
 use crate::tasks::{self, Place, Tasks};
 

@@ -23,10 +23,10 @@
 use std::io;
 use std::net::TcpStream;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::sys::poll::{self, Entry, Interest};
 

@@ -24,11 +24,11 @@
 use std::io;
 use std::net::TcpStream;
 
-use super::{Family, Model};
 use crate::children::{self, Children};
 use crate::config::{Config, Workers};
 use crate::connection_slots::Seats;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::poll::{Entry, Interest, poll};
 use crate::{conn, stop};
 

@@ -23,9 +23,9 @@
 use std::io;
 
 use super::prefork::serve_with;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::record_lock::RecordLock;
 
 pub struct PreforkFcntl;

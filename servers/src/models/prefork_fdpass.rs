@@ -26,11 +26,11 @@ use std::iter;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use super::{Family, Model};
 use crate::children::{self, Children};
 use crate::config::{Config, Workers};
 use crate::conn;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::sys::descriptors;
 use crate::sys::poll::{Entry, Interest, poll};

@@ -24,9 +24,9 @@
 use std::io;
 
 use super::prefork::serve_with;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::mutex::RobustMutex;
 
 pub struct PreforkMutex;

@@ -25,11 +25,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients};
 use crate::config::{Config, Workers};
 use crate::conn;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 
 pub struct Prethread;
 

@@ -26,11 +26,12 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
+use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::sys::select::{self, Set};
 
 pub struct Select;
@@ -57,7 +58,7 @@ impl Model for Select {
         let mut server = Loop {
             read: Set::new(),
             write: Set::new(),
-            echoes: ByDescriptor::default(),
+            echoes: DescriptorMap::default(),
         };
         let door = listener.as_fd().as_raw_fd();
         // Fails at once if it does not fit itself.
@@ -71,7 +72,7 @@ struct Loop {
     /// The descriptors to ask about; `select` gets copies, since it writes to them.
     read: Set,
     write: Set,
-    echoes: ByDescriptor<Echo>,
+    echoes: DescriptorMap<Echo>,
 }
 
 impl Loop {
@@ -110,7 +111,7 @@ impl Loop {
     }
 
     fn advance(&mut self, fd: RawFd, scratch: &mut [u8], config: &Config) -> io::Result<()> {
-        let Some(echo) = self.echoes.at(fd) else {
+        let Some(echo) = self.echoes.find(fd) else {
             return Ok(());
         };
         let wants = echo.advance(scratch, config.work);

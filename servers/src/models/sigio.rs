@@ -29,9 +29,9 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::ready_queue::{Turns, Until};
 use crate::sys::sigio::{self, News, Signals};

@@ -24,10 +24,10 @@
 use std::io;
 use std::thread;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Drained, Echo, Wants};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 
 pub struct Spin;

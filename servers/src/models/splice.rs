@@ -24,10 +24,10 @@
 
 use std::{io, thread};
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
+use crate::model::{Family, Model};
 use crate::sys::pipe::Pipe;
 use crate::sys::thread::spawn_detached;
 

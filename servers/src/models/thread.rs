@@ -20,11 +20,11 @@
 
 use std::io;
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::conn;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::thread::spawn_detached;
 
 pub struct Thread;

@@ -30,10 +30,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
-use super::{Family, Model};
 use crate::clients::{self, Client, Clients};
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::stop;
 use crate::work::Work;
 

@@ -25,9 +25,10 @@ use std::io;
 
 use tokio::runtime::Builder;
 
-use super::{Family, Model, tokio::serve_on};
+use super::tokio::serve_on;
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 
 pub struct TokioLocal;
 

@@ -28,10 +28,10 @@ use std::thread;
 
 use socket2::SockRef;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::datagram::{self, Drops, Reason};
 use crate::listener::{BACK_OFF, Listener, Transport};
+use crate::model::{Family, Model};
 use crate::stop;
 use crate::sys::socket;
 

@@ -28,10 +28,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Family, Model};
 use crate::config::Config;
+use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::readiness::{ByDescriptor, Listening};
+use crate::model::{Family, Model};
+use crate::readiness::Listening;
 use crate::sys::uring::{Completion, Payload, Ring};
 
 pub struct Uring;
@@ -70,7 +71,7 @@ impl Model for Uring {
 pub(super) struct Loop {
     ring: Ring,
     piece: usize,
-    connections: ByDescriptor<Connection>,
+    connections: DescriptorMap<Connection>,
     /// How many are open here and in the other loops of the server, if it has any.
     open: Arc<AtomicUsize>,
 }
@@ -104,7 +105,7 @@ impl Loop {
         Ok(Loop {
             ring: Ring::new(piece)?,
             piece,
-            connections: ByDescriptor::default(),
+            connections: DescriptorMap::default(),
             open,
         })
     }
@@ -172,7 +173,7 @@ impl Loop {
     }
 
     fn received(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         let once = connection.receiving == Receiving::Once;
@@ -205,7 +206,7 @@ impl Loop {
     }
 
     fn sent(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         connection.sending = false;
@@ -232,7 +233,7 @@ impl Loop {
     /// Receives only while nothing is left to send but the last piece, and closes once
     /// nothing is left at all.
     fn go_on(&mut self, fd: RawFd, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         let behind = !connection.backlog.is_empty();
@@ -260,7 +261,7 @@ impl Loop {
 
     /// The kernel was at it just then.
     fn stop_again(&mut self, fd: RawFd) {
-        if let Some(connection) = self.connections.at(fd)
+        if let Some(connection) = self.connections.find(fd)
             && connection.receiving == Receiving::Stopping
         {
             self.ring.stop_receiving(&connection.stream);

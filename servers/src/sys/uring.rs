@@ -17,7 +17,7 @@ use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
-use crate::readiness::ByDescriptor;
+use crate::descriptor_map::DescriptorMap;
 
 /// Requests that are gathered until the kernel is told: few, so that the queue stays in
 /// the processor's cache; when it is full the kernel is told in between.
@@ -78,7 +78,7 @@ pub struct Ring {
     /// Requests that the kernel would not take yet.
     waiting: VecDeque<squeue::Entry>,
     /// What the requests for a stream have.
-    in_flight: ByDescriptor<Payload>,
+    in_flight: DescriptorMap<Payload>,
 }
 
 /// Bytes that were received, or are to be sent. One from the pool goes back to it when
@@ -148,7 +148,7 @@ impl Ring {
             ring,
             pool,
             waiting: VecDeque::new(),
-            in_flight: ByDescriptor::default(),
+            in_flight: DescriptorMap::default(),
         })
     }
 
@@ -311,7 +311,7 @@ impl Ring {
     /// From here on nobody can reach the bytes, until the kernel is done with them.
     fn keep(&mut self, stream: RawFd, payload: Payload) {
         assert!(
-            self.in_flight.at(stream).is_none(),
+            self.in_flight.find(stream).is_none(),
             "one payload of a stream at a time"
         );
         self.in_flight.insert(stream, payload);
