@@ -1,9 +1,9 @@
-//! `--max-connections` over processes: a seat, in memory that all share, for each
-//! connection that is allowed.
+//! `--max-connections` for worker processes: one slot in shared memory per permitted
+//! connection.
 //!
-//! Not a counter: what a worker has added that is then killed nobody would subtract. A
-//! seat holds the number of the worker that took it, in one atomic operation, so that
-//! its parent finds it at whatever moment the worker died.
+//! A plain counter would stay too high after a worker is killed. A slot holds the number of
+//! its worker, written in one atomic operation, so the parent can free it whenever the
+//! worker dies.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -13,50 +13,49 @@ use crate::sys::shared;
 
 const FREE: u32 = 0;
 
-/// The seats of a server whose workers are processes.
+/// The connection slots of a server whose workers are processes.
 #[derive(Debug, Clone, Copy)]
-pub struct Seats(&'static [AtomicU32]);
+pub struct Slots(&'static [AtomicU32]);
 
-impl Seats {
-    /// The seats that the limit of `listener` allows; none where so many `workers`
-    /// cannot reach it.
+impl Slots {
+    /// As many slots as the listener permits; none if this number of `workers` cannot
+    /// reach the limit.
     pub fn new(listener: &Listener, workers: usize) -> io::Result<Self> {
-        let most = listener.max_connections().filter(|&most| most < workers);
-        shared::numbers(most.unwrap_or(0)).map(Seats)
+        let count = listener.max_connections().filter(|&max| max < workers);
+        shared::numbers(count.unwrap_or(0)).map(Slots)
     }
 
-    /// Takes a seat until what is returned is dropped; `None` where none is free, and
-    /// [`Seats::count`] are taken.
-    pub fn take(&self, worker: usize) -> Option<Seat<'_>> {
-        let is_taken = |seat: &&AtomicU32| seat.compare_exchange(FREE, mark(worker), SeqCst, SeqCst).is_ok();
-        self.0.iter().find(is_taken).map(Seat)
+    /// Takes a slot for a worker; `None` if all [`Slots::count`] are taken.
+    pub fn take(&self, worker: usize) -> Option<Slot<'_>> {
+        let take = |slot: &&AtomicU32| slot.compare_exchange(FREE, owner(worker), SeqCst, SeqCst).is_ok();
+        self.0.iter().find(take).map(Slot)
     }
 
-    /// How many there are.
+    /// The number of slots.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Frees what a worker has left behind that is dead.
+    /// Frees the slots of a worker that has died.
     pub fn free(&self, worker: usize) {
-        for seat in self.0 {
-            // Any other value is another worker's.
-            let _ = seat.compare_exchange(mark(worker), FREE, SeqCst, SeqCst);
+        for slot in self.0 {
+            // Fails on a slot with another owner.
+            let _ = slot.compare_exchange(owner(worker), FREE, SeqCst, SeqCst);
         }
     }
 }
 
-/// A seat is taken until this is dropped.
+/// A taken slot; dropping it frees the slot.
 #[derive(Debug)]
-pub struct Seat<'a>(&'a AtomicU32);
+pub struct Slot<'a>(&'a AtomicU32);
 
-impl Drop for Seat<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.store(FREE, SeqCst);
     }
 }
 
-fn mark(worker: usize) -> u32 {
+fn owner(worker: usize) -> u32 {
     worker as u32 + 1
 }
 
@@ -65,17 +64,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_taken_once_and_free_again_when_its_worker_has_left_or_died() {
-        let seats = Seats(shared::numbers(2).unwrap());
-        let first = seats.take(0);
-        let second = seats.take(1);
-        assert!(first.is_some() && second.is_some() && seats.take(2).is_none());
+    fn a_slot_has_one_owner_and_is_free_after_a_drop_or_the_death_of_its_worker() {
+        let slots = Slots(shared::numbers(2).unwrap());
+        let first = slots.take(0);
+        let second = slots.take(1);
+        assert!(first.is_some() && second.is_some() && slots.take(2).is_none());
         drop(first);
-        assert!(seats.take(2).is_some(), "the seat of one that left");
-        std::mem::forget(seats.take(3));
-        seats.free(0);
-        assert!(seats.take(2).is_none(), "the seats of the living stay taken");
-        seats.free(3);
-        assert!(seats.take(2).is_some(), "the seat of one that died");
+        assert!(slots.take(2).is_some(), "the dropped slot is free");
+        std::mem::forget(slots.take(3));
+        slots.free(0);
+        assert!(slots.take(2).is_none(), "live workers keep their slots");
+        slots.free(3);
+        assert!(slots.take(2).is_some(), "the slot of the dead worker is free");
     }
 }

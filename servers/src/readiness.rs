@@ -1,5 +1,4 @@
-//! What readiness loops share: how they treat the listener among their descriptors, and
-//! how they find what belongs to a descriptor.
+//! The listener in an event loop: pause after exhausted resources, accept, stop, drain.
 
 use std::io;
 use std::net::TcpStream;
@@ -8,15 +7,14 @@ use std::time::{Duration, Instant};
 use crate::listener::{BACK_OFF, Listener, Remedy, remedy};
 use crate::stop;
 
-/// What the listener of a loop is good for at the moment.
+/// Whether an event loop watches its listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listening {
-    /// It is watched.
-    Yes,
-    /// Descriptors have run out: it is not watched until then, since it would be
-    /// reported as ready all the time.
-    After(Instant),
-    /// The server is to stop: it is not watched any more.
+    /// It does.
+    Active,
+    /// Not before this time: descriptors have run out, and the listener would stay ready.
+    PausedUntil(Instant),
+    /// No longer: the server is stopping.
     Stopped,
 }
 
@@ -24,53 +22,53 @@ impl Listening {
     /// Whether to watch the listener now.
     pub fn is_due(self) -> bool {
         match self {
-            Listening::Yes => true,
-            Listening::After(time) => time <= Instant::now(),
+            Listening::Active => true,
+            Listening::PausedUntil(time) => time <= Instant::now(),
             Listening::Stopped => false,
         }
     }
 
-    /// The same, but watched again once its time has come.
+    /// Ends a pause whose time has come.
     pub fn resumed(self) -> Self {
         match self.is_due() {
-            true => Listening::Yes,
+            true => Listening::Active,
             false => self,
         }
     }
 
-    /// Whether to accept now, for a loop that hears of a new connection only once:
-    /// when that is `reported`, and after backing off also when it is not.
+    /// Whether to accept now, in an edge-triggered loop: when the listener was `reported`
+    /// ready, and after a pause in any case.
     pub fn accepts(self, reported: bool) -> bool {
-        (reported || self != Listening::Yes) && self.is_due()
+        (reported || self != Listening::Active) && self.is_due()
     }
 
-    /// How long the loop may wait for events; for ever if nothing is returned.
+    /// The time-out for the next wait; `None` waits for ever.
     pub fn timeout(self) -> Option<Duration> {
         match self {
-            Listening::Yes => None,
-            Listening::After(time) => Some(time.saturating_duration_since(Instant::now())),
-            Listening::Stopped => Some(stop::left()),
+            Listening::Active => None,
+            Listening::PausedUntil(time) => Some(time.saturating_duration_since(Instant::now())),
+            Listening::Stopped => Some(stop::drain_left()),
         }
     }
 
-    /// How to go on after an error of `accept`; one of the listener itself is returned.
+    /// The state after an error of `accept`. Returns an error of the listener itself.
     pub fn after(error: io::Error) -> io::Result<Self> {
         match remedy(&error) {
-            Remedy::Next | Remedy::Wait => Ok(Listening::Yes),
-            Remedy::BackOff => Ok(Listening::After(Instant::now() + BACK_OFF)),
+            Remedy::Next | Remedy::Wait => Ok(Listening::Active),
+            Remedy::BackOff => Ok(Listening::PausedUntil(Instant::now() + BACK_OFF)),
             Remedy::Stop => Ok(Listening::Stopped),
             Remedy::GiveUp => Err(error),
         }
     }
 
-    /// Whether the loop ends: after a stop, with the last of its `open` connections or
-    /// with the drain time.
+    /// Whether the loop ends: after a stop, when no connection is `open` or the drain time
+    /// is over.
     pub fn is_over(self, open: usize) -> bool {
-        self == Listening::Stopped && (open == 0 || stop::is_overdue())
+        self == Listening::Stopped && (open == 0 || stop::drain_is_over())
     }
 }
 
-/// Accepts all that wait, without blocking, and says how to go on with the listener.
+/// Accepts all queued connections without blocking; returns the new state.
 pub fn accept_all(listener: &Listener, mut keep: impl FnMut(TcpStream)) -> io::Result<Listening> {
     loop {
         match listener.try_accept() {

@@ -1,8 +1,9 @@
-//! The connections of a loop that hears of each event only once, and their turns.
+//! The connections of a loop that learns of each event only once, and the queue of those
+//! that are ready.
 //!
-//! An edge or a signal that has been taken does not come again, so a connection has to
-//! be read until its socket is empty. One that always has more must not starve the
-//! others: it reads once, then goes to the end of the queue.
+//! An edge or a signal does not come twice, so a connection must be read until its socket
+//! is empty. To keep a busy client from starving the others, a connection is read once per
+//! round and then goes to the end of the queue.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -12,86 +13,86 @@ use crate::conn::{Drained, Echo, Wants};
 use crate::descriptor_map::DescriptorMap;
 use crate::work::Work;
 
-/// How far a connection is read.
+/// How far to read a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// Until a read falls short: what comes later is another event. It spares the read
-    /// that finds nothing.
-    Short,
-    /// Until there is nothing at all: needed where the end of input may stand behind the
-    /// data and was reported with it, or not at all.
-    Nothing,
+pub enum ReadUntil {
+    /// Until a short read: later input raises another event. Saves the read that would
+    /// return EAGAIN.
+    ShortRead,
+    /// Until EAGAIN: needed where the end of input may follow the data without an event of
+    /// its own.
+    WouldBlock,
 }
 
-/// The connections, and the queue of those that something has happened to.
+/// The connections, and the queue of the ready ones.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct ReadyQueue {
     connections: DescriptorMap<Connection>,
-    due: VecDeque<RawFd>,
+    queue: VecDeque<RawFd>,
 }
 
 #[derive(Debug)]
 struct Connection {
     echo: Echo,
-    /// Whether it is in the queue, where it stands once at most.
-    is_due: bool,
-    until: Until,
+    /// Whether it is in the queue, which holds it at most once.
+    queued: bool,
+    until: ReadUntil,
 }
 
-impl Turns {
-    /// Takes over a stream that does not block; its first turn comes with its first event.
+impl ReadyQueue {
+    /// Adds a nonblocking stream, which is queued at its first event.
     pub fn insert(&mut self, stream: TcpStream) {
         let fd = stream.as_raw_fd();
         let connection = Connection {
             echo: Echo::new(stream),
-            is_due: false,
-            until: Until::Short,
+            queued: false,
+            until: ReadUntil::ShortRead,
         };
         self.connections.insert(fd, connection);
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.connections.count()
     }
 
-    /// Whether nobody waits for a turn, so that the loop may sleep.
+    /// Whether no connection is ready, so that the loop may sleep.
     pub fn is_idle(&self) -> bool {
-        self.due.is_empty()
+        self.queue.is_empty()
     }
 
-    /// Something has happened to a descriptor. If it stands for another connection by
-    /// now, that one finds nothing to do.
-    pub fn wake(&mut self, fd: RawFd, until: Until) {
+    /// Queues the connection with this descriptor. An outdated event may queue the next
+    /// owner of the number, which does no harm.
+    pub fn push(&mut self, fd: RawFd, until: ReadUntil) {
         if let Some(connection) = self.connections.find(fd) {
-            connection.wake(fd, until, &mut self.due);
+            connection.push(fd, until, &mut self.queue);
         }
     }
 
-    /// Something may have happened to anybody, and it is not known what.
-    pub fn wake_all(&mut self) {
+    /// Queues all connections, after events were lost.
+    pub fn push_all(&mut self) {
         for (fd, connection) in self.connections.iter_mut() {
-            connection.wake(fd, Until::Nothing, &mut self.due);
+            connection.push(fd, ReadUntil::WouldBlock, &mut self.queue);
         }
     }
 
-    /// Gives a turn to each that waits for one: one read, or one attempt to send the rest.
-    pub fn take(&mut self, scratch: &mut [u8], work: Work) {
-        for _ in 0..self.due.len() {
-            let Some(fd) = self.due.pop_front() else { return };
+    /// Serves each queued connection once: reads and echoes, or sends the unsent rest.
+    pub fn serve_round(&mut self, scratch: &mut [u8], work: Work) {
+        for _ in 0..self.queue.len() {
+            let Some(fd) = self.queue.pop_front() else { return };
             let Some(connection) = self.connections.find(fd) else {
                 continue;
             };
             match connection.echo.advance(scratch, work) {
-                Wants::Read if connection.has_more() => self.due.push_back(fd),
+                Wants::Read if connection.has_more() => self.queue.push_back(fd),
                 Wants::Read => {
-                    connection.is_due = false;
-                    connection.until = Until::Short;
+                    connection.queued = false;
+                    connection.until = ReadUntil::ShortRead;
                 }
                 Wants::Write => {
-                    connection.is_due = false;
-                    // The end may come meanwhile, and then its event is spent.
-                    connection.until = Until::Nothing;
+                    connection.queued = false;
+                    // The end of input may come before the rest is sent, and its event with it.
+                    connection.until = ReadUntil::WouldBlock;
                 }
                 Wants::Close => drop(self.connections.remove(fd)),
             }
@@ -100,22 +101,22 @@ impl Turns {
 }
 
 impl Connection {
-    fn wake(&mut self, fd: RawFd, until: Until, due: &mut VecDeque<RawFd>) {
-        // The second event before one turn may be the end of input behind the data that
-        // the first one told of, and no third will come.
-        if until == Until::Nothing || self.is_due {
-            self.until = Until::Nothing;
+    fn push(&mut self, fd: RawFd, until: ReadUntil, queue: &mut VecDeque<RawFd>) {
+        // A second event before the connection is served may be the end of input behind the
+        // data of the first, and no third one follows.
+        if until == ReadUntil::WouldBlock || self.queued {
+            self.until = ReadUntil::WouldBlock;
         }
-        if !self.is_due {
-            self.is_due = true;
-            due.push_back(fd);
+        if !self.queued {
+            self.queued = true;
+            queue.push_back(fd);
         }
     }
 
     fn has_more(&self) -> bool {
         match self.echo.drained() {
             Drained::No => true,
-            Drained::OfData => self.until == Until::Nothing,
+            Drained::OfData => self.until == ReadUntil::WouldBlock,
             Drained::Fully => false,
         }
     }
@@ -127,80 +128,80 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener};
 
-    fn pair() -> (TcpStream, Turns, RawFd) {
+    fn pair() -> (TcpStream, ReadyQueue, RawFd) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
-        let (mut turns, fd) = (Turns::default(), server.as_raw_fd());
-        turns.insert(server);
-        (client, turns, fd)
+        let (mut ready, fd) = (ReadyQueue::default(), server.as_raw_fd());
+        ready.insert(server);
+        (client, ready, fd)
     }
 
-    fn take_all(turns: &mut Turns) {
+    fn serve_all(ready: &mut ReadyQueue) {
         let mut scratch = [0; 4096];
-        while !turns.is_idle() {
-            turns.take(&mut scratch, Work::None);
+        while !ready.is_idle() {
+            ready.serve_round(&mut scratch, Work::None);
         }
     }
 
-    fn waits_to_send(turns: &mut Turns, fd: RawFd) -> bool {
-        let connection = turns.connections.find(fd);
-        connection.is_some_and(|connection| !connection.is_due && connection.echo.drained() == Drained::No)
+    fn waits_to_send(ready: &mut ReadyQueue, fd: RawFd) -> bool {
+        let connection = ready.connections.find(fd);
+        connection.is_some_and(|connection| !connection.queued && connection.echo.drained() == Drained::No)
     }
 
     #[test]
-    fn two_events_before_one_turn_may_be_data_and_the_end() {
-        let (mut client, mut turns, fd) = pair();
+    fn two_events_in_one_round_may_be_data_and_the_end_of_input() {
+        let (mut client, mut ready, fd) = pair();
         client.write_all(b"data").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        turns.wake(fd, Until::Short);
-        turns.wake(fd, Until::Short);
-        take_all(&mut turns);
-        assert_eq!(turns.open(), 0);
+        ready.push(fd, ReadUntil::ShortRead);
+        ready.push(fd, ReadUntil::ShortRead);
+        serve_all(&mut ready);
+        assert_eq!(ready.open(), 0);
     }
 
     #[test]
-    fn the_end_may_come_while_a_connection_waits_to_send() {
-        let (mut client, mut turns, fd) = pair();
+    fn the_end_of_input_may_come_while_a_connection_waits_to_send() {
+        let (mut client, mut ready, fd) = pair();
         client.set_nonblocking(true).unwrap();
         let mut written = 0;
         loop {
             written += client.write(&[7; 4096]).unwrap_or(0);
-            turns.wake(fd, Until::Short);
-            take_all(&mut turns);
-            if waits_to_send(&mut turns, fd) {
+            ready.push(fd, ReadUntil::ShortRead);
+            serve_all(&mut ready);
+            if waits_to_send(&mut ready, fd) {
                 break;
             }
         }
         written += client.write(b"the rest").unwrap();
-        turns.wake(fd, Until::Short);
-        take_all(&mut turns);
+        ready.push(fd, ReadUntil::ShortRead);
+        serve_all(&mut ready);
         client.shutdown(Shutdown::Write).unwrap();
-        turns.wake(fd, Until::Short);
-        take_all(&mut turns);
+        ready.push(fd, ReadUntil::ShortRead);
+        serve_all(&mut ready);
 
-        // From here on there is only room to hear of.
+        // From here on, events report room for output only.
         let mut back = 0;
         let mut sink = vec![0; 1 << 16];
         while back < written {
             back += client.read(&mut sink).unwrap_or(0);
-            if waits_to_send(&mut turns, fd) {
-                turns.wake(fd, Until::Short);
+            if waits_to_send(&mut ready, fd) {
+                ready.push(fd, ReadUntil::ShortRead);
             }
-            take_all(&mut turns);
+            serve_all(&mut ready);
         }
-        assert_eq!(turns.open(), 0);
+        assert_eq!(ready.open(), 0);
     }
 
     #[test]
-    fn each_has_one_turn_before_anybody_has_a_second() {
-        let (mut first, mut turns, fd) = pair();
+    fn a_round_reads_each_connection_once() {
+        let (mut first, mut ready, fd) = pair();
         first.write_all(&[7; 4096]).unwrap();
-        turns.wake(fd, Until::Short);
-        turns.take(&mut [0; 16], Work::None);
-        assert!(!turns.is_idle(), "there is more, and it keeps its place");
+        ready.push(fd, ReadUntil::ShortRead);
+        ready.serve_round(&mut [0; 16], Work::None);
+        assert!(!ready.is_idle(), "more input keeps it in the queue");
         let mut answer = [0; 64];
-        assert_eq!(first.read(&mut answer).unwrap(), 16, "it was read once");
+        assert_eq!(first.read(&mut answer).unwrap(), 16, "one read was echoed");
     }
 }

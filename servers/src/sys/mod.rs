@@ -39,7 +39,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// The functions of pthreads return the number of the error instead of setting errno.
-fn number(result: libc::c_int) -> io::Result<()> {
+fn check_number(result: libc::c_int) -> io::Result<()> {
     match result {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),

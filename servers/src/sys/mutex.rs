@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::{number, shared};
+use super::{check_number, shared};
 
 /// A mutex in memory that forked children share. It outlives whoever dies with it.
 #[derive(Debug)]
@@ -17,14 +17,16 @@ impl RobustMutex {
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
         // SAFETY: initialises the attributes, which live until the end of this function.
-        number(unsafe { libc::pthread_mutexattr_init(attributes) })?;
+        check_number(unsafe { libc::pthread_mutexattr_init(attributes) })?;
         // SAFETY: the attributes are initialised.
-        number(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) })?;
+        check_number(unsafe {
+            libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED)
+        })?;
         // SAFETY: as above.
-        number(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
+        check_number(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
         // SAFETY: the memory is large enough, aligned to a page, mapped for ever and not
         // yet in use; a mutex stays where it was initialised, and this one does.
-        number(unsafe { libc::pthread_mutex_init(mutex.as_ptr(), attributes) })?;
+        check_number(unsafe { libc::pthread_mutex_init(mutex.as_ptr(), attributes) })?;
         Ok(RobustMutex(mutex))
     }
 
@@ -35,9 +37,9 @@ impl RobustMutex {
             // Its holder has died. There is nothing behind the mutex to be repaired.
             libc::EOWNERDEAD => {
                 // SAFETY: as above, and this thread holds it now.
-                number(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })?;
+                check_number(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })?;
             }
-            result => number(result)?,
+            result => check_number(result)?,
         }
         Ok(Locked(self))
     }

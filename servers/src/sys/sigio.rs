@@ -16,12 +16,12 @@ const AT_ONCE: usize = 64;
 
 /// What a signal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum Event {
     /// Something has happened to the descriptor with this number, or to one that had the
     /// number before: a signal outlives the descriptor.
-    Of(RawFd),
+    Ready(RawFd),
     /// SIGIO: there was no room for another signal, or it is the keyboard's.
-    Some,
+    Unknown,
 }
 
 /// Has SIGIO sent to this process when there is input on a descriptor, or room for output.
@@ -72,7 +72,7 @@ impl Signals {
     }
 
     /// Waits for signals, for ever without a `timeout`, and returns what they say.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = News>> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = Event>> {
         let count = match timeout {
             None => self.read()?,
             Some(_) => {
@@ -84,8 +84,8 @@ impl Signals {
         Ok(self.taken[..count]
             .iter()
             .map(|signal| match signal.ssi_signo as libc::c_int {
-                libc::SIGIO => News::Some,
-                _ => News::Of(signal.ssi_fd),
+                libc::SIGIO => Event::Unknown,
+                _ => Event::Ready(signal.ssi_fd),
             }))
     }
 

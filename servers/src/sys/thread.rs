@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::number;
+use super::check_number;
 
 /// Runs `body` on a new thread that ends by itself; its stack is at least `stack` bytes,
 /// and what a thread needs on this processor (PTHREAD_STACK_MIN).
@@ -21,7 +21,7 @@ pub fn spawn_detached(stack: usize, body: impl FnOnce() + Send + 'static) -> io:
     let mut thread = MaybeUninit::uninit();
     // SAFETY: the attributes are initialised, and `run` takes over the body that it is given.
     let result = unsafe { libc::pthread_create(thread.as_mut_ptr(), &attributes.0, run, body.cast()) };
-    number(result).inspect_err(|_| {
+    check_number(result).inspect_err(|_| {
         // SAFETY: there is no thread, so the body still belongs to this one.
         drop(unsafe { Box::from_raw(body) });
     })
@@ -43,19 +43,19 @@ impl Attributes {
     fn new() -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: it initialises what it is given.
-        number(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
+        check_number(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: it has just done so.
         Ok(Attributes(unsafe { attributes.assume_init() }))
     }
 
     fn set_detached(&mut self) -> io::Result<()> {
         // SAFETY: the attributes are initialised.
-        number(unsafe { libc::pthread_attr_setdetachstate(&mut self.0, libc::PTHREAD_CREATE_DETACHED) })
+        check_number(unsafe { libc::pthread_attr_setdetachstate(&mut self.0, libc::PTHREAD_CREATE_DETACHED) })
     }
 
     fn set_stack_size(&mut self, bytes: usize) -> io::Result<()> {
         // SAFETY: the attributes are initialised.
-        number(unsafe { libc::pthread_attr_setstacksize(&mut self.0, bytes) })
+        check_number(unsafe { libc::pthread_attr_setstacksize(&mut self.0, bytes) })
     }
 }
 

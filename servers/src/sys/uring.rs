@@ -1,7 +1,7 @@
 //! Completion rings: `io_uring_setup(2)`, `io_uring_enter(2)`, `io_uring_register(2)`.
 //!
 //! What the kernel works on must stay where it is until it is done. So a [`Ring`] owns
-//! all of it: the pieces of its pool, and every [`Payload`] while a request has it.
+//! all of it: the buffers of its pool, and every [`Payload`] while a request has it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,8 +26,8 @@ const SUBMISSIONS: u32 = 512;
 /// Room for completions: one of each connection that a process can have.
 const COMPLETIONS: u32 = 32 * 1024;
 
-/// Most pieces of a ring: what the kernel takes.
-const PIECES: u16 = 32 * 1024;
+/// Most buffers of a ring: what the kernel takes.
+const BUFFERS: u16 = 32 * 1024;
 
 /// How long to leave the kernel alone when it is short of memory.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -71,7 +71,7 @@ fn explain(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), reason)
 }
 
-/// An io_uring with a pool of pieces of memory to receive into.
+/// An io_uring with a pool of buffers of memory to receive into.
 pub struct Ring {
     ring: IoUring,
     pool: Pool,
@@ -92,13 +92,13 @@ pub struct Payload {
 
 #[derive(Debug)]
 enum Memory {
-    Piece(Piece),
-    Own(Vec<u8>),
+    Pooled(PoolBuffer),
+    Owned(Vec<u8>),
 }
 
-/// A piece of the pool that is filled up to `length`.
+/// A buffer of the pool that is filled up to `length`.
 #[derive(Debug)]
-struct Piece {
+struct PoolBuffer {
     number: u16,
     length: usize,
 }
@@ -137,13 +137,13 @@ pub enum Completion {
 }
 
 impl Ring {
-    /// A ring whose pieces hold `piece` bytes each. It has none until some are
-    /// [offered](Ring::offer), and belongs to nobody until it is [taken](Ring::take_over).
+    /// A ring whose buffers hold `buffer` bytes each. It has none until some are
+    /// [provided](Ring::provide), and belongs to nobody until it is [taken](Ring::take_over).
     ///
     /// Needs Linux 6.1. The error says what is missing.
-    pub fn new(piece: usize) -> io::Result<Self> {
+    pub fn new(buffer: usize) -> io::Result<Self> {
         let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
-        let pool = Pool::new(piece, &ring)?;
+        let pool = Pool::new(buffer, &ring)?;
         Ok(Ring {
             ring,
             pool,
@@ -162,35 +162,35 @@ impl Ring {
         self.ring.submitter().register_enable_rings()
     }
 
-    /// Sees to it that there are at least so many pieces, as far as a ring can have them.
-    pub fn offer(&mut self, pieces: usize) {
-        while usize::from(self.pool.offered) < pieces.min(PIECES.into()) {
-            self.pool.add(self.pool.offered);
-            self.pool.offered += 1;
+    /// Sees to it that there are at least so many buffers, as far as a ring can have them.
+    pub fn provide(&mut self, buffers: usize) {
+        while usize::from(self.pool.provided) < buffers.min(BUFFERS.into()) {
+            self.pool.add(self.pool.provided);
+            self.pool.provided += 1;
         }
     }
 
     /// Accepts connections until it completes without `more`.
     pub fn accept(&mut self, listener: BorrowedFd) {
         let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
-        self.push(accept.build().user_data(number(ACCEPT, listener.as_raw_fd())));
+        self.push(accept.build().user_data(user_data(ACCEPT, listener.as_raw_fd())));
     }
 
-    /// Receives into pieces of the pool until it completes without `more`.
+    /// Receives into buffers of the pool until it completes without `more`.
     ///
     /// The stream must stay open until then; so with the other requests.
     pub fn receive(&mut self, stream: &TcpStream) {
         let receive = opcode::RecvMulti::new(Fd(stream.as_raw_fd()), GROUP).build();
-        self.push(receive.user_data(number(RECEIVE, stream.as_raw_fd())));
+        self.push(receive.user_data(user_data(RECEIVE, stream.as_raw_fd())));
     }
 
     /// Lets the receiving of a stream complete without `more`, which it does soon,
     /// unless [`Completion::NotStopped`] comes.
     pub fn stop_receiving(&mut self, stream: &TcpStream) {
         let stream = stream.as_raw_fd();
-        let cancel = opcode::AsyncCancel::new(number(RECEIVE, stream)).build();
+        let cancel = opcode::AsyncCancel::new(user_data(RECEIVE, stream)).build();
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(cancel.user_data(number(STOP_RECEIVING, stream)));
+        self.push(cancel.user_data(user_data(STOP_RECEIVING, stream)));
     }
 
     /// Receives once, at most `length` bytes, into memory of its own.
@@ -199,7 +199,7 @@ impl Ring {
         let mut memory = Vec::with_capacity(length);
         let receive = opcode::Recv::new(Fd(stream), memory.as_mut_ptr(), length as u32).build();
         self.keep(stream, memory.into());
-        self.push(receive.user_data(number(RECEIVE_ONCE, stream)));
+        self.push(receive.user_data(user_data(RECEIVE_ONCE, stream)));
     }
 
     /// Sends; not while this stream is sending already, or receiving once.
@@ -210,22 +210,22 @@ impl Ring {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
         self.keep(stream, payload);
-        self.push(send.user_data(number(SEND, stream)));
+        self.push(send.user_data(user_data(SEND, stream)));
     }
 
     /// The bytes of a payload that are not sent.
     pub fn bytes<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
         let all = match &payload.memory {
-            Memory::Piece(piece) => self.pool.bytes(piece),
-            Memory::Own(bytes) => bytes,
+            Memory::Pooled(buffer) => self.pool.bytes(buffer),
+            Memory::Owned(bytes) => bytes,
         };
         &all[payload.sent..]
     }
 
-    /// Gives up a payload; a piece of the pool can be received into again.
+    /// Gives up a payload; a buffer of the pool can be received into again.
     pub fn recycle(&mut self, payload: Payload) {
-        if let Memory::Piece(piece) = payload.memory {
-            self.pool.add(piece.number);
+        if let Memory::Pooled(buffer) = payload.memory {
+            self.pool.add(buffer.number);
         }
     }
 
@@ -270,7 +270,7 @@ impl Ring {
             },
             RECEIVE => Completion::Received {
                 stream,
-                result: result.map(|length| Some(Piece::of(&entry, length)?.into())),
+                result: result.map(|length| Some(PoolBuffer::of(&entry, length)?.into())),
                 more,
             },
             RECEIVE_ONCE => Completion::Received {
@@ -289,7 +289,7 @@ impl Ring {
     fn received_once(&mut self, stream: RawFd, result: io::Result<usize>) -> io::Result<Option<Payload>> {
         let mut payload = self.release(stream);
         let length = result?;
-        if let Memory::Own(bytes) = &mut payload.memory {
+        if let Memory::Owned(bytes) = &mut payload.memory {
             // SAFETY: the kernel has filled that many bytes of the capacity.
             unsafe { bytes.set_len(length) };
         }
@@ -350,18 +350,18 @@ impl Drop for Ring {
     }
 }
 
-impl Piece {
-    /// The piece that the kernel has chosen; none if there was nothing to put into it.
+impl PoolBuffer {
+    /// The buffer that the kernel has chosen; none if there was nothing to put into it.
     fn of(entry: &cqueue::Entry, length: usize) -> Option<Self> {
         let number = cqueue::buffer_select(entry.flags())?;
-        Some(Piece { number, length })
+        Some(PoolBuffer { number, length })
     }
 }
 
-impl From<Piece> for Payload {
-    fn from(piece: Piece) -> Self {
+impl From<PoolBuffer> for Payload {
+    fn from(buffer: PoolBuffer) -> Self {
         Payload {
-            memory: Memory::Piece(piece),
+            memory: Memory::Pooled(buffer),
             sent: 0,
         }
     }
@@ -370,14 +370,14 @@ impl From<Piece> for Payload {
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
         Payload {
-            memory: Memory::Own(bytes),
+            memory: Memory::Owned(bytes),
             sent: 0,
         }
     }
 }
 
 /// What a request is known by, to the kernel and in its completion.
-fn number(kind: u64, fd: RawFd) -> u64 {
+fn user_data(kind: u64, fd: RawFd) -> u64 {
     kind << 32 | fd as u64
 }
 
@@ -391,67 +391,67 @@ fn result(entry: &cqueue::Entry) -> io::Result<usize> {
     usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()))
 }
 
-/// The pieces, and the queue by which the kernel is given them.
+/// The buffers, and the queue by which the kernel is given them.
 ///
 /// Both are mapped once and never unmapped, since requests may outlive the ring.
 struct Pool {
-    piece: usize,
+    buffer: usize,
     memory: NonNull<u8>,
     queue: NonNull<BufRingEntry>,
     /// Where the kernel reads how far the queue is filled.
     end: NonNull<AtomicU16>,
     tail: u16,
     /// Pieces that the kernel has been given at least once.
-    offered: u16,
+    provided: u16,
 }
 
 // SAFETY: the memory belongs to the pool alone, and no thread has a part in it.
 unsafe impl Send for Pool {}
 
 impl Pool {
-    fn new(piece: usize, ring: &IoUring) -> io::Result<Self> {
-        let memory = map(piece * usize::from(PIECES))?;
-        let queue: NonNull<BufRingEntry> = map(size_of::<BufRingEntry>() * usize::from(PIECES))?.cast();
+    fn new(buffer: usize, ring: &IoUring) -> io::Result<Self> {
+        let memory = map(buffer * usize::from(BUFFERS))?;
+        let queue: NonNull<BufRingEntry> = map(size_of::<BufRingEntry>() * usize::from(BUFFERS))?.cast();
         // SAFETY: the mapping has room for that many entries, and is never unmapped.
         unsafe {
             ring.submitter()
-                .register_buf_ring_with_flags(queue.as_ptr() as u64, PIECES, GROUP, 0)
+                .register_buf_ring_with_flags(queue.as_ptr() as u64, BUFFERS, GROUP, 0)
         }?;
         // SAFETY: `queue` is the first entry of the queue, zeroed by the kernel.
         let end = unsafe { BufRingEntry::tail(queue.as_ptr()) };
         let end = NonNull::new(end.cast_mut().cast()).expect("it is inside the queue");
         Ok(Pool {
-            piece,
+            buffer,
             memory,
             queue,
             end,
             tail: 0,
-            offered: 0,
+            provided: 0,
         })
     }
 
-    /// Gives the kernel a piece that is not in use.
+    /// Gives the kernel a buffer that is not in use.
     fn add(&mut self, number: u16) {
-        let entry = self.queue.as_ptr().wrapping_add((self.tail % PIECES).into());
+        let entry = self.queue.as_ptr().wrapping_add((self.tail % BUFFERS).into());
         // SAFETY: it is within the queue, where the kernel reads what is before the end only.
         let entry = unsafe { &mut *entry };
         entry.set_addr(self.start(number) as u64);
-        entry.set_len(self.piece as u32);
+        entry.set_len(self.buffer as u32);
         entry.set_bid(number);
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the kernel reads this field of the mapped queue, and nobody writes it else.
         unsafe { self.end.as_ref() }.store(self.tail, Release);
     }
 
-    fn bytes(&self, piece: &Piece) -> &[u8] {
-        let start = self.start(piece.number);
-        // SAFETY: the kernel has filled `length` bytes of the piece, and does not touch it
-        // while a `Piece` stands for it.
-        unsafe { std::slice::from_raw_parts(start, piece.length) }
+    fn bytes(&self, buffer: &PoolBuffer) -> &[u8] {
+        let start = self.start(buffer.number);
+        // SAFETY: the kernel has filled `length` bytes of the buffer, and does not touch it
+        // while a `PoolBuffer` stands for it.
+        unsafe { std::slice::from_raw_parts(start, buffer.length) }
     }
 
     fn start(&self, number: u16) -> *const u8 {
-        let offset = usize::from(number) * self.piece;
+        let offset = usize::from(number) * self.buffer;
         self.memory.as_ptr().wrapping_add(offset)
     }
 }
