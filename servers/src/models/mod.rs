@@ -96,5 +96,5 @@ pub fn find(name: &str) -> Option<&'static dyn Model> {
 pub fn left_out(name: &str) -> Option<String> {
     NOT_BUILT
         .contains(&name)
-        .then(|| format!("this build leaves it out: build with `cargo ... --features {name}`"))
+        .then(|| format!("this build does not include it: build with `cargo ... --features {name}`"))
 }
