@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::task::Poll;
 
-use super::check;
+use super::errno::check;
 
 /// The signal that reports a finished request. Every thread must block it.
 ///

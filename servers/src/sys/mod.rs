@@ -13,6 +13,7 @@ pub mod aio;
 pub mod clock;
 pub mod descriptors;
 pub mod epoll;
+mod errno;
 pub mod mutex;
 pub mod pipe;
 pub mod poll;
@@ -26,22 +27,3 @@ pub mod socket;
 pub mod terminal;
 pub mod thread;
 pub mod uring;
-
-use std::io;
-
-/// Converts the -1 of a system call into the error in errno.
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-/// Converts an error number that a pthread function returns.
-fn check_number(result: libc::c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
-}

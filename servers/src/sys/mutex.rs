@@ -4,7 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::{check_number, shared};
+use super::errno::check_number;
+use super::shared;
 
 /// A mutex in memory that forked children share. It survives the death of its holder.
 #[derive(Debug)]

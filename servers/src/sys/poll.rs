@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use super::check;
 use super::clock::milliseconds;
+use super::errno::check;
 
 /// A descriptor, its interest, and whether it is ready.
 #[derive(Debug, Clone, Copy)]

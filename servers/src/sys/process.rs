@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::{getpid, getppid};
 
-use super::check;
+use super::errno::check;
 
 pub use nix::unistd::Pid;
 

@@ -6,8 +6,8 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use super::check;
 use super::clock::timeval;
+use super::errno::check;
 
 /// The first descriptor that does not fit into a set.
 pub const LIMIT: RawFd = libc::FD_SETSIZE as RawFd;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::unistd::getpid;
 
-use super::check;
+use super::errno::check;
 use super::poll::{self, Entry, Interest};
 
 /// Signals per read: up to this many echoes share one system call.

@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 
 use nix::sys::signalfd::SfdFlags;
 
-use super::check;
 use super::clock::timeval;
+use super::errno::check;
 
 pub use nix::sys::signalfd::SignalFd;
 

@@ -7,7 +7,7 @@ use std::ptr;
 
 use socket2::{SockAddr, SockAddrStorage, SockFilter, SockRef};
 
-use super::check;
+use super::errno::check;
 
 /// Whether the accepted socket blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

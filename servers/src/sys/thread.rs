@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::check_number;
+use super::errno::check_number;
 
 /// Runs `body` on a new detached thread. Its stack has at least `stack` bytes and at least
 /// PTHREAD_STACK_MIN.
