@@ -131,7 +131,8 @@ fn the_end_of_the_drain_time_cuts_the_queue_off() {
 
 #[test]
 fn clients_that_keep_sending_do_not_prevent_a_stop() {
-    for_each_server(&["--drain", LONG_DRAIN], |server| {
+    // The work makes the server slower than its client, so its queue is never empty.
+    for_each_server(&["--work", "cpu:20us", "--drain", LONG_DRAIN], |server| {
         let client = server.connect_from("127.0.0.1:0");
         let (ended, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
