@@ -7,7 +7,6 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pace::SATURATED;
 use crate::units::show_rate;
 use crate::words::{count, show_micros};
 
@@ -336,10 +335,9 @@ impl fmt::Display for Finding {
             ),
             Finding::Saturated { utilisation } => write!(
                 f,
-                "the generator was saturated: its threads used {:.0}% of their time, and cannot keep a schedule above \
-                 {:.0}%; use more --threads and --cpus, or --spin, or offer less",
-                utilisation * 100.0,
-                SATURATED * 100.0
+                "the generator was saturated: its threads used {:.0}% of their time, too much to keep a schedule; use \
+                 more --threads and --cpus, or --spin, or offer less",
+                utilisation * 100.0
             ),
             Finding::KeptWaiting {
                 share,

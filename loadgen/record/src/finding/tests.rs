@@ -100,8 +100,8 @@ fn table() -> Vec<(Finding, &'static str)> {
         ),
         (
             Finding::Saturated { utilisation: 0.97 },
-            "the generator was saturated: its threads used 97% of their time, and cannot keep a schedule above 90%; \
-             use more --threads and --cpus, or --spin, or offer less",
+            "the generator was saturated: its threads used 97% of their time, too much to keep a schedule; use more \
+             --threads and --cpus, or --spin, or offer less",
         ),
         (
             Finding::KeptWaiting {
