@@ -1,4 +1,4 @@
-//! The gates that a load must pass for its numbers to be believed.
+//! The gates that a load must pass to be valid.
 //!
 //! Pure functions of the record of a load, and of the evidence that only the generator has. A
 //! gate returns a [`Finding`] if the load does not pass it; a new gate needs a function here, a
@@ -35,10 +35,10 @@ const TAKEN: f64 = 0.1;
 /// change of the server.
 const SHORTEST_STEADY_WINDOW_S: f64 = 2.0;
 
-/// What the generator knows of a load beside its record.
+/// What the generator knows about a load beyond its record.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// What was asked for.
+    /// The plan of the load.
     pub plan: &'a Plan,
     /// Whether the run was told to end early.
     pub interrupted: bool,
@@ -54,7 +54,7 @@ pub struct Evidence<'a> {
     pub waiting: (u64, u64),
     /// Messages that had to wait since the kernel had no room for them.
     pub blocked: u64,
-    /// Times at which each worker had something due, in nanoseconds from the window's begin.
+    /// Times at which each worker had something due, in nanoseconds from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
     /// The time that the connections of a closed loop account for, and the time that passed.
     pub accounted_ns: Option<(f64, f64)>,
@@ -87,7 +87,7 @@ const GATES: &[Gate] = &[
     mostly_send_lag,
 ];
 
-/// What the gates find; nothing if the load passes all of them.
+/// The findings of all gates; none if the load passes all of them.
 pub fn findings(load: &Load, evidence: &Evidence) -> Findings {
     { GATES.iter() }.filter_map(|gate| gate(load, evidence)).collect()
 }
@@ -163,7 +163,8 @@ fn overrun(_: &Load, evidence: &Evidence) -> Option<Finding> {
 
 fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
     evidence.plan.request().discipline.pace()?;
-    // What this side could not open has a finding of its own, and explains what is missing.
+    // Connections that this side could not open have a finding of their own, which explains the
+    // missing rate.
     if load.summary.errors.keys().any(|kind| kind.is_local()) {
         return None;
     }
@@ -243,8 +244,8 @@ fn saturated(load: &Load, _: &Evidence) -> Option<Finding> {
 }
 
 fn kept_waiting(load: &Load, _: &Evidence) -> Option<Finding> {
-    // It only slows a closed loop down, and the text of that says so: on a single processor
-    // the server takes half of the time.
+    // It only slows a closed loop down, and the text shows that: on a single processor the
+    // server takes half of the time.
     let too_late = has_schedule(load) && load.generator.kept_waiting > TAKEN;
     too_late.then_some(Finding::KeptWaiting {
         share: load.generator.kept_waiting,
@@ -381,7 +382,7 @@ mod tests {
         });
     }
 
-    /// What the gates find in a sound load once it is changed like this.
+    /// The findings in a sound load once it is changed.
     fn found(plan: &Plan, change: impl Fn(&mut Load, &mut Evidence)) -> Vec<Finding> {
         let (mut load, mut evidence) = sound(plan);
         change(&mut load, &mut evidence);

@@ -50,7 +50,7 @@ fn capacity(arguments: &[&str]) -> (Output, Capacity) {
 fn no_rate_above_what_the_server_can_do_is_found() {
     let (output, found) = capacity(&["--slo", "p50<20ms", "--from", "100/s", "--to", "2k/s"]);
     assert!(found.complete, "{found:?}");
-    // On a busy host no rate may hold; the exit code says so.
+    // On a busy host perhaps no rate holds; the exit code shows it.
     let expected = if found.low_per_s.is_some() { 0 } else { 99 };
     assert_eq!(output.status.code(), Some(expected), "{found:?}");
     for trial in &found.trials {

@@ -1,4 +1,4 @@
-//! What a gate can find wrong with a load, with its numbers.
+//! The problems that gates can find in a load, with their numbers.
 //!
 //! A new gate needs a variant here, with its sentence, and a function in `loadgen::gates`.
 
@@ -14,7 +14,7 @@ use crate::words::{count, show_micros};
 /// the histograms beyond p99.9, the last quantile that is shown.
 pub const MESSAGES_PER_LOSS: u64 = 1000;
 
-/// What a gate found. Displayed it is a sentence that ends in what to change.
+/// A result of a gate. Its `Display` is a sentence that ends with advice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
@@ -40,7 +40,7 @@ pub enum Finding {
         /// The connections.
         #[serde(flatten)]
         connections: AffectedConnections,
-        /// Whether connections arrive by a schedule, so that their number is not chosen.
+        /// Whether connections arrive by a schedule, which determines their number.
         scheduled: bool,
     },
     /// AffectedConnections failed in other ways.
@@ -84,7 +84,7 @@ pub enum Finding {
     },
     /// Constant arrivals are not evenly spaced.
     UnevenArrivals {
-        /// When, in seconds from the begin of the window.
+        /// When, in seconds from the start of the window.
         at_s: f64,
         /// How much became due over all workers, by the pace, between two messages of one.
         seen: f64,
@@ -139,7 +139,7 @@ pub enum Finding {
     OfPart {
         /// The file that holds the load.
         part: String,
-        /// What was found.
+        /// The finding.
         found: Box<Finding>,
     },
     /// A reason in words, from a record of schema version 3 or older.
@@ -174,7 +174,7 @@ pub struct AffectedMessages {
     pub echoes: u64,
 }
 
-/// What was offered, and what came back.
+/// The offered and the achieved rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     /// Per second.

@@ -19,9 +19,9 @@ pub struct Load {
     pub schema_version: u32,
     /// The address of the server.
     pub target: String,
-    /// When it began, RFC 3339 in UTC.
+    /// Its start, RFC 3339 in UTC.
     pub started_at: String,
-    /// What was asked for.
+    /// The plan of the load.
     pub plan: PlanRecord,
     /// The generator itself.
     pub generator: Generator,
@@ -54,7 +54,7 @@ impl Load {
 /// An interval of the window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
-    /// Its begin, in seconds from the begin of the window.
+    /// Its start, in seconds from the start of the window.
     pub start_s: f64,
     /// Its length in seconds.
     pub duration_s: f64,
@@ -124,12 +124,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether the numbers may be believed.
+    /// Whether the load is valid.
     pub fn is_valid(&self) -> bool {
         self.findings.is_valid()
     }
 
-    /// Why the numbers may not be believed, in words.
+    /// Why the load is not valid, in words.
     pub fn reasons(&self) -> Vec<String> {
         self.findings.reasons().map(Finding::to_string).collect()
     }
