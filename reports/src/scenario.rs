@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Finding, Generator, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
+use record::{Cost, Finding, Generator, Load, Outcome, PlanRecord, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::exclusion;
@@ -21,8 +21,11 @@ pub struct ScenarioSummary {
     pub title: String,
     /// Connections of the load.
     pub connections: usize,
-    /// Bytes in a message.
+    /// Bytes in a message, or their mean.
     pub message_bytes: u64,
+    /// The whole load.
+    #[serde(skip)]
+    pub plan: PlanRecord,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
     /// A row for every server of the run, measured or not.
@@ -59,6 +62,7 @@ impl ScenarioSummary {
             title: plain_line(&scenario.title),
             connections: scenario.plan.connections,
             message_bytes: scenario.plan.message_bytes,
+            plan: scenario.plan.clone(),
             blocks_complete: complete_blocks(run, trials),
             caveats: caveats.collect(),
             rows,
@@ -130,7 +134,13 @@ impl<'a> Measured<'a> {
         all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
     }
 
+    /// `None` also where connections open and close: some are always unanswered when the window
+    /// ends.
     fn reach(&self) -> Option<Reach> {
+        let (_, first, _) = self.trials.first()?;
+        if first.plan.messages_per_connection.is_some() {
+            return None;
+        }
         let all = || self.trials.iter().map(|(_, load, _)| load.summary.connections);
         Some(Reach {
             asked: all().map(|connections| connections.asked).max()?,

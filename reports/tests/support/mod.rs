@@ -139,6 +139,33 @@ pub fn plan(connections: usize) -> PlanRecord {
     }
 }
 
+/// A plan of any loop, of which the open ones have a rate.
+pub fn plan_of(discipline: Discipline, connections: usize) -> PlanRecord {
+    let rate = StageRecord {
+        duration_s: 2.0,
+        from_per_s: 500.0,
+        to_per_s: 500.0,
+    };
+    let closed = plan(connections);
+    match discipline {
+        Discipline::Closed => closed,
+        Discipline::Open => PlanRecord {
+            discipline,
+            stages: vec![rate],
+            arrivals: Some(Arrivals::Constant),
+            ..closed
+        },
+        Discipline::PartlyOpen => PlanRecord {
+            discipline,
+            connections: 0,
+            messages_per_connection: Some(3),
+            stages: vec![rate],
+            arrivals: Some(Arrivals::Poisson),
+            ..closed
+        },
+    }
+}
+
 pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
     let server = |model: &Model| Server {
         name: model.name.clone(),
