@@ -104,7 +104,7 @@ fn a_closed_loop_is_right_whatever_the_depth_and_the_sizes() {
             });
             assert_right(&load);
             assert_eq!(load.summary.connections.open, 4);
-            assert_eq!(load.summary.connections.answered, 4, "{depth} of {sizes}");
+            assert_eq!(load.summary.connections.answered, 4, "{depth} of {sizes:?}");
             let service = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
             assert_eq!(service.len(), load.summary.echoes);
             assert_eq!(load.histograms[Span::Response], None);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Finding, Generator, Load, Outcome, PlanRecord, Run, Saturation, Scenario, Server, Trial};
+use record::{Cost, Finding, Generator, Load, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::exclusion;
@@ -21,11 +21,10 @@ pub struct ScenarioSummary {
     pub title: String,
     /// Connections of the load.
     pub connections: usize,
-    /// Bytes in a message, or their mean.
-    pub message_bytes: u64,
+    /// Bytes in a message, on average; absent where a file lists the sizes.
+    pub message_bytes: Option<u64>,
     /// The whole load.
-    #[serde(skip)]
-    pub plan: PlanRecord,
+    pub plan: Plan,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
     /// A row for every server of the run, measured or not.
@@ -60,8 +59,8 @@ impl ScenarioSummary {
         ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
-            connections: scenario.plan.connections,
-            message_bytes: scenario.plan.message_bytes,
+            connections: scenario.plan.connections(),
+            message_bytes: scenario.plan.size.mean().map(|mean| mean.round() as u64),
             plan: scenario.plan.clone(),
             blocks_complete: complete_blocks(run, trials),
             caveats: caveats.collect(),
@@ -138,7 +137,7 @@ impl<'a> Measured<'a> {
     /// ends.
     fn reach(&self) -> Option<Reach> {
         let (_, first, _) = self.trials.first()?;
-        if first.plan.messages_per_connection.is_some() {
+        if first.plan.messages_per_connection().is_some() {
             return None;
         }
         let all = || self.trials.iter().map(|(_, load, _)| load.summary.connections);

@@ -1,33 +1,34 @@
 //! The load of a scenario in words, and which loads can share a line in a figure.
 
-use record::numbers::{bytes, micros};
+use record::numbers::micros;
 use record::units::show_rate;
 use record::words::counted;
-use record::{Discipline, PlanRecord};
+use record::{LoopKind, Plan};
+
+use crate::format::message_size;
 
 /// The load in words: `100 connections, messages of 64 B`.
-pub fn describe(plan: &PlanRecord) -> String {
-    let connections = match plan.discipline {
-        Discipline::PartlyOpen => format!("new connections at {}", rate(plan)),
-        Discipline::Closed | Discipline::Open => counted(plan.connections, "connection"),
+pub fn describe(plan: &Plan) -> String {
+    let connections = match plan.loop_kind() {
+        LoopKind::PartlyOpen => format!("new connections at {}", rate(plan)),
+        LoopKind::Closed | LoopKind::Open => counted(plan.connections(), "connection"),
     };
     format!("{connections}, {}", messages(plan))
 }
 
 /// The load without its connections: `messages of 64 B`.
-pub fn messages(plan: &PlanRecord) -> String {
-    let size = plan.sizes.clone().unwrap_or_else(|| bytes(plan.message_bytes));
-    let mut text = format!("messages of {size}");
-    if plan.discipline == Discipline::Open {
+pub fn messages(plan: &Plan) -> String {
+    let mut text = format!("messages of {}", message_size(&plan.size));
+    if plan.loop_kind() == LoopKind::Open {
         text += &format!(" at {}", rate(plan));
     }
     if plan.depth > 1 {
         text += &format!(", {} in flight per connection", plan.depth);
     }
-    if plan.think_s > 0.0 {
-        text += &format!(", think time {}", micros(plan.think_s * 1e6));
+    if !plan.think.0.is_zero() {
+        text += &format!(", think time {}", micros(plan.think.0.as_secs_f64() * 1e6));
     }
-    if let Some(number) = plan.messages_per_connection {
+    if let Some(number) = plan.messages_per_connection() {
         text += &format!(", {} per connection", counted(number as usize, "message"));
     }
     if plan.idle > 0 {
@@ -37,11 +38,11 @@ pub fn messages(plan: &PlanRecord) -> String {
 }
 
 /// The rate of a schedule, or its lowest and its highest.
-fn rate(plan: &PlanRecord) -> String {
-    let ends = plan
-        .stages
+fn rate(plan: &Plan) -> String {
+    let schedule = plan.schedule();
+    let ends = schedule
         .iter()
-        .flat_map(|stage| [stage.from_per_s, stage.to_per_s]);
+        .flat_map(|stage| [stage.from.per_second(), stage.to.per_second()]);
     let (lowest, highest) = (
         ends.clone().fold(f64::INFINITY, f64::min),
         ends.fold(0.0, f64::max),
@@ -53,52 +54,31 @@ fn rate(plan: &PlanRecord) -> String {
 }
 
 /// Whether two loads differ only in the number of connections.
-pub fn differ_in_connections(one: &PlanRecord, other: &PlanRecord) -> bool {
-    one.discipline == other.discipline
-        && one.connections != other.connections
-        && one.message_bytes == other.message_bytes
+pub fn differ_in_connections(one: &Plan, other: &Plan) -> bool {
+    one.loop_kind() == other.loop_kind()
+        && one.connections() != other.connections()
         && messages(one) == messages(other)
 }
 
 /// Whether the load has a fixed number of connections.
-pub fn has_connections(plan: &PlanRecord) -> bool {
-    plan.discipline != Discipline::PartlyOpen
+pub fn has_connections(plan: &Plan) -> bool {
+    plan.loop_kind() != LoopKind::PartlyOpen
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use record::{StageRecord, Transport};
 
-    fn closed() -> PlanRecord {
-        PlanRecord {
-            discipline: Discipline::Closed,
-            connections: 1000,
-            threads: 1,
-            message_bytes: 64,
-            sizes: None,
-            warmup_s: 1.0,
-            duration_s: 10.0,
-            transport: Transport::Tcp,
-            depth: 1,
-            think_s: 0.0,
-            messages_per_connection: None,
-            stages: Vec::new(),
-            arrivals: None,
-            idle: 0,
-            sources: Vec::new(),
-            seed: 1,
+    fn closed() -> Plan {
+        Plan {
+            connections: Some(1000),
+            ..Plan::default()
         }
     }
 
-    fn at_rates(discipline: Discipline, from_per_s: f64, to_per_s: f64) -> PlanRecord {
-        PlanRecord {
-            discipline,
-            stages: vec![StageRecord {
-                duration_s: 10.0,
-                from_per_s,
-                to_per_s,
-            }],
+    fn open() -> Plan {
+        Plan {
+            rate: Some("50k/s".parse().unwrap()),
             ..closed()
         }
     }
@@ -106,17 +86,17 @@ mod tests {
     #[test]
     fn a_load_is_described_by_what_differs_from_a_plain_closed_loop() {
         assert_eq!(describe(&closed()), "1,000 connections, messages of 64\u{a0}B");
-        let busy = PlanRecord {
+        let busy = Plan {
             depth: 4,
-            think_s: 0.005,
+            think: "5ms".parse().unwrap(),
             messages_per_connection: Some(3),
             idle: 2000,
-            sizes: Some("uniform:16B..4KiB".into()),
+            size: "uniform:16B..4KiB".parse().unwrap(),
             ..closed()
         };
         assert_eq!(
             describe(&busy),
-            "1,000 connections, messages of uniform:16B..4KiB, 4 in flight per connection, think time \
+            "1,000 connections, messages of 16\u{a0}B to 4\u{a0}KiB, 4 in flight per connection, think time \
              5.00\u{a0}ms, 3 messages per connection, 2,000 idle connections"
         );
     }
@@ -124,27 +104,35 @@ mod tests {
     #[test]
     fn a_schedule_is_described_by_its_rates() {
         assert_eq!(
-            describe(&at_rates(Discipline::Open, 50e3, 50e3)),
+            describe(&open()),
             "1,000 connections, messages of 64\u{a0}B at 50.0k/s"
         );
+        let ramp = Plan {
+            stages: Some("10s@100/s..500/s".parse().unwrap()),
+            ..closed()
+        };
+        assert_eq!(messages(&ramp), "messages of 64\u{a0}B at 100/s to 500/s");
+        let arriving = Plan {
+            connect_rate: Some("500/s".parse().unwrap()),
+            ..Plan::default()
+        };
         assert_eq!(
-            describe(&at_rates(Discipline::PartlyOpen, 100.0, 500.0)),
-            "new connections at 100/s to 500/s, messages of 64\u{a0}B"
+            describe(&arriving),
+            "new connections at 500/s, messages of 64\u{a0}B, 1 message per connection"
         );
     }
 
     #[test]
     fn only_loads_that_differ_in_connections_share_a_line() {
-        let fewer = |plan: PlanRecord| PlanRecord {
-            connections: 10,
+        let fewer = |plan: Plan| Plan {
+            connections: Some(10),
             ..plan
         };
-        let open = || at_rates(Discipline::Open, 50e3, 50e3);
         assert!(differ_in_connections(&closed(), &fewer(closed())));
         assert!(differ_in_connections(&open(), &fewer(open())));
         assert!(!differ_in_connections(&closed(), &closed()));
         assert!(!differ_in_connections(&closed(), &fewer(open())));
-        let deep = PlanRecord { depth: 2, ..closed() };
+        let deep = Plan { depth: 2, ..closed() };
         assert!(!differ_in_connections(&closed(), &fewer(deep)));
     }
 }

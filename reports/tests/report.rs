@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 use record::finding::Lag;
 use record::histogram::{Encoded, Quantiles};
-use record::{Discipline, ErrorKind, Finding, Findings, Outcome, Record, Run, Span, Trial};
+use record::{ErrorKind, Finding, Findings, LoopKind, Outcome, Record, Run, Span, Trial, Wait};
 use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::{Diagnostic, Place, Weight};
 use reports::row::{Basis, Cause, Reach, Row};
@@ -317,7 +317,7 @@ fn a_generator_that_was_the_limit_is_a_warning() {
         if saturated == places("epoll") && held_up == places("tokio")));
     page(&run, &all);
 
-    change_loads(&mut all, "epoll", |load| load.generator.wait = "spin".into());
+    change_loads(&mut all, "epoll", |load| load.generator.wait = Wait::Spin);
     let unknown = generator(&all);
     assert_eq!(unknown.weight(), Weight::Note);
     assert_eq!(unknown, Diagnostic::BusyPolls);
@@ -508,9 +508,9 @@ fn loads_of_any_loop_have_a_report() {
     let models = models();
     let mut run = run(&models, &[1, 10, 100], 3);
     let mut all = trials(&models, &[1, 10, 100], 3);
-    let loops = [Discipline::Closed, Discipline::Open, Discipline::PartlyOpen];
-    for (scenario, discipline) in run.scenarios.iter_mut().zip(loops) {
-        let plan = support::plan_of(discipline, scenario.plan.connections);
+    let loops = [LoopKind::Closed, LoopKind::Open, LoopKind::PartlyOpen];
+    for (scenario, kind) in run.scenarios.iter_mut().zip(loops) {
+        let plan = support::plan_of(kind, scenario.plan.connections());
         for trial in all.iter_mut().filter(|trial| trial.scenario == scenario.name) {
             if let Outcome::Measured { load, .. } = &mut trial.outcome {
                 load.plan = plan.clone();

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::engine::{Epoll, Uring};
 use crate::pattern::Pattern;
 use crate::plan::{Engine, Plan};
+use crate::prepare::{PrepareError, prepare};
 use due::Draw;
 pub use intervals::Snapshot;
 use intervals::{Intervals, interval};
@@ -84,6 +85,9 @@ pub enum RunError {
         /// How the system worded it.
         example: String,
     },
+    /// This host cannot carry out the plan.
+    #[error(transparent)]
+    Unprepared(#[from] PrepareError),
     /// The generator itself failed.
     #[error("the load generator failed: {0}")]
     Own(#[from] io::Error),
@@ -179,6 +183,7 @@ fn carry_out(
     observer: &mut dyn Observer,
     stop: &AtomicBool,
 ) -> Result<(Tally, Window), RunError> {
+    prepare(plan)?;
     let request = plan.request();
     let started_at = SystemTime::now();
     let run = Run {
@@ -255,6 +260,7 @@ fn start_worker<'scope>(
         let result = match run.plan.request().engine {
             Engine::Epoll => worker::work::<Epoll>(run, index, arrival, cuts),
             Engine::Uring => worker::work::<Uring>(run, index, arrival, cuts),
+            Engine::Mixed => unreachable!("a checked plan has one engine"),
         };
         if result.is_ok() {
             std::mem::forget(alive);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plotters::style::text_anchor::HPos;
-use record::numbers::{bytes, number, short, thousands};
+use record::numbers::{number, short, thousands};
 
 use super::axis::{Axis, Scale};
 use super::caption::Caption;
@@ -268,7 +268,7 @@ fn table(groups: &[Group<'_>]) -> Table {
             };
             rows.push(vec![
                 thousands(scenario.connections as f64),
-                bytes(scenario.message_bytes),
+                format::message_size(&scenario.plan.size),
                 row.server.clone(),
                 number(estimate.value),
                 estimate

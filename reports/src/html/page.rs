@@ -2,7 +2,7 @@
 
 use askama::Template;
 use record::words::counted;
-use record::{Discipline, Measured, Records};
+use record::{LoopKind, Measured, Records};
 
 use super::cells::{Cell, cells};
 use super::file::LARGEST;
@@ -138,12 +138,12 @@ struct Loops {
 
 impl Loops {
     fn of(summary: &Summary) -> Self {
-        let has = |scenario: &ScenarioSummary, kind| scenario.plan.discipline == kind;
+        let has = |scenario: &ScenarioSummary, kind| scenario.plan.loop_kind() == kind;
         let any = |kind| summary.scenarios.iter().any(|scenario| has(scenario, kind));
         Loops {
-            closed: any(Discipline::Closed),
-            open: any(Discipline::Open),
-            partly_open: any(Discipline::PartlyOpen),
+            closed: any(LoopKind::Closed),
+            open: any(LoopKind::Open),
+            partly_open: any(LoopKind::PartlyOpen),
         }
     }
 }

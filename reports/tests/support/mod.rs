@@ -118,49 +118,25 @@ pub fn scenario(connections: usize) -> Scenario {
     }
 }
 
-pub fn plan(connections: usize) -> PlanRecord {
-    PlanRecord {
-        discipline: Discipline::Closed,
-        connections,
-        threads: 1,
-        message_bytes: 64,
-        warmup_s: 0.5,
-        duration_s: 2.0,
-        transport: Transport::Tcp,
-        sizes: None,
-        depth: 1,
-        think_s: 0.0,
-        messages_per_connection: None,
-        stages: Vec::new(),
-        arrivals: None,
-        idle: 0,
-        sources: Vec::new(),
-        seed: 1,
+pub fn plan(connections: usize) -> Plan {
+    Plan {
+        connections: Some(connections),
+        warmup: "500ms".parse().unwrap(),
+        duration: Some("2s".parse().unwrap()),
+        ..Plan::default()
     }
 }
 
-/// A plan of any loop, of which the open ones have a rate.
-pub fn plan_of(discipline: Discipline, connections: usize) -> PlanRecord {
-    let rate = StageRecord {
-        duration_s: 2.0,
-        from_per_s: 500.0,
-        to_per_s: 500.0,
-    };
+/// A plan of any loop; the open ones have a rate.
+pub fn plan_of(kind: LoopKind, connections: usize) -> Plan {
+    let rate = Some("500/s".parse().unwrap());
     let closed = plan(connections);
-    match discipline {
-        Discipline::Closed => closed,
-        Discipline::Open => PlanRecord {
-            discipline,
-            stages: vec![rate],
-            arrivals: Some(Arrivals::Constant),
-            ..closed
-        },
-        Discipline::PartlyOpen => PlanRecord {
-            discipline,
-            connections: 0,
-            messages_per_connection: Some(3),
-            stages: vec![rate],
-            arrivals: Some(Arrivals::Poisson),
+    match kind {
+        LoopKind::Closed => closed,
+        LoopKind::Open => Plan { rate, ..closed },
+        LoopKind::PartlyOpen => Plan {
+            connections: None,
+            connect_rate: rate,
             ..closed
         },
     }
@@ -248,10 +224,11 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
         target: "127.0.0.1:40000".into(),
         started_at: "2026-03-01T10:00:00Z".into(),
         plan: plan(connections),
+        listed_mean_bytes: None,
         generator: Generator {
             version: "0.1.0".into(),
-            engine: "epoll".into(),
-            wait: "sleep".into(),
+            engine: Engine::Epoll,
+            wait: Wait::Sleep,
             cpus: vec![1],
             utilisation: (rate / 170_000.0).min(1.0),
             kept_waiting: 0.0,
