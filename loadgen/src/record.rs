@@ -6,7 +6,8 @@
 //! them, or alone. The same types as a JSON Schema stand in
 //! `loadgen/schema/record.schema.json`; a test keeps that file current.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 use std::net::IpAddr;
 
@@ -37,6 +38,9 @@ pub enum Record {
     /// What came of the cases that every server must survive. Where there are several, the
     /// last one counts: a run is given the newest.
     Conformance(Conformance),
+    /// The outcome of one case on one server, after the [`Conformance`] that it belongs to. The
+    /// last outcome of a case on a server counts.
+    CaseResult(CaseResult),
 }
 
 /// What a `results.jsonl` holds: a run, what came of the conformance cases, or both.
@@ -303,6 +307,13 @@ pub struct CaseResult {
     pub outcome: CaseOutcome,
     /// How long it took.
     pub seconds: f64,
+}
+
+impl CaseResult {
+    /// What identifies it: the case and the server.
+    fn key(&self) -> (String, String) {
+        (self.case.clone(), self.model.clone())
+    }
 }
 
 /// What the load generator was asked for, in plain numbers.
@@ -679,6 +690,8 @@ pub enum ReadError {
 /// is passed over when it does not parse.
 pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
     let mut records = Records::default();
+    // Indices of the results of the last conformance record, by case and server.
+    let mut results: HashMap<(String, String), usize> = HashMap::new();
     for line in 1.. {
         let mut text = Vec::new();
         let limited = &mut std::io::Read::take(&mut input, LONGEST_LINE as u64 + 1);
@@ -699,7 +712,23 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
                 *measured = Some(Measured { run, trials });
             }
             (Ok(Record::Trial(trial)), Some(measured)) => measured.trials.push(trial),
-            (Ok(Record::Conformance(found)), _) => records.conformance = Some(found),
+            (Ok(Record::Conformance(found)), _) => {
+                let place = |(at, result): (usize, &CaseResult)| (result.key(), at);
+                results = found.results.iter().enumerate().map(place).collect();
+                records.conformance = Some(found);
+            }
+            (Ok(Record::CaseResult(result)), _) => {
+                let Some(conformance) = &mut records.conformance else {
+                    return Err(ReadError::NoRun);
+                };
+                match results.entry(result.key()) {
+                    Entry::Occupied(earlier) => conformance.results[*earlier.get()] = result,
+                    Entry::Vacant(place) => {
+                        place.insert(conformance.results.len());
+                        conformance.results.push(result);
+                    }
+                }
+            }
             (Ok(_), _) => return Err(ReadError::NoRun),
             (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
             (Err(error), _) => return Err(ReadError::Syntax { line, error }),
@@ -934,6 +963,38 @@ mod tests {
         };
         let added = read(&lines(&[Record::Run(older), line(3)])[..]).unwrap();
         assert_eq!(added.conformance, Some(conformance(3)));
+    }
+
+    #[test]
+    fn results_of_cases_are_lines_and_the_last_one_of_a_case_on_a_server_counts() {
+        let result = |case: &str, seconds| CaseResult {
+            case: case.into(),
+            model: "epoll".into(),
+            outcome: CaseOutcome::Skipped { reason: "x".into() },
+            seconds,
+        };
+        let header = Conformance {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            host: Host::default(),
+            full: false,
+            seed: 1,
+            cases: Vec::new(),
+            results: vec![result("C1", 0.0)],
+        };
+        let written = lines(&[
+            Record::Conformance(header),
+            Record::CaseResult(result("C2", 1.0)),
+            Record::CaseResult(result("C1", 2.0)),
+            Record::CaseResult(result("C2", 3.0)),
+        ]);
+        let results = |text: &[u8]| read(text).unwrap().conformance.unwrap().results;
+        assert_eq!(results(&written), [result("C1", 2.0), result("C2", 3.0)]);
+        let cut_off = &written[..written.len() - 9];
+        assert_eq!(results(cut_off), [result("C1", 2.0), result("C2", 1.0)]);
+        let alone = lines(&[Record::CaseResult(result("C1", 1.0))]);
+        assert!(matches!(read(&alone[..]), Err(ReadError::NoRun)));
     }
 
     #[test]
