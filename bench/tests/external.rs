@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
-use bench::conformance::client::wait_until;
+use bench::conformance::kit::wait::wait_until;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use loadgen::record::{self, Measured, Outcome, Run};
 use nix::sys::signal::{Signal, kill};

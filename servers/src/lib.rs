@@ -6,12 +6,11 @@
 //! [`stop`] ends, [`clients`] keeps what is open, [`readiness`] is for event loops,
 //! [`turns`] for those that hear of a thing only once, [`loops`] for several of them,
 //! [`tasks`] for runtimes, [`children`] and [`seats`] for processes, [`sys`] calls the
-//! kernel. [`by_design`] says which conformance cases do not apply to which kind of model.
+//! kernel.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
-pub mod by_design;
 pub mod children;
 pub mod cli;
 pub mod clients;

@@ -1,104 +1,137 @@
-//! Where the outcome of cases is kept: each result as it lands.
+//! Stores the outcomes of a sweep: each result is appended to a file as soon as it exists.
 //!
-//! Without a folder of its own, a sweep writes `partial.jsonl` among the results of the
-//! harness. Only one that ran every case on every model takes the place of the last complete
-//! outcome there, which is the one that reports show; and quick forms do not take the place
-//! of the full ones of the same version.
+//! A sweep writes `partial.jsonl`: a header (a [`Conformance`] without results), then a line
+//! per result. At its end the results are put in order. Without a folder of its own, only a
+//! sweep of every case on every model replaces the last complete outcome, which reports show;
+//! quick forms do not replace full forms of the same version.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use loadgen::record::{CaseDescription, CaseResult, Conformance, Record, Records, SCHEMA_VERSION};
 use servers::models::MODELS;
 
-use super::{CASES, Case, Scale, Subject, Sweep};
+use super::cases::CASES;
+use super::kit::{Case, Scale};
+use super::sweep::Sweep;
 use crate::host::fingerprint as host;
+use crate::participant::Participant;
 use crate::results;
 
-/// What results.jsonl is called until it is complete.
+/// The file of a sweep that is not complete.
 const PARTIAL: &str = "partial.jsonl";
 
-/// The outcome of a sweep, on disk and in memory.
+/// The results of a sweep, in memory and on disk.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SweepResults {
     outcome: Conformance,
+    /// Case and server of each result that is due, in the order of the tables.
     order: Vec<(&'static str, String)>,
-    /// Of each result, its place in that order.
+    /// The place of each result in that order.
     places: Vec<usize>,
     folder: PathBuf,
-    asked_for: bool,
-    is_whole: bool,
+    /// The partial file, to append to.
+    file: File,
+    has_own_folder: bool,
+    covers_everything: bool,
 }
 
-impl Kept {
-    /// Begins to keep a sweep, in a folder that must be new or empty, or in the usual one.
-    pub fn begin(sweep: &Sweep, folder: Option<PathBuf>) -> anyhow::Result<Self> {
-        let asked_for = folder.is_some();
+impl SweepResults {
+    /// Starts the file of a sweep in `folder`, which must be new or empty, or in the default
+    /// folder.
+    pub fn create(sweep: &Sweep, folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let has_own_folder = folder.is_some();
         let folder = folder.unwrap_or_else(results::conformance_home);
-        match asked_for {
+        match has_own_folder {
             true => results::claim(&folder)?,
             false => results::make(&folder)?,
         }
-        let kept = Kept {
-            outcome: describe(sweep),
+        SweepResults::in_folder(sweep, folder, has_own_folder)
+    }
+
+    fn in_folder(sweep: &Sweep, folder: PathBuf, has_own_folder: bool) -> anyhow::Result<Self> {
+        let outcome = header(sweep);
+        let path = folder.join(PARTIAL);
+        let create = || -> anyhow::Result<File> {
+            let mut file = File::create(&path)?;
+            file.write_all(&line(&Record::Conformance(outcome.clone()))?)?;
+            Ok(file)
+        };
+        let file = create().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(SweepResults {
+            outcome,
             order: order(sweep),
             places: Vec::new(),
             folder,
-            asked_for,
-            is_whole: is_whole(&sweep.subjects, &sweep.cases),
-        };
-        kept.write(PARTIAL)?;
-        Ok(kept)
+            file,
+            has_own_folder,
+            covers_everything: covers_everything(&sweep.participants, &sweep.cases),
+        })
     }
 
-    /// Keeps a result.
+    /// Appends a result.
     pub fn add(&mut self, result: CaseResult) -> anyhow::Result<()> {
-        let is_it = |(case, subject): &(&str, String)| result.case == *case && result.model == *subject;
+        // One write per line: a killed run leaves whole lines.
+        let line = line(&Record::CaseResult(result.clone()))?;
+        self.insert(result);
+        let written = self.file.write_all(&line).and_then(|()| self.file.flush());
+        written.with_context(|| format!("cannot write {}", self.folder.join(PARTIAL).display()))
+    }
+
+    fn insert(&mut self, result: CaseResult) {
+        let is_it = |(case, model): &(&str, String)| result.case == *case && result.model == *model;
         let place = self.order.iter().position(is_it).unwrap_or(self.order.len());
         let at = self.places.partition_point(|&other| other < place);
         self.places.insert(at, place);
         self.outcome.results.insert(at, result);
-        self.write(PARTIAL)
     }
 
-    /// What came of it so far.
+    /// The results so far, server by server.
     pub fn outcome(&self) -> &Conformance {
         &self.outcome
     }
 
-    /// Whether nothing is missing.
-    pub fn is_finished(&self) -> bool {
+    /// Whether every result exists.
+    pub fn is_complete(&self) -> bool {
         self.outcome.results.len() == self.order.len()
     }
 
-    /// Writes the report, where the outcome is one to report; says what is kept where.
+    /// Puts the results in order and writes the report if they are to be reported; returns a
+    /// message with their place.
     pub fn finish(&self) -> anyhow::Result<String> {
         let (partial, complete) = (self.folder.join(PARTIAL), self.folder.join(results::RECORDS));
-        let kept_in = |path: &Path| {
+        let message = |path: &Path| {
             let forms = if self.outcome.full { "full" } else { "quick" };
-            format!("the {forms} forms are kept in {}", path.display())
+            format!("results of the {forms} forms: {}", path.display())
         };
-        if !(self.asked_for || self.is_whole && self.is_finished()) {
-            return Ok(kept_in(&partial));
+        if !(self.has_own_folder || self.covers_everything && self.is_complete()) {
+            self.write(&partial)?;
+            return Ok(message(&partial));
         }
-        if complete.exists() && self.says_less_than(&complete) {
-            let stays = format!("the full ones of the same version stay in {}", complete.display());
-            return Ok(format!("{}; {stays}", kept_in(&partial)));
+        if complete.exists() && self.is_inferior_to(&complete) {
+            self.write(&partial)?;
+            let kept = format!(
+                "the full forms of the same version remain in {}",
+                complete.display()
+            );
+            return Ok(format!("{}; {kept}", message(&partial)));
         }
         let records = Records {
             measured: None,
             conformance: Some(self.outcome.clone()),
         };
-        // First, since it checks what would replace the last outcome that could be read.
+        // First, because it validates the records before they replace the last outcome.
         let report = results::write_report(&self.folder, &records)?;
-        fs::rename(&partial, &complete).with_context(|| format!("cannot write {}", complete.display()))?;
-        Ok(kept_in(&report))
+        self.write(&complete)?;
+        fs::remove_file(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+        Ok(message(&report))
     }
 
-    /// Whether it has quick forms where the outcome there has the full ones. One that cannot
-    /// be read says nothing.
-    fn says_less_than(&self, complete: &Path) -> bool {
+    /// Whether these are quick forms and a file has full forms of the same version. A file that
+    /// cannot be read is not better.
+    fn is_inferior_to(&self, complete: &Path) -> bool {
         let other = reports::read(complete)
             .ok()
             .and_then(|records| records.conformance);
@@ -106,16 +139,32 @@ impl Kept {
         !self.outcome.full && other.is_some_and(is_fuller)
     }
 
-    fn write(&self, name: &str) -> anyhow::Result<()> {
-        let line = serde_json::to_string(&Record::Conformance(self.outcome.clone()))? + "\n";
-        let path = self.folder.join(name);
-        let draft = self.folder.join(format!(".{name}-{}", std::process::id()));
-        let written = fs::write(&draft, line).and_then(|()| fs::rename(&draft, &path));
-        written.with_context(|| format!("cannot write {}", path.display()))
+    /// Writes a whole file, in order, in the place of the last one.
+    fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let header = Conformance {
+            results: Vec::new(),
+            ..self.outcome.clone()
+        };
+        let write = || -> anyhow::Result<()> {
+            let mut text = line(&Record::Conformance(header))?;
+            for result in &self.outcome.results {
+                text.extend(line(&Record::CaseResult(result.clone()))?);
+            }
+            let draft = self.folder.join(format!(".draft-{}", std::process::id()));
+            fs::write(&draft, text)?;
+            Ok(fs::rename(&draft, path)?)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-/// The last complete outcome, if there is one that can be read.
+fn line(record: &Record) -> anyhow::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The last complete outcome, if there is a readable one.
 pub fn newest() -> Option<Conformance> {
     let path = results::conformance_home().join(results::RECORDS);
     if !path.exists() {
@@ -124,20 +173,20 @@ pub fn newest() -> Option<Conformance> {
     match reports::read(&path) {
         Ok(records) => records.conformance,
         Err(error) => {
-            eprintln!("echobench: the report goes without the conformance cases: {error}");
+            eprintln!("echobench: the report omits the conformance cases: {error}");
             None
         }
     }
 }
 
-/// Whether every model of this build meets every case.
-fn is_whole(subjects: &[Subject], cases: &[&Case]) -> bool {
-    let is_asked = |name: &str| subjects.iter().any(|subject| subject.name() == name);
+/// Whether every case runs on every model of this build.
+fn covers_everything(participants: &[Participant], cases: &[&Case]) -> bool {
+    let takes_part = |name: &str| participants.iter().any(|participant| participant.name() == name);
     let is_run = |id: &str| cases.iter().any(|case| case.id() == id);
-    MODELS.iter().all(|model| is_asked(model.name())) && CASES.iter().all(|case| is_run(case.id()))
+    MODELS.iter().all(|model| takes_part(model.name())) && CASES.iter().all(|case| is_run(case.id()))
 }
 
-fn describe(sweep: &Sweep) -> Conformance {
+fn header(sweep: &Sweep) -> Conformance {
     let description = |case: &&Case| CaseDescription {
         id: case.id().into(),
         name: case.name().into(),
@@ -155,24 +204,26 @@ fn describe(sweep: &Sweep) -> Conformance {
     }
 }
 
-/// Server by server, as a reader goes through them.
+/// Server by server, the order of a table.
 fn order(sweep: &Sweep) -> Vec<(&'static str, String)> {
-    let of_subject = |subject: &Subject| {
-        let name = subject.name().to_owned();
+    let of_participant = |participant: &Participant| {
+        let name = participant.name().to_owned();
         sweep.cases.iter().map(move |case| (case.id(), name.clone()))
     };
-    sweep.subjects.iter().flat_map(of_subject).collect()
+    sweep.participants.iter().flat_map(of_participant).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{Outcome, Settings, find};
+    use crate::conformance::cases::find;
+    use crate::conformance::kit::Settings;
+    use loadgen::record::CaseOutcome;
     use std::num::NonZero;
 
     fn sweep(cases: &[&str]) -> Sweep {
         Sweep {
-            subjects: MODELS.iter().map(|model| Subject::model(*model)).collect(),
+            participants: MODELS.iter().map(|model| Participant::Model(*model)).collect(),
             cases: cases.iter().map(|id| find(id).unwrap()).collect(),
             settings: Settings::QUICK,
             jobs: NonZero::<usize>::MIN,
@@ -183,7 +234,7 @@ mod tests {
         CaseResult {
             case: case.into(),
             model: model.into(),
-            outcome: Outcome::Pass {
+            outcome: CaseOutcome::Pass {
                 evidence: String::new(),
             },
             seconds: 0.1,
@@ -194,98 +245,128 @@ mod tests {
         reports::read(path).unwrap().conformance.unwrap()
     }
 
-    #[test]
-    fn each_result_is_on_disk_as_it_lands_and_stands_in_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = Kept::begin(&sweep(&["C1", "C2"]), Some(folder.path().into())).unwrap();
-        for (case, model) in [("C2", "epoll"), ("C1", "iterative"), ("C1", "epoll")] {
-            kept.add(pass(case, model)).unwrap();
-        }
-        let found = read(&folder.path().join(PARTIAL));
-        let places: Vec<_> = found
-            .results
-            .iter()
+    fn names(outcome: &Conformance) -> Vec<(&str, &str)> {
+        let results = outcome.results.iter();
+        results
             .map(|result| (result.case.as_str(), result.model.as_str()))
-            .collect();
-        assert_eq!(places, [("C1", "iterative"), ("C1", "epoll"), ("C2", "epoll")]);
-        assert!(!kept.is_finished());
+            .collect()
+    }
+
+    #[test]
+    fn each_result_is_appended_at_once_and_put_in_order_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, complete) = (folder.path().join(PARTIAL), folder.path().join(results::RECORDS));
+        let mut stored = SweepResults::create(&sweep(&["C1", "C2"]), Some(folder.path().into())).unwrap();
+        let mut before = fs::read(&partial).unwrap();
+        for (case, model) in [("C2", "epoll"), ("C1", "iterative"), ("C1", "epoll")] {
+            stored.add(pass(case, model)).unwrap();
+            let now = fs::read(&partial).unwrap();
+            assert!(now.starts_with(&before) && now.ends_with(b"\n"));
+            let added = now[before.len()..].iter().filter(|&&byte| byte == b'\n');
+            assert_eq!(added.count(), 1);
+            before = now;
+        }
+        assert_eq!(
+            names(&read(&partial)),
+            [("C2", "epoll"), ("C1", "iterative"), ("C1", "epoll")]
+        );
+        assert!(!stored.is_complete());
         let report = folder.path().join("report.html");
-        let said = kept.finish().unwrap();
-        assert_eq!(said, format!("the quick forms are kept in {}", report.display()));
-        assert_eq!(read(&folder.path().join(results::RECORDS)), found);
+        let message = stored.finish().unwrap();
+        assert_eq!(
+            message,
+            format!("results of the quick forms: {}", report.display())
+        );
+        let in_order = [("C1", "iterative"), ("C1", "epoll"), ("C2", "epoll")];
+        assert_eq!(names(&read(&complete)), in_order);
+        assert_eq!(&read(&complete), stored.outcome());
+        assert!(!partial.exists());
         let page = fs::read_to_string(report).unwrap();
         assert!(page.contains("What each case asks"));
     }
 
-    /// A whole sweep in the place of the last complete outcome, as it is before `finish`.
-    fn whole(folder: &Path, full: bool) -> Kept {
-        let mut sweep = sweep(&CASES.iter().map(Case::id).collect::<Vec<_>>());
-        sweep.settings.scale = if full { Scale::Full } else { Scale::Quick };
-        let order = order(&sweep);
-        let results = order.iter().map(|(case, model)| pass(case, model)).collect();
-        let kept = Kept {
-            outcome: Conformance {
-                results,
-                ..describe(&sweep)
-            },
-            order,
-            places: Vec::new(),
-            folder: folder.into(),
-            asked_for: false,
-            is_whole: is_whole(&sweep.subjects, &sweep.cases),
-        };
-        kept.write(PARTIAL).unwrap();
-        kept
+    #[test]
+    fn a_killed_run_leaves_whole_lines_that_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = folder.path().join(PARTIAL);
+        let mut stored = SweepResults::create(&sweep(&["C1", "C2"]), Some(folder.path().into())).unwrap();
+        stored.add(pass("C1", "epoll")).unwrap();
+        stored.add(pass("C2", "epoll")).unwrap();
+        let text = fs::read(&partial).unwrap();
+        fs::write(&partial, &text[..text.len() - 9]).unwrap();
+        assert_eq!(names(&read(&partial)), [("C1", "epoll")]);
     }
 
     #[test]
-    fn quick_forms_do_not_take_the_place_of_the_full_ones_of_the_same_version() {
+    fn an_outcome_in_one_record_as_older_versions_write_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(results::RECORDS);
+        let outcome = Conformance {
+            results: vec![pass("C2", "epoll"), pass("C1", "epoll")],
+            ..header(&sweep(&["C1", "C2"]))
+        };
+        fs::write(&path, line(&Record::Conformance(outcome.clone())).unwrap()).unwrap();
+        assert_eq!(read(&path), outcome);
+    }
+
+    /// A sweep of everything in the default place, before `finish`.
+    fn everything(folder: &Path, full: bool) -> SweepResults {
+        let mut sweep = sweep(&CASES.iter().map(Case::id).collect::<Vec<_>>());
+        sweep.settings.scale = if full { Scale::Full } else { Scale::Quick };
+        let mut stored = SweepResults::in_folder(&sweep, folder.into(), false).unwrap();
+        for (case, model) in stored.order.clone() {
+            stored.insert(pass(case, &model));
+        }
+        stored
+    }
+
+    #[test]
+    fn quick_forms_do_not_replace_full_forms_of_the_same_version() {
         let folder = tempfile::tempdir().unwrap();
         let complete = folder.path().join(results::RECORDS);
         for (full, becomes_full, says) in [
-            (false, false, "the quick forms are kept in"),
-            (true, true, "the full forms are kept in"),
-            (false, true, "stay in"),
-            (true, true, "the full forms are kept in"),
+            (false, false, "results of the quick forms"),
+            (true, true, "results of the full forms"),
+            (false, true, "remain in"),
+            (true, true, "results of the full forms"),
         ] {
-            let said = whole(folder.path(), full).finish().unwrap();
-            assert!(said.contains(says), "{said}");
-            assert_eq!(read(&complete).full, becomes_full, "{said}");
-            let is_left_beside = folder.path().join(PARTIAL).exists();
-            assert_eq!(is_left_beside, full != becomes_full, "{said}");
+            let message = everything(folder.path(), full).finish().unwrap();
+            assert!(message.contains(says), "{message}");
+            assert_eq!(read(&complete).full, becomes_full, "{message}");
+            let is_left = folder.path().join(PARTIAL).exists();
+            assert_eq!(is_left, full != becomes_full, "{message}");
         }
-        let mut newer = whole(folder.path(), false);
+        let mut newer = everything(folder.path(), false);
         newer.outcome.version += ".1";
-        newer.write(PARTIAL).unwrap();
         newer.finish().unwrap();
         assert!(!read(&complete).full);
     }
 
     #[test]
-    fn an_outcome_that_nobody_could_read_does_not_take_the_place_of_the_last() {
+    fn an_unreadable_outcome_does_not_replace_the_last_one() {
         let folder = tempfile::tempdir().unwrap();
-        whole(folder.path(), false).finish().unwrap();
+        everything(folder.path(), false).finish().unwrap();
         let last = read(&folder.path().join(results::RECORDS));
-        let mut wrong = whole(folder.path(), false);
+        let mut wrong = everything(folder.path(), false);
         wrong.outcome.results[0].case = "C99".into();
         assert!(wrong.finish().unwrap_err().to_string().contains("C99"));
         assert_eq!(read(&folder.path().join(results::RECORDS)), last);
     }
 
     #[test]
-    fn a_folder_with_results_is_not_written_into() {
+    fn a_folder_with_results_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let begin = || Kept::begin(&sweep(&["C1"]), Some(folder.path().into()));
-        begin().unwrap();
-        assert!(begin().unwrap_err().to_string().contains("is not empty"));
+        let create = || SweepResults::create(&sweep(&["C1"]), Some(folder.path().into()));
+        create().unwrap();
+        assert!(create().unwrap_err().to_string().contains("is not empty"));
     }
 
     #[test]
-    fn only_all_cases_on_all_models_are_whole() {
-        let Sweep { subjects, .. } = sweep(&[]);
+    fn only_all_cases_on_all_models_cover_everything() {
+        let Sweep { participants, .. } = sweep(&[]);
         let all: Vec<&Case> = CASES.iter().collect();
-        assert!(is_whole(&subjects, &all));
-        assert!(!is_whole(&subjects[1..], &all));
-        assert!(!is_whole(&subjects, &all[1..]));
+        assert!(covers_everything(&participants, &all));
+        assert!(!covers_everything(&participants[1..], &all));
+        assert!(!covers_everything(&participants, &all[1..]));
     }
 }

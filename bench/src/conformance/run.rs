@@ -1,141 +1,133 @@
-//! Every case on every subject, several at once.
+//! Runs one case on one server.
 
-use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::sync::{PoisonError, RwLock};
+use std::time::Instant;
 
-use super::{Case, CaseResult, Scale, Settings, Subject, run};
+use loadgen::record::{CaseOutcome as Outcome, CaseResult};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Which cases are run on whom, and how.
-#[derive(Debug)]
-pub struct Sweep {
-    /// Who is asked.
-    pub subjects: Vec<Subject>,
-    /// What is asked.
-    pub cases: Vec<&'static Case>,
-    /// How; at full scale, cases without a larger form run in the one that they have.
-    pub settings: Settings,
-    /// How many run at once, as far as none of them must be alone.
-    pub jobs: NonZero<usize>,
+use super::kit::{Case, ServerUnderTest, Settings, Unsupported};
+use crate::participant::Participant;
+
+/// Bytes of evidence or of a reason that are kept, a limit on what a server can make reports
+/// contain: enough for the observations and most of the end of its standard error.
+const MOST_EVIDENCE: usize = 4 << 10;
+
+/// Runs a case on a participant.
+pub fn run(case: &Case, participant: &Participant, settings: Settings) -> CaseResult {
+    /// Exclusive cases hold it for writing, all others for reading.
+    static MACHINE: RwLock<()> = RwLock::new(());
+    let (_exclusive, _shared);
+    match case.is_exclusive(settings.scale) {
+        true => _exclusive = MACHINE.write().unwrap_or_else(PoisonError::into_inner),
+        false => _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner),
+    }
+    let start = Instant::now();
+    let outcome = outcome(case, participant, settings);
+    CaseResult {
+        case: case.id().into(),
+        model: participant.name().into(),
+        outcome: truncated(outcome),
+        seconds: start.elapsed().as_secs_f64(),
+    }
 }
 
-impl Sweep {
-    /// How many results there will be.
-    pub fn len(&self) -> usize {
-        self.subjects.len() * self.cases.len()
+/// Cuts a text that is too long. The beginning has the observations.
+fn truncated(mut outcome: Outcome) -> Outcome {
+    let (Outcome::Pass { evidence: text }
+    | Outcome::Fail { evidence: text }
+    | Outcome::NotApplicable { reason: text }
+    | Outcome::Skipped { reason: text }) = &mut outcome;
+    let bytes = text.len();
+    if bytes > MOST_EVIDENCE {
+        let mut ends = (0..=MOST_EVIDENCE).rev();
+        text.truncate(ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0));
+        *text += &format!("... (cut: {bytes} bytes in all)");
     }
+    outcome
+}
 
-    /// Whether there is nothing to run.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+fn outcome(case: &Case, participant: &Participant, settings: Settings) -> Outcome {
+    if let Some(reason) = participant.unavailable() {
+        return Outcome::Skipped { reason };
     }
-
-    /// Runs all of it and passes on each result as it lands, in no certain order. Once `stop`
-    /// is raised or `landed` fails, what has begun is finished and nothing else begun.
-    pub fn run(
-        &self,
-        stop: &AtomicBool,
-        mut landed: impl FnMut(CaseResult) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let places = self.places();
-        let next = AtomicUsize::new(0);
-        let (sender, results) = channel();
-        let work = |sender: Sender<CaseResult>| {
-            while !stop.load(Relaxed)
-                && let Some((case, subject)) = places.get(next.fetch_add(1, Relaxed))
-                // Nobody receives once a result could not be passed on.
-                && sender.send(self.result(case, subject)).is_ok()
-            {}
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.get().min(places.len()) {
-                let sender = sender.clone();
-                scope.spawn(|| work(sender));
-            }
-            drop(sender);
-            results.into_iter().try_for_each(&mut landed)
-        })
+    let arguments = case.needs_arguments();
+    if !participant.keeps_contract() && !arguments.is_empty() {
+        let reason = format!("an external server does not take `{}`", arguments.join(" "));
+        return Outcome::NotApplicable { reason };
     }
-
-    /// Case by case, so that those that have to be alone come together, and keep nobody
-    /// waiting who could have run beside another.
-    fn places(&self) -> Vec<(&'static Case, &Subject)> {
-        let of_case = |case| self.subjects.iter().map(move |subject| (case, subject));
-        self.cases.iter().copied().flat_map(of_case).collect()
+    match drive(case, participant, settings) {
+        Err(Failure::Unsupported(reason)) => Outcome::Skipped { reason },
+        Err(Failure::Evidence(evidence)) => Outcome::Fail { evidence },
+        Ok(outcome) => outcome,
     }
+}
 
-    fn result(&self, case: &Case, subject: &Subject) -> CaseResult {
-        let scale = match case.has_full_scale() {
-            true => self.settings.scale,
-            false => Scale::Quick,
-        };
-        let settings = Settings {
-            scale,
-            ..self.settings
-        };
-        run(case, subject, settings)
+/// Why a case did not pass.
+enum Failure {
+    Unsupported(String),
+    Evidence(String),
+}
+
+/// Starts the server, drives the case and checks what must hold after every case.
+fn drive(case: &Case, participant: &Participant, settings: Settings) -> Result<Outcome, Failure> {
+    // The clients of a case are descriptors of the harness.
+    servers::sys::process::raise_descriptor_limit();
+    disable_core_dumps();
+    let (drive, setup) = case.driver(participant.transport(), settings.scale);
+    let mut server = ServerUnderTest::start(participant, setup, settings)
+        .map_err(|error| failure(&error, format!("{error:#}")))?;
+    let driven = drive(&mut server).and_then(|()| server.check_after_case());
+    driven.map_err(|error| {
+        let evidence = server.evidence(&error);
+        failure(&error, evidence)
+    })?;
+    // An exempt server has been driven as well: what must hold in spite of the exemption holds.
+    Ok(match case.exemption(server.kinds()) {
+        Some(reason) => Outcome::NotApplicable {
+            reason: reason.into(),
+        },
+        None => Outcome::Pass {
+            evidence: server.notes(),
+        },
+    })
+}
+
+/// Processes that a case kills must not leave files.
+fn disable_core_dumps() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+}
+
+fn failure(error: &anyhow::Error, evidence: String) -> Failure {
+    match error.downcast_ref::<Unsupported>() {
+        Some(Unsupported(reason)) => Failure::Unsupported(reason.clone()),
+        None => Failure::Evidence(evidence),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::find;
-
-    /// Skipped at once.
-    fn sweep(jobs: usize) -> Sweep {
-        Sweep {
-            subjects: ["a", "b", "c"].map(Subject::absent).to_vec(),
-            cases: ["C1", "C13"].map(|id| find(id).unwrap()).to_vec(),
-            settings: Settings::QUICK,
-            jobs: NonZero::new(jobs).unwrap(),
-        }
-    }
-
-    fn names(sweep: &Sweep, stop: &AtomicBool, limit: usize) -> Vec<(String, String)> {
-        let mut seen = Vec::new();
-        let ran = sweep.run(stop, |result| {
-            seen.push((result.case, result.model));
-            anyhow::ensure!(seen.len() < limit, "that was enough");
-            Ok(())
-        });
-        assert_eq!(ran.is_err(), seen.len() == limit);
-        seen
-    }
 
     #[test]
-    fn every_case_meets_every_subject_once() {
-        for jobs in [1, 4, 100] {
-            let sweep = sweep(jobs);
-            let mut seen = names(&sweep, &AtomicBool::new(false), usize::MAX);
-            assert_eq!(seen.len(), sweep.len());
-            seen.sort();
-            seen.dedup();
-            assert_eq!(seen.len(), sweep.len());
-        }
-    }
-
-    #[test]
-    fn one_job_goes_case_by_case() {
-        let seen = names(&sweep(1), &AtomicBool::new(false), usize::MAX);
-        let cases: Vec<_> = seen.iter().map(|(case, _)| case.as_str()).collect();
-        assert_eq!(cases, ["C1", "C1", "C1", "C13", "C13", "C13"]);
-    }
-
-    #[test]
-    fn a_stop_or_a_result_that_cannot_be_kept_ends_it_early() {
-        assert!(names(&sweep(4), &AtomicBool::new(true), usize::MAX).is_empty());
-        assert_eq!(names(&sweep(1), &AtomicBool::new(false), 2).len(), 2);
-    }
-
-    #[test]
-    fn nobody_is_asked_nothing() {
-        let nobody = Sweep {
-            subjects: vec![Subject::absent("a")],
-            cases: Vec::new(),
-            ..sweep(1)
+    fn long_evidence_is_cut_between_characters_and_marked() {
+        let cut = |evidence: String| match truncated(Outcome::Fail { evidence }) {
+            Outcome::Fail { evidence } => evidence,
+            other => panic!("{other:?}"),
         };
-        assert!(nobody.is_empty() && names(&nobody, &AtomicBool::new(false), 1).is_empty());
+        let fits = "x".repeat(MOST_EVIDENCE);
+        assert_eq!(cut(fits.clone()), fits);
+        // Characters of three bytes, at every offset: the limit falls within one.
+        for begin in ["", "a", "ab"] {
+            let long = begin.to_owned() + &"\u{fffd}".repeat(MOST_EVIDENCE);
+            let (kept, note) = (
+                cut(long.clone()),
+                format!("... (cut: {} bytes in all)", long.len()),
+            );
+            let kept = kept.strip_suffix(&note).unwrap();
+            assert!(long.starts_with(kept) && (MOST_EVIDENCE - 2..=MOST_EVIDENCE).contains(&kept.len()));
+        }
     }
 }

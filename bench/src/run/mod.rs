@@ -49,7 +49,7 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the folder of a run is all that its report needs.
-    let conformance = conformance::newest();
+    let conformance = conformance::results::newest();
     if let Some(newest) = &conformance {
         results.add_conformance(newest)?;
     }

@@ -9,7 +9,7 @@ use std::process::{self, Child, Command, ExitCode, exit};
 use std::thread;
 use std::time::Duration;
 
-use bench::conformance::client::wait_until;
+use bench::conformance::kit::wait::wait_until;
 use bench::host::affinity;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getppid, setsid};

@@ -1,52 +1,60 @@
-//! C4: reset before it is accepted.
+//! C4: connections that are reset before they are accepted.
 //!
-//! On Linux such a connection stays in the backlog, and `accept` succeeds: the reset is
-//! met by the first call on the new socket, whichever that is.
+//! On Linux such a connection stays in the backlog and `accept` succeeds. The first call on the new
+//! socket, whichever it is, meets the reset.
 
 use anyhow::Context;
 
-use super::client::{Client, noise};
-use super::{Case, Running};
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C4",
     "early reset",
-    "Is the next client served when others have reset their connections before they were accepted?",
+    "Is the next client served after others have reset their connections before `accept`?",
     drive,
-);
+)
+.exemptions(EXEMPTIONS);
 
-/// Each of them comes after one that resets.
+const EXEMPTIONS: &[Exemption] = &[Exemption::new(
+    Kind::Datagram,
+    "there is no connection to reset before accept",
+)];
+
+/// Clients that stay; one that resets comes before each of them.
 const GOOD: usize = 10;
 
 const MESSAGE_BYTES: usize = 1024;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    running.freeze_all()?;
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    server.freeze_all()?;
     let mut good = Vec::new();
     for number in 0..GOOD {
-        reset_early(running, number)?;
-        let client = running.client()?;
+        reset_early(server, number)?;
+        let client = server.connect()?;
         client.send(&message(number))?;
         good.push(client);
     }
-    reset_early(running, GOOD)?;
-    running.thaw_all()?;
+    reset_early(server, GOOD)?;
+    server.thaw_all()?;
     for (number, client) in good.iter_mut().enumerate() {
         client.finish(&message(number)).with_context(|| {
             let before = number + 1;
-            format!("client {before} of {GOOD}, after {before} that were reset before they were accepted")
+            format!("client {before} of {GOOD}, after {before} others were reset before accept")
         })?;
     }
-    running.saw(format!(
-        "{GOOD} clients were served among {} that had reset",
+    server.note(format!(
+        "{GOOD} clients were served among {} that reset",
         GOOD + 1
     ));
     Ok(())
 }
 
-/// Every second one has sent something, which the server may still read.
-fn reset_early(running: &Running, number: usize) -> anyhow::Result<()> {
-    let client: Client = running.client()?;
+/// Every second client has sent a message, which the server may still read.
+fn reset_early(server: &ServerUnderTest, number: usize) -> anyhow::Result<()> {
+    let client: Client = server.connect()?;
     if number % 2 == 1 {
         client.send(&message(number))?;
     }

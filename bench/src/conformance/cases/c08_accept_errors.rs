@@ -1,9 +1,9 @@
 //! C8: errors of `accept` that are not the listener's.
 //!
-//! strace lets the calls fail, and counts them: that is better evidence of a busy loop than
-//! the time of a processor, which strace itself takes, and holds for a server too that never
-//! waits by design. Where it sees none, the server accepts by other means (io_uring), which
-//! it cannot reach; descriptors do run out there, so this comes to what C9 does.
+//! strace makes the calls fail and counts them. The number of calls reveals a busy loop better than
+//! CPU time, which strace itself takes, and also in a server that never sleeps by design. If strace
+//! sees no call, the server accepts through io_uring, which strace cannot reach; descriptors do run
+//! out there, as in C9.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,23 +11,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use super::c09_out_of_descriptors::run_out;
-use super::fault::{EVERY, FIRST_THREE, Injection};
-use super::{Case, Running};
+use crate::conformance::kit::faults::{EVERY, FIRST_THREE, Injection};
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C8",
     "accept errors",
-    "Does the server go on, without a busy loop, when accept fails with ECONNABORTED, EPROTO, EMFILE, ENOBUFS and ENOMEM?",
+    "Does the server continue, without a busy loop, when accept fails with ECONNABORTED, EPROTO, EMFILE, ENOBUFS and ENOMEM?",
     drive,
 )
-.over_datagrams(drive_datagrams);
+.over_udp(drive_datagrams);
 
-/// How a server takes what comes, and the errors of that.
+/// The calls that take input, and their errors.
 struct Taking {
     calls: &'static str,
-    /// Of what was to be taken: the next one is tried.
+    /// Errors of one connection or datagram: the server takes the next one.
     of_one: &'static [&'static str],
-    /// Of what the system is short of: to be tried again, but not at once.
+    /// Shortages of the system: the server tries again, but not at once.
     of_shortage: &'static [&'static str],
 }
 
@@ -37,43 +37,43 @@ const CONNECTIONS: Taking = Taking {
     of_shortage: &["EMFILE", "ENOBUFS", "ENOMEM"],
 };
 
-/// An earlier answer that the network has returned is told of by the next receive.
+/// A receive reports that the network has returned an earlier reply.
 const DATAGRAMS: Taking = Taking {
     calls: "recvfrom",
     of_one: &["ECONNREFUSED", "EHOSTUNREACH"],
     of_shortage: &["ENOBUFS", "ENOMEM"],
 };
 
-/// Clients that come after an error.
+/// Clients that follow an error.
 const NEXT: usize = 2;
 
 /// Time for which every call fails while a client waits.
 const SHORTAGE: Duration = Duration::from_millis(300);
 
-/// Calls of a thread in a second, with a reserve: after waiting 10 ms between two, 100. A loop
-/// that does not wait makes thousands, also under strace and on a busy machine.
+/// Calls per thread and second, with a reserve: a wait of 10 ms between two calls makes 100. A loop
+/// without a wait makes thousands, even under strace on a busy machine.
 const CALLS_PER_S: f64 = 400.0;
 
-/// So often that is tried, until a call is seen to fail.
+/// Attempts to see a call fail.
 const ATTEMPTS: usize = 3;
 
-/// Time for the client that waits to be served after that.
+/// Time for the waiting client to be served after the shortage.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(1);
 
 const HELLO: &[u8] = b"hello\n";
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    match survive(running, &CONNECTIONS)? {
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    match survive(server, &CONNECTIONS)? {
         Seen::Calls => Ok(()),
         Seen::Nothing => {
-            running.saw("it accepts without a call that could fail: descriptors run out instead");
-            run_out(running)
+            server.note("it accepts without a system call, so descriptors ran out instead");
+            run_out(server)
         }
     }
 }
 
-fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
-    let seen = survive(running, &DATAGRAMS)?;
+fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let seen = survive(server, &DATAGRAMS)?;
     ensure!(seen == Seen::Calls, "strace saw no call of {}", DATAGRAMS.calls);
     Ok(())
 }
@@ -85,9 +85,9 @@ enum Seen {
     Nothing,
 }
 
-fn survive(running: &mut Running, taking: &Taking) -> anyhow::Result<Seen> {
+fn survive(server: &mut ServerUnderTest, taking: &Taking) -> anyhow::Result<Seen> {
     for error in taking.of_one {
-        let failed = go_on(running, taking.calls, error).with_context(|| {
+        let failed = go_on(server, taking.calls, error).with_context(|| {
             format!(
                 "the first three calls of each thread ({}) failed with {error}",
                 taking.calls
@@ -95,56 +95,55 @@ fn survive(running: &mut Running, taking: &Taking) -> anyhow::Result<Seen> {
         })?;
         if failed == 0 {
             ensure!(
-                running.has_ring()?,
-                "strace saw no call of {}, and the server has no io_uring that would take its place",
+                server.has_ring()?,
+                "strace saw no call of {}, and the server has no io_uring to replace it",
                 taking.calls
             );
             return Ok(Seen::Nothing);
         }
-        running.saw(format!("{error} {failed} times"));
+        server.note(format!("{error} {failed} times"));
     }
     for error in taking.of_shortage {
-        let failed = back_off(running, taking.calls, error).with_context(|| {
+        let failed = back_off(server, taking.calls, error).with_context(|| {
             format!(
                 "each call ({}) failed with {error} for {SHORTAGE:?}",
                 taking.calls
             )
         })?;
-        running.saw(format!("{error} {failed} times in a thread"));
+        server.note(format!("{error} {failed} times in one thread"));
     }
     Ok(Seen::Calls)
 }
 
-/// Returns how many calls have failed.
-fn go_on(running: &Running, calls: &str, error: &str) -> anyhow::Result<usize> {
-    let injection = Injection::start(running, calls, error, FIRST_THREE)?;
+/// Returns the number of failed calls.
+fn go_on(server: &ServerUnderTest, calls: &str, error: &str) -> anyhow::Result<usize> {
+    let injection = Injection::start(server, calls, error, FIRST_THREE)?;
     for _ in 0..NEXT {
-        running
-            .client()
+        server
+            .connect()
             .and_then(|mut client| client.echo(HELLO))
             .context("the next client")?;
     }
     Ok(injection.failed().values().sum())
 }
 
-/// Returns how many calls of the thread that made the most have failed.
-fn back_off(running: &Running, calls: &str, error: &str) -> anyhow::Result<usize> {
+/// Returns the number of failed calls of the thread that made the most.
+fn back_off(server: &ServerUnderTest, calls: &str, error: &str) -> anyhow::Result<usize> {
     for _ in 0..ATTEMPTS {
-        if let Some(most) = run_short(running, calls, error)? {
+        if let Some(most) = run_short(server, calls, error)? {
             return Ok(most);
         }
     }
-    bail!("no call was seen while a client waited, {ATTEMPTS} times")
+    bail!("strace saw no call while a client waited, in {ATTEMPTS} attempts")
 }
 
-/// The same, or nothing where no call has failed: a client may come between the moment at which
-/// strace has a thread and the one at which it stops it, and one that comes is then all that
-/// such a server as `iterative` looks at.
-fn run_short(running: &Running, calls: &str, error: &str) -> anyhow::Result<Option<usize>> {
-    let injection = Injection::start(running, calls, error, EVERY)?;
+/// The same, or `None` if no call failed: a client may connect between the moments when strace
+/// knows a thread and when it stops it, and a server like `iterative` then serves only that client.
+fn run_short(server: &ServerUnderTest, calls: &str, error: &str) -> anyhow::Result<Option<usize>> {
+    let injection = Injection::start(server, calls, error, EVERY)?;
     let before = injection.failed();
     let start = Instant::now();
-    let mut client = running.client()?;
+    let mut client = server.connect()?;
     client.send(HELLO)?;
     thread::sleep(SHORTAGE);
     let failed = injection.failed().into_iter();
@@ -155,14 +154,16 @@ fn run_short(running: &Running, calls: &str, error: &str) -> anyhow::Result<Opti
     let allowed = CALLS_PER_S * start.elapsed().as_secs_f64();
     ensure!(
         most as f64 <= allowed,
-        "a busy loop: a thread made {most} of these calls, where {allowed:.0} are allowed"
+        "a busy loop: a thread made {most} of these calls; the limit is {allowed:.0}"
     );
     drop(injection);
     let start = Instant::now();
-    client.receive(HELLO).context("a client that waited meanwhile")?;
+    client
+        .receive(HELLO)
+        .context("a client that waited during the shortage")?;
     ensure!(
         start.elapsed() <= RECOVERED_WITHIN,
-        "a client that waited meanwhile was served {:?} after that, where {RECOVERED_WITHIN:?} are allowed",
+        "a client that waited during the shortage was served {:?} after its end; the limit is {RECOVERED_WITHIN:?}",
         start.elapsed()
     );
     Ok((most > 0).then_some(most))

@@ -1,6 +1,6 @@
-//! C9: a process without free descriptors waits for them, and does not burn a processor.
+//! C9: a process without free descriptors waits for one instead of spinning.
 //!
-//! The limit is one of each process: workers that serve a client each never come to it.
+//! The limit is per process: workers that serve one client each never reach it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::unistd::Pid;
 
-use super::client::{Client, STALL, noise, wait_until};
-use super::fault::{Limit, Resource};
-use super::{Case, Running};
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::faults::{Limit, Resource};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::wait::{STALL, wait_until};
+use crate::conformance::kit::{Case, ServerUnderTest};
 use crate::proc::descriptors::descriptors;
 use crate::proc::processes::{Process, process};
 use crate::proc::usage::cpu_time;
@@ -19,75 +21,80 @@ use crate::server::conditions::Conditions;
 pub const CASE: Case = Case::new(
     "C9",
     "out of descriptors",
-    "Without a free descriptor, does the server rest, serve who is open, and recover within a second?",
+    "Without a free descriptor, does the server sleep, serve its open clients, and recover within a second?",
     run_out,
 )
-.over_datagrams(run_out)
-.full(0);
+.over_udp(run_out)
+.full_form(0);
 
+/// The limit of a process.
 const DESCRIPTORS: u64 = 40;
 
-/// A process that has more from the start, such as one with a channel to each worker, may
-/// have so many beside them.
+/// A process that has more descriptors from the start, such as a channel to each worker, may open
+/// this many in addition.
 const MORE: u64 = 10;
 
-/// Who needs two at once is out of them with one that is free.
+/// A server that needs two at a time has run out with one free.
 const NEARLY: u64 = 1;
 
 const CLIENTS: usize = 100;
 
-/// How long its use of a processor is looked at at a time; then all that are open have an echo.
+/// Time over which CPU use is measured; all open clients echo after each.
 const REST: Duration = Duration::from_millis(500);
 
-/// Of a processor.
+/// As a fraction of a processor.
 const MOST_USE: f64 = 0.2;
 
-/// Time for the next client to be served when one has gone.
+/// Time for the next client to be served after one has gone.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(1);
 
-/// So often a server is looked at to see whether it waits when idle, and so far apart.
+/// Looks at an idle server to find out whether it ever sleeps.
 const LOOKS: u32 = 20;
+/// Time between two of them.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A client, and what it is to have back.
+/// A client, and the message that is due back.
 type Guest = (Client, Vec<u8>);
 
-/// Lets the descriptors of a server run out, and come back.
-pub(super) fn run_out(running: &mut Running) -> anyhow::Result<()> {
-    // Asked before: one that begins to run when descriptors are out, and goes on, is not meant.
-    let rests = !never_waits(running);
-    let allowances = allowances(running)?;
-    let limit = Limit::lower(running, Resource::Nofile, |pid| {
+/// Uses up the descriptors of a server and frees them again.
+pub(super) fn run_out(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    // Before the limit: a server that spins only when out of descriptors must not pass as one that
+    // never sleeps.
+    let sleeps = !never_sleeps(server);
+    let allowances = allowances(server)?;
+    let limit = Limit::lower(server, Resource::Nofile, |pid| {
         let own = allowances.iter().find(|allowance| allowance.pid == pid);
         own.map_or(DESCRIPTORS, |allowance| allowance.most)
     })?;
-    let guests = enter(running, &allowances)?;
+    let guests = enter(server, &allowances)?;
     if allowances.iter().all(Allowance::is_kept) {
-        return rest_and_recover(running, guests, &allowances, rests);
+        return rest_and_recover(server, guests, &allowances, sleeps);
     }
-    running.saw("its accept keeps the limit under which it was armed: started again under this one");
+    server.note(
+        "its accept keeps the limit that it was armed under, so the server was restarted under this one",
+    );
     drop((guests, limit));
-    running.terminate()?;
-    running.expect_clean_exit()?;
-    running.start_again_under(Conditions {
+    server.terminate()?;
+    server.expect_clean_exit()?;
+    server.restart_under(Conditions {
         descriptor_limit: Some(DESCRIPTORS),
         ..Conditions::NONE
     })?;
-    let allowances = self::allowances(running)?;
-    let guests = enter(running, &allowances)?;
-    rest_and_recover(running, guests, &allowances, rests)
+    let allowances = self::allowances(server)?;
+    let guests = enter(server, &allowances)?;
+    rest_and_recover(server, guests, &allowances, sleeps)
 }
 
 /// What a process may have: descriptors below `most`.
 struct Allowance {
     pid: Pid,
     most: u64,
-    /// Those above have been there before.
+    /// Descriptors above, which it had before.
     above: usize,
 }
 
-fn allowances(running: &Running) -> anyhow::Result<Vec<Allowance>> {
-    Ok(running.processes()?.iter().map(Allowance::of).collect())
+fn allowances(server: &ServerUnderTest) -> anyhow::Result<Vec<Allowance>> {
+    Ok(server.processes()?.iter().map(Allowance::of).collect())
 }
 
 impl Allowance {
@@ -116,42 +123,41 @@ impl Allowance {
     }
 }
 
-/// Lets all clients come, and waits until as many are served as can be.
-fn enter(running: &Running, allowances: &[Allowance]) -> anyhow::Result<Vec<Guest>> {
+/// Connects all clients and waits until as many as possible are served.
+fn enter(server: &ServerUnderTest, allowances: &[Allowance]) -> anyhow::Result<Vec<Guest>> {
     let enter = |number| -> anyhow::Result<Guest> {
-        let (client, message) = (running.client()?, noise(number as u64, 64));
+        let (client, message) = (server.connect()?, noise(number as u64, 64));
         client.send(&message)?;
         Ok((client, message))
     };
     let guests: Vec<_> = (0..CLIENTS).map(enter).collect::<Result<_, _>>()?;
-    let can_be = running.served_of(CLIENTS);
+    let can_be = server.served_of(CLIENTS);
     let served = || guests.iter().filter(|guest| is_served(guest)).count();
     let is_out = || allowances.iter().any(Allowance::is_used_up);
     ensure!(
         wait_until(STALL, || served() >= can_be || is_out()),
-        "with descriptors left {} of {can_be} clients were served after {STALL:?}",
+        "{} of {can_be} clients were served within {STALL:?} although descriptors were left",
         served()
     );
     Ok(guests)
 }
 
 fn rest_and_recover(
-    running: &mut Running,
+    server: &mut ServerUnderTest,
     guests: Vec<Guest>,
     allowances: &[Allowance],
-    rests: bool,
+    sleeps: bool,
 ) -> anyhow::Result<()> {
-    // When this has been measured, who has been accepted has its answer, and who has not
-    // been will not be.
-    let mut used = use_of_processor(running)?;
+    // After this measurement every accepted client has its answer.
+    let mut used = use_of_processor(server)?;
     let is_out = allowances.iter().any(Allowance::is_used_up);
     let (mut open, waiting): (Vec<_>, Vec<_>) = guests.into_iter().partition(is_served);
-    ensure!(!open.is_empty(), "of {CLIENTS} clients none was served");
+    ensure!(!open.is_empty(), "none of {CLIENTS} clients was served");
     for (client, message) in &mut open {
         client.receive(message)?;
     }
-    for _ in 1..running.pick(1, 120) {
-        used = used.max(use_of_processor(running)?);
+    for _ in 1..server.by_scale(1, 120) {
+        used = used.max(use_of_processor(server)?);
         echo_all(&mut open)?;
     }
     echo_all(&mut open)?;
@@ -159,17 +165,17 @@ fn rest_and_recover(
     recover(open, waiting)?;
 
     let percent = (used * 100.0).round();
-    running.saw(match is_out {
-        false => format!("{count} of {CLIENTS} were open, and no process came to its limit"),
+    server.note(match is_out {
+        false => format!("{count} of {CLIENTS} were open, and no process reached its limit"),
         true if used <= MOST_USE => {
-            format!("{count} of {CLIENTS} were open, at {percent}% of a processor")
+            format!("{count} of {CLIENTS} were open, with {percent}% of a processor")
         }
-        // What it takes then says nothing of its accept.
-        true if !rests => {
-            format!("{count} of {CLIENTS} were open; it never waits, idle or not: C8 counts its calls")
+        // Its CPU use then does not show what accept costs.
+        true if !sleeps => {
+            format!("{count} of {CLIENTS} were open; it never sleeps, idle or not: C8 counts its calls")
         }
         true => bail!(
-            "out of descriptors it took {percent}% of a processor, where {}% are allowed",
+            "out of descriptors it used {percent}% of a processor; the limit is {}%",
             MOST_USE * 100.0
         ),
     });
@@ -177,8 +183,8 @@ fn rest_and_recover(
 }
 
 fn is_served((client, _): &Guest) -> bool {
-    // An error is one of the connection, which the next call tells of.
-    client.has_heard().unwrap_or(true)
+    // The next call on the connection reports the error.
+    client.has_input().unwrap_or(true)
 }
 
 fn echo_all(open: &mut [Guest]) -> anyhow::Result<()> {
@@ -187,7 +193,7 @@ fn echo_all(open: &mut [Guest]) -> anyhow::Result<()> {
         .context("a client that was open when descriptors ran out")
 }
 
-/// Each that is served goes, and makes room for the next, in whatever order.
+/// Each served client closes and makes room for the next, in any order.
 fn recover(open: Vec<Guest>, mut waiting: Vec<Guest>) -> anyhow::Result<()> {
     drop(open);
     while !waiting.is_empty() {
@@ -210,19 +216,19 @@ fn recover(open: Vec<Guest>, mut waiting: Vec<Guest>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much of a processor a server takes now.
-fn use_of_processor(running: &Running) -> anyhow::Result<f64> {
-    let pids: Vec<_> = running.processes()?.iter().map(|process| process.pid).collect();
+/// The fraction of a processor that the server uses now.
+fn use_of_processor(server: &ServerUnderTest) -> anyhow::Result<f64> {
+    let pids: Vec<_> = server.processes()?.iter().map(|process| process.pid).collect();
     let (before, start) = (cpu_time(&pids), Instant::now());
     thread::sleep(REST);
     let used = cpu_time(&pids).saturating_sub(before);
     Ok(used.as_secs_f64() / start.elapsed().as_secs_f64())
 }
 
-/// Whether it runs, or would if it had a processor, although nobody is there.
-fn never_waits(running: &Running) -> bool {
+/// Whether its main process is always runnable, even without clients.
+fn never_sleeps(server: &ServerUnderTest) -> bool {
     (0..LOOKS).all(|_| {
         thread::sleep(LOOK_EVERY);
-        process(running.pid()).is_some_and(|process| process.state == 'R')
+        process(server.pid()).is_some_and(|process| process.state == 'R')
     })
 }

@@ -1,97 +1,95 @@
-//! C10: no room for another process or thread.
+//! C10: no new process or thread can be started.
 //!
-//! Who comes then may be turned away, but is told so; nobody hangs, and nothing else dies. A
-//! worker that is lost meanwhile is replaced when there is room again. Nor does a server need
-//! a new thread to stop.
+//! A new client may be turned away, but is told so; it does not hang, and nothing else dies. A
+//! worker lost meanwhile is replaced when possible again. Stopping needs no new thread.
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 
-use super::client::{STALL, noise, wait_until};
-use super::fault::PidsCgroup;
-use super::{Case, Running};
+use crate::conformance::kit::faults::PidsCgroup;
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::wait::{STALL, wait_until};
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C10",
     "out of processes",
-    "When no process or thread can be started, is a client served or shed, and does the server live, and stop?",
+    "When no process or thread can be started, is a new client served or closed, and does the server survive and stop?",
     drive,
 )
-.over_datagrams(drive);
+.over_udp(drive);
 
 /// Clients that are served before.
 const OPEN: usize = 2;
 
-/// Clients that come meanwhile, and after.
+/// Clients that come during the shortage, and after it.
 const NEW: usize = 5;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    // One place is for those that come.
-    let open = running.at_once().map_or(OPEN, |most| OPEN.min(most - 1));
-    let mut crowd = running.crowd(open)?;
-    let cgroup = PidsCgroup::around(running)?;
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    // One place is left for new clients.
+    let open = server.concurrency().map_or(OPEN, |most| OPEN.min(most - 1));
+    let mut crowd = server.connect_clients(open)?;
+    let cgroup = PidsCgroup::around(server)?;
     cgroup.close()?;
     let mut served = 0;
     for number in 0..NEW {
-        let fate = is_served(running, number);
+        let fate = is_served(server, number);
         served += usize::from(fate.with_context(|| format!("new client {} of {NEW}", number + 1))?);
     }
     for client in &mut crowd {
         let echo = client.echo(b"still here\n");
-        echo.context("a client that was served before nothing could be started any more")?;
+        echo.context("a client that was served before the shortage")?;
     }
-    running.saw(match served {
+    server.note(match served {
         NEW => format!("{NEW} of {NEW} were served meanwhile"),
-        _ => format!("{served} of {NEW} were served meanwhile, and the others closed"),
+        _ => format!("{served} of {NEW} were served meanwhile, the others were closed"),
     });
     drop(crowd);
-    lose_a_worker(running, &cgroup)?;
+    lose_a_worker(server, &cgroup)?;
     cgroup.open()?;
     for number in 0..NEW {
-        let mut client = running.client()?;
+        let mut client = server.connect()?;
         let echo = client.echo(&noise(number as u64, 64));
-        echo.context("a client that came when processes could be started again")?;
+        echo.context("a client after the shortage")?;
     }
-    running.settle()?;
+    server.expect_released()?;
 
-    cgroup.freeze()?;
-    running.terminate()?;
-    running
-        .expect_clean_exit()
-        .context("stopped while nothing could be started")
+    cgroup.forbid()?;
+    server.terminate()?;
+    server.expect_clean_exit().context("stopped during the shortage")
 }
 
-/// Whether a client is served; that it is closed is an answer, too.
-fn is_served(running: &Running, number: usize) -> anyhow::Result<bool> {
-    let mut client = running.client()?;
+/// Whether a client is served; a close is an answer, too.
+fn is_served(server: &ServerUnderTest, number: usize) -> anyhow::Result<bool> {
+    let mut client = server.connect()?;
     match client.echo(&noise(number as u64, 64)) {
         Ok(()) => Ok(true),
-        Err(_) => client.expect_release().map(|_| false),
+        Err(_) => client.read_until_closed().map(|_| false),
     }
 }
 
-/// Kills one of the workers that were there before any client, if there are such, and keeps
-/// its place vacant until the server has tried in vain to fill it.
-fn lose_a_worker(running: &mut Running, cgroup: &PidsCgroup) -> anyhow::Result<()> {
-    let workers = running.baseline().processes - 1;
+/// Kills a worker that existed before any client, if there is one, and allows a replacement only
+/// after the server has failed to start one.
+fn lose_a_worker(server: &mut ServerUnderTest, cgroup: &PidsCgroup) -> anyhow::Result<()> {
+    let workers = server.baseline().processes - 1;
     if workers == 0 {
         return Ok(());
     }
-    running.settle()?;
-    let Some(&worker) = running.workers()?.first() else {
+    server.expect_released()?;
+    let Some(&worker) = server.workers()?.first() else {
         return Ok(());
     };
     let before = cgroup.refusals()?;
-    cgroup.freeze()?;
+    cgroup.forbid()?;
     kill(worker, Signal::SIGKILL)?;
     ensure!(
         wait_until(STALL, || cgroup.refusals().is_ok_and(|now| now > before)),
-        "a worker was killed, and {STALL:?} later no other had been tried in its place"
+        "a worker was killed {STALL:?} ago, and the server has not tried to replace it"
     );
     cgroup.open()?;
-    running
-        .settle()
-        .context("a worker was killed while no other could be started")?;
-    running.saw("a worker killed meanwhile was replaced");
+    server
+        .expect_released()
+        .context("after a worker was killed during the shortage")?;
+    server.note("a worker killed meanwhile was replaced");
     Ok(())
 }

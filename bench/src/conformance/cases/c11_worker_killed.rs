@@ -1,120 +1,138 @@
-//! C11: a worker process that dies takes its own client with it and nobody else.
+//! C11: a worker process that dies takes only its own clients with it.
 //!
-//! Killed are a worker that serves, and all that wait for a client: one of those may have the
-//! lock that the others wait for. A server of one process dies whole: then all clients must
-//! see the end.
+//! The case kills a worker that serves, and all workers that wait for a client: one of those may
+//! hold the lock that the others wait for. A server of one process dies as a whole; then all
+//! clients must see the close.
 
 use std::time::Duration;
 
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::connecting::is_refused;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::wait::{STALL, wait_until};
+use crate::conformance::kit::{Case, ServerUnderTest, background_load};
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use servers::by_design::Kind;
-
-use super::client::{Client, STALL, is_refused, wait_until};
-use super::{Case, Running, load};
 
 pub const CASE: Case = Case::new(
     "C11",
     "worker killed",
-    "When a worker process is killed, does its client see the end, the others nothing, and is it replaced?",
+    "When a worker process is killed, do only its clients see a close, and is it replaced?",
     drive,
 )
-.room(CLIENTS);
+.connections(CLIENTS)
+.exemptions(EXEMPTIONS);
+
+const EXEMPTIONS: &[Exemption] = &[
+    Exemption::new(
+        Kind::Datagram,
+        "it is one process and has no connections that could close",
+    ),
+    Exemption::new(
+        Kind::SingleProcess,
+        "it is one process, which dies as a whole: all of its clients saw their connections close",
+    ),
+];
 
 const CLIENTS: usize = 4;
 
 const MESSAGE_BYTES: usize = 16 * 1024;
 
-/// An order, and a crash.
+/// An order to end, and a crash.
 const SIGNALS: [Signal; 2] = [Signal::SIGKILL, Signal::SIGSEGV];
 
-/// Time for a client to see that its server has died.
+/// Time for a client to notice that its server has died.
 const PROMPTLY: Duration = Duration::from_secs(2);
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     for signal in SIGNALS {
-        let crowd = running.crowd(running.served_of(CLIENTS))?;
-        let worker = running.server_of(&crowd[0])?;
-        if worker == running.pid() {
-            running.shows_to_be(Kind::OneProcess)?;
-            die_whole(running, crowd, signal)
+        let crowd = server.connect_clients(server.served_of(CLIENTS))?;
+        let worker = server.process_of(&crowd[0])?;
+        if worker == server.pid() {
+            server.add_kind(Kind::SingleProcess)?;
+            lose_whole_server(server, crowd, signal)
         } else {
-            lose(running, crowd, &[worker], signal)
+            lose(server, crowd, &[worker], signal)
         }
         .with_context(|| format!("{signal} to the process of a client"))?;
-        // So that what is counted next is not what is still ending.
-        running.settle()?;
+        // What is counted next must not still be ending.
+        server.expect_released()?;
     }
-    let crowd = running.crowd(running.served_of(CLIENTS))?;
-    let idle = idle_workers(running, &crowd)?;
+    let crowd = server.connect_clients(server.served_of(CLIENTS))?;
+    let idle = idle_workers(server, &crowd)?;
     if idle.is_empty() {
         return Ok(());
     }
-    lose(running, crowd, &idle, Signal::SIGKILL)
-        .with_context(|| format!("SIGKILL to {} workers that had no client", idle.len()))
+    lose(server, crowd, &idle, Signal::SIGKILL)
+        .with_context(|| format!("SIGKILL to {} workers without a client", idle.len()))
 }
 
-fn idle_workers(running: &Running, crowd: &[Client]) -> anyhow::Result<Vec<Pid>> {
-    let busy: anyhow::Result<Vec<Pid>> = crowd.iter().map(|client| running.server_of(client)).collect();
+fn idle_workers(server: &ServerUnderTest, crowd: &[Client]) -> anyhow::Result<Vec<Pid>> {
+    let busy: anyhow::Result<Vec<Pid>> = crowd.iter().map(|client| server.process_of(client)).collect();
     let busy = busy?;
-    let mut workers = running.workers()?;
+    let mut workers = server.workers()?;
     workers.retain(|worker| !busy.contains(worker));
     Ok(workers)
 }
 
-fn die_whole(running: &mut Running, crowd: Vec<Client>, signal: Signal) -> anyhow::Result<()> {
-    running.kill(running.pid(), signal)?;
-    expect_ends(crowd)?;
-    let address = running.address();
+fn lose_whole_server(server: &mut ServerUnderTest, crowd: Vec<Client>, signal: Signal) -> anyhow::Result<()> {
+    server.kill(server.pid(), signal)?;
+    expect_closed(crowd)?;
+    let address = server.address();
     ensure!(
         wait_until(PROMPTLY, || is_refused(address)),
         "new clients were still accepted after {PROMPTLY:?}"
     );
-    running.expect_death_by(signal)?;
-    running.start_again()
+    server.expect_killed_by(signal)?;
+    server.restart()
 }
 
-fn lose(running: &mut Running, crowd: Vec<Client>, workers: &[Pid], signal: Signal) -> anyhow::Result<()> {
+fn lose(
+    server: &mut ServerUnderTest,
+    crowd: Vec<Client>,
+    workers: &[Pid],
+    signal: Signal,
+) -> anyhow::Result<()> {
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for client in crowd {
-        let is_own = workers.contains(&running.server_of(&client)?);
+        let is_own = workers.contains(&server.process_of(&client)?);
         if is_own { &mut own } else { &mut others }.push(client);
     }
-    // One that was started ahead is replaced, one that was started for its client is not.
-    let busy_only = running.processes()?.len() - workers.len();
-    let due = running.baseline().processes.max(busy_only);
+    // A worker started in advance is replaced, one started for its client is not.
+    let busy_only = server.processes()?.len() - workers.len();
+    let due = server.baseline().processes.max(busy_only);
     let own_count = own.len();
-    let echoes = load::while_echoing(&mut others, MESSAGE_BYTES, || {
+    let echoes = background_load::while_echoing(&mut others, MESSAGE_BYTES, || {
         for &worker in workers {
-            running.kill(worker, signal)?;
+            server.kill(worker, signal)?;
         }
-        expect_ends(own)?;
+        expect_closed(own)?;
         let is_replaced = || {
-            let now = running.holdings();
+            let now = server.resources();
             now.is_ok_and(|now| now.processes == due && now.zombies == 0)
         };
         ensure!(
             wait_until(STALL, is_replaced),
             "{STALL:?} after the end of a worker there were {} processes instead of {due}, and {} zombies",
-            running.holdings()?.processes,
-            running.holdings()?.zombies
+            server.resources()?.processes,
+            server.resources()?.zombies
         );
         Ok(())
     })?;
-    running.saw(format!(
-        "{signal} to {} workers: {own_count} clients saw the end, {} others had {echoes} echoes, then there were \
-         {due} processes",
+    server.note(format!(
+        "{signal} to {} workers: {own_count} clients saw the close, {} others had {echoes} echoes, and {due} \
+         processes remained",
         workers.len(),
         others.len()
     ));
     Ok(())
 }
 
-fn expect_ends(clients: Vec<Client>) -> anyhow::Result<()> {
+fn expect_closed(clients: Vec<Client>) -> anyhow::Result<()> {
     for mut client in clients {
         client
-            .expect_release_within(PROMPTLY)
+            .read_until_closed_within(PROMPTLY)
             .context("a client whose process was killed")?;
     }
     Ok(())

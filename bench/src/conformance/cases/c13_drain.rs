@@ -1,35 +1,37 @@
-//! C13: a server that is told to stop first finishes what it has begun.
+//! C13: SIGTERM, and replies that are due.
 //!
-//! Of a server that serves fewer clients at once, as many are in flight, and the others
-//! are queued: those may be served or reset, but are not left hanging.
+//! Where a server serves fewer clients concurrently, that many are in flight and the others are
+//! queued; queued clients may be served or reset, but must not hang.
 //!
-//! In full it is stopped again and again, under clients that go on sending and receiving while
-//! it is told to.
+//! The full form stops the server repeatedly, while clients send and receive.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::client::{Client, is_refused, noise, wait_until};
-use super::{Case, Drive, Running, Scale, load};
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::connecting::is_refused;
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::wait::wait_until;
+use crate::conformance::kit::{Case, Drive, Scale, ServerUnderTest, background_load};
 
 pub const CASE: Case = Case::new(
     "C13",
     "drain",
-    "Does SIGTERM with 100 clients in flight lose no reply, refuse new clients, and end the server with 0?",
+    "Does SIGTERM with 100 clients in flight lose no reply, refuse new clients, and end the server with status 0?",
     drive,
 )
-.room(CLIENTS)
-.full(CLIENTS)
-// Far above what the case takes: an exit within its own bound is one before the deadline.
+.connections(CLIENTS)
+.full_form(CLIENTS)
+// Far longer than the case: an exit in time cannot be the end of the drain.
 .arguments(&["--drain", "60s"])
-.over_datagrams(drive_datagrams);
+.over_udp(drive_datagrams);
 
 const CLIENTS: usize = 100;
 
-/// So many of them do not read until the signal has come, so that the server holds
-/// replies that the kernel has no room for.
+/// Clients that do not read before the signal, so that the server holds replies that the kernel has
+/// no room for.
 const FULL: usize = 4;
 
 /// More than both directions of a connection hold.
@@ -37,104 +39,103 @@ const FULL_BYTES: usize = 32 << 20;
 
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// So short that a hundred fit into the queue that a socket has if nobody asks for more.
+/// Short enough for a hundred to fit into a receive buffer of default size.
 const DATAGRAM_BYTES: usize = 256;
 
-/// Stops in full: more than 200 over the models.
+/// Stops of the full form: more than 200 over all models.
 const STOPS: usize = 8;
 
-/// How long the clients go on before the stop and after it.
+/// How long the clients continue before the stop and after it.
 const GO_ON: Duration = Duration::from_millis(50);
 
 /// Time for the listener to close.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A client with a message whose reply is due.
+/// A client whose reply is due.
 struct InFlight {
     client: Client,
     message: Vec<u8>,
     sent: usize,
 }
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    if running.scale() == Scale::Full {
-        stop_repeatedly(running, stop_under_load)?;
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    if server.scale() == Scale::Full {
+        stop_repeatedly(server, stop_under_load)?;
     }
-    stop_in_flight(running)
+    stop_in_flight(server)
 }
 
-fn stop_in_flight(running: &mut Running) -> anyhow::Result<()> {
-    let mut crowd = running.crowd(CLIENTS)?;
-    let queued = crowd.split_off(running.served_of(CLIENTS));
+fn stop_in_flight(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let mut crowd = server.connect_clients(CLIENTS)?;
+    let queued = crowd.split_off(server.served_of(CLIENTS));
     let in_flight = send_first_half(crowd)?;
-    terminate(running)?;
+    terminate(server)?;
     finish(in_flight)?;
     for mut client in queued {
         client
-            .expect_release()
-            .context("a client that was queued when SIGTERM came")?;
+            .read_until_closed()
+            .context("a client that was queued at SIGTERM")?;
     }
-    running.saw(format!(
+    server.note(format!(
         "{} clients in flight lost nothing",
-        running.served_of(CLIENTS)
+        server.served_of(CLIENTS)
     ));
-    running.expect_clean_exit()
+    server.expect_clean_exit()
 }
 
-fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
-    if running.scale() == Scale::Full {
-        stop_repeatedly(running, stop_with_datagrams_queued)?;
+fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    if server.scale() == Scale::Full {
+        stop_repeatedly(server, stop_with_datagrams_queued)?;
     }
-    stop_with_datagrams_queued(running)
+    stop_with_datagrams_queued(server)
 }
 
-/// A datagram is in flight while it is queued in the server's socket.
-fn stop_with_datagrams_queued(running: &mut Running) -> anyhow::Result<()> {
-    let mut crowd = running.crowd(CLIENTS)?;
-    running.freeze()?;
+/// A datagram is in flight while it is in the server's receive buffer.
+fn stop_with_datagrams_queued(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let mut crowd = server.connect_clients(CLIENTS)?;
+    server.freeze()?;
     let message = |number| noise(number as u64, DATAGRAM_BYTES);
     for (number, client) in crowd.iter().enumerate() {
         client.send(&message(number))?;
     }
-    running.terminate()?;
-    running.thaw()?;
+    server.terminate()?;
+    server.thaw()?;
     for (number, client) in crowd.iter_mut().enumerate() {
         client.receive(&message(number)).with_context(|| {
             let number = number + 1;
-            format!("datagram {number} of {CLIENTS} was queued when SIGTERM came, and its reply was lost")
+            format!("datagram {number} of {CLIENTS} was queued at SIGTERM, and its reply was lost")
         })?;
     }
-    running.expect_clean_exit()
+    server.expect_clean_exit()
 }
 
-fn stop_repeatedly(running: &mut Running, stop: Drive) -> anyhow::Result<()> {
+fn stop_repeatedly(server: &mut ServerUnderTest, stop: Drive) -> anyhow::Result<()> {
     for number in 1..=STOPS {
-        stop(running).with_context(|| format!("stop {number} of {STOPS}"))?;
-        running.start_again()?;
+        stop(server).with_context(|| format!("stop {number} of {STOPS}"))?;
+        server.restart()?;
     }
     Ok(())
 }
 
-/// The clients go on until some time after the stop: an open connection is served to its end,
-/// and nothing that was sent on it may be lost.
-fn stop_under_load(running: &mut Running) -> anyhow::Result<()> {
-    let mut crowd = running.crowd(running.served_of(CLIENTS))?;
-    let echoes = load::while_echoing(&mut crowd, MESSAGE_BYTES, || {
+/// The clients continue after the stop: an open connection is served to its end without loss.
+fn stop_under_load(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let mut crowd = server.connect_clients(server.served_of(CLIENTS))?;
+    let echoes = background_load::while_echoing(&mut crowd, MESSAGE_BYTES, || {
         thread::sleep(GO_ON);
-        terminate(running)?;
+        terminate(server)?;
         thread::sleep(GO_ON);
         Ok(())
     })?;
     for client in &mut crowd {
         client.finish(&[])?;
     }
-    running.saw(format!("{echoes} echoes around a stop"));
-    running.expect_clean_exit()
+    server.note(format!("{echoes} echoes around a stop"));
+    server.expect_clean_exit()
 }
 
-fn terminate(running: &mut Running) -> anyhow::Result<()> {
-    running.terminate()?;
-    let address = running.address();
+fn terminate(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    server.terminate()?;
+    let address = server.address();
     ensure!(
         wait_until(REFUSED_WITHIN, || is_refused(address)),
         "new clients were still accepted {REFUSED_WITHIN:?} after SIGTERM"
@@ -174,7 +175,7 @@ fn finish(in_flight: Vec<InFlight>) -> anyhow::Result<()> {
             .and_then(|()| flight.client.finish(&flight.message))
             .with_context(|| {
                 format!(
-                    "client {} of {all} was in flight when SIGTERM came, and its reply was lost",
+                    "client {} of {all} was in flight at SIGTERM, and its reply was lost",
                     number + 1
                 )
             })?;

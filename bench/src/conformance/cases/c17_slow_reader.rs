@@ -1,7 +1,7 @@
-//! C17: a write that nobody takes has a deadline.
+//! C17: writes to a client that does not read have a deadline.
 //!
-//! Beside the client that takes nothing, another one reads, slowly: what has a deadline is
-//! the wait for any progress, and not the whole of a message.
+//! In addition to the client that reads nothing, another reads slowly: the deadline limits the time
+//! without progress, not that of the whole message.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use super::client::{Client, noise, wait_until};
-use super::{Case, Running};
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::wait::wait_until;
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C17",
@@ -20,21 +23,28 @@ pub const CASE: Case = Case::new(
     drive,
 )
 .arguments(&["--write-deadline", "2s"])
-.room(2);
+.connections(2)
+.exemptions(EXEMPTIONS);
+
+const EXEMPTIONS: &[Exemption] = &[Exemption::new(
+    Kind::Datagram,
+    "a datagram is sent or dropped at once: no write waits for a reader",
+)];
 
 /// Time for a client that does not read to be evicted.
 const EVICTED_WITHIN: Duration = Duration::from_secs(3);
 
-/// Whoever is evicted before that, is so by another deadline.
+/// An earlier eviction is due to another deadline.
 const NOT_BEFORE: Duration = Duration::from_secs(1);
 
-/// More than both directions of a connection hold, so that the server itself has to wait.
+/// More than both directions of a connection hold, so that the server has to wait.
 const MESSAGE_BYTES: usize = 32 << 20;
 
-/// So long the slow one is slow: well beyond the deadline.
+/// How long the slow client is slow: well beyond the deadline.
 const SLOW_FOR: Duration = Duration::from_secs(3);
 
-/// It takes so much so often, 1 MiB per second, and stops for less than the deadline.
+/// The slow client reads this much at a time, 1 MiB per second, with pauses shorter than the
+/// deadline.
 const SIP_BYTES: usize = 64 << 10;
 const SIP_EVERY: Duration = Duration::from_millis(62);
 
@@ -43,41 +53,42 @@ const ATTEMPTS: usize = 3;
 /// More than it reads in that time, and less than a connection and its server hold.
 const SIPPED_BYTES: usize = 7 << 19;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let message = noise(17, MESSAGE_BYTES);
-    let evicted = if running.at_once() == Some(1) {
-        let evicted = evict(running, &message)?;
-        sip(running.address(), running.client()?, &message)?;
+    let evicted = if server.concurrency() == Some(1) {
+        let evicted = evict(server, &message)?;
+        sip(server.address(), server.connect()?, &message)?;
         evicted
     } else {
-        // It is there before the other comes, and until that one has gone.
-        let mut slow = running.client()?;
+        // Connected before the other client comes and until it has gone.
+        let mut slow = server.connect()?;
         slow.echo(&message[..64])?;
         thread::scope(|scope| {
-            let (server, message) = (running.address(), &message);
-            let sipping = scope.spawn(move || sip(server, slow, message));
-            let evicted = evict(running, message);
+            let (address, message) = (server.address(), &message);
+            let sipping = scope.spawn(move || sip(address, slow, message));
+            let evicted = evict(server, message);
             let _slow = sipping.join().expect("reading does not panic")?;
             evicted
         })?
     };
-    running.saw(evicted);
-    running.saw("a slow one got every byte");
+    server.note(evicted);
+    server.note("a slow one got every byte");
     Ok(())
 }
 
-/// Sends as much as goes, reads nothing, and is cut off; returns what was seen.
-fn evict(running: &Running, message: &[u8]) -> anyhow::Result<String> {
-    let before = running.holdings()?.descriptors;
-    let mut client = running.client()?;
+/// Sends as much as possible, reads nothing, and expects to be evicted; returns the observation.
+fn evict(server: &ServerUnderTest, message: &[u8]) -> anyhow::Result<String> {
+    let before = server.resources()?.descriptors;
+    let mut client = server.connect()?;
     client.echo(&message[..64])?;
     let begun = Instant::now();
     let sent = match client.fill(message) {
         Ok(sent) => sent,
-        // On a busy machine the server still takes input when its output has stood for so long.
+        // On a busy machine the server may still take input when its output has been blocked for
+        // the deadline.
         Err(_) if begun.elapsed() >= NOT_BEFORE => {
             return Ok(format!(
-                "evicted after {:.1?}, while it was still sending",
+                "evicted after {:.1?}, while still sending",
                 begun.elapsed()
             ));
         }
@@ -85,18 +96,18 @@ fn evict(running: &Running, message: &[u8]) -> anyhow::Result<String> {
     };
     ensure!(
         sent < message.len(),
-        "the server took all of {sent} bytes of a client that does not read"
+        "the server took all {sent} bytes of a client that does not read"
     );
     let full = Instant::now();
-    let has_let_go = || running.holdings().is_ok_and(|now| now.descriptors <= before);
+    let has_closed = || server.resources().is_ok_and(|now| now.descriptors <= before);
     ensure!(
-        wait_until(EVICTED_WITHIN, has_let_go),
-        "{EVICTED_WITHIN:?} after a client had stopped to read, the server still had its connection"
+        wait_until(EVICTED_WITHIN, has_closed),
+        "{EVICTED_WITHIN:?} after a client had stopped reading, the server still had its connection"
     );
     let time = full.elapsed();
     ensure!(
         time >= NOT_BEFORE,
-        "a client was evicted {time:?} after it had stopped to read, with a deadline of 2 s"
+        "a client was evicted {time:?} after it had stopped reading, with a deadline of 2 s"
     );
     expect_reset(&mut client, &message[..sent])?;
     Ok(format!("evicted after {time:.1?} with {sent} bytes sent"))
@@ -104,40 +115,37 @@ fn evict(running: &Running, message: &[u8]) -> anyhow::Result<String> {
 
 fn expect_reset(client: &mut Client, sent: &[u8]) -> anyhow::Result<()> {
     let Err(error) = client.receive(sent) else {
-        bail!(
-            "a client that had been evicted got all of {} bytes back",
-            sent.len()
-        );
+        bail!("a client that had been evicted got all {} bytes back", sent.len());
     };
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
     match kind {
         Some(ErrorKind::ConnectionReset) => Ok(()),
-        _ => Err(error.context("a client was evicted, and saw no reset")),
+        _ => Err(error.context("a client was evicted without a reset")),
     }
 }
 
-/// Reads slowly, in one of several attempts: a busy machine may keep a client waiting for so
-/// long that it looks like one that does not read.
-fn sip(server: SocketAddr, mut client: Client, message: &[u8]) -> anyhow::Result<Client> {
+/// Reads slowly, in one of several attempts: a busy machine may delay a client so long that it
+/// looks like one that does not read.
+fn sip(address: SocketAddr, mut client: Client, message: &[u8]) -> anyhow::Result<Client> {
     for _ in 1..ATTEMPTS {
         if sip_once(&mut client, message).is_ok() {
             return Ok(client);
         }
-        client = Client::connect(server)?;
+        client = Client::connect(address)?;
     }
     sip_once(&mut client, message)?;
     Ok(client)
 }
 
-/// Sends as much as goes, and reads it slowly; it stays connected.
+/// Sends as much as possible and reads it slowly; stays connected.
 fn sip_once(client: &mut Client, message: &[u8]) -> anyhow::Result<()> {
     let mut sent = 0;
-    // A pause of a busy machine ends a filling early; the next one goes on with it.
+    // A busy machine may end a fill early; the next one continues.
     while sent < SIPPED_BYTES {
         let more = client.fill(&message[sent..])?;
         ensure!(
             more > 0,
-            "the server takes nothing after {sent} bytes of a client that has not yet read"
+            "after {sent} bytes the server takes no more from a client that has not read yet"
         );
         sent += more;
     }
@@ -145,7 +153,7 @@ fn sip_once(client: &mut Client, message: &[u8]) -> anyhow::Result<()> {
     let start = Instant::now();
     let read = |client: &mut Client, at: usize, length: usize| {
         let seconds = start.elapsed().as_secs_f64();
-        let slow = || format!("a client that read slowly, but never paused for long, after {seconds:.1} s");
+        let slow = || format!("a client that read slowly, without long pauses, after {seconds:.1} s");
         client.receive(&message[at..at + length]).with_context(slow)
     };
     let mut done = 0;
@@ -156,7 +164,7 @@ fn sip_once(client: &mut Client, message: &[u8]) -> anyhow::Result<()> {
     }
     ensure!(
         start.elapsed() >= SLOW_FOR,
-        "{sent} bytes were too few to read them slowly"
+        "{sent} bytes are too few to read slowly"
     );
     read(client, done, sent - done)
 }

@@ -1,96 +1,103 @@
-//! C19: descriptors above FD_SETSIZE.
+//! C19: descriptors of FD_SETSIZE and above.
 //!
-//! A server is started twice: once with some descriptors free below, so that it can do nothing
-//! about the high ones before they come, and once with none, so that processes with
-//! one connection each have high ones too.
+//! The server is started twice: with a few low descriptors free, so that it cannot detect the
+//! shortage at its start, and with none, so that processes with one connection each have high
+//! descriptors, too.
 
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::{Case, ServerUnderTest};
 use anyhow::{Context, bail, ensure};
-use servers::by_design::Kind;
 use servers::listener::Transport;
 
-use super::client::{Client, noise};
-use super::{Case, Running};
 use crate::server::ServerError;
 use crate::server::conditions::Conditions;
 
 pub const CASE: Case = Case::new(
     "C19",
     "high descriptors",
-    "With descriptors of 1024 and more, is the echo exact or the client cleanly refused?",
+    "With descriptors of 1024 and above, is the echo exact or the client cleanly refused?",
     drive,
 )
-.room(CLIENTS)
+.connections(CLIENTS)
 .conditions(Conditions {
     taken_descriptors: Some((SOME_FREE, LAST_TAKEN)),
     ..Conditions::NONE
 })
-.over_datagrams(drive);
+.over_udp(drive)
+.exemptions(EXEMPTIONS);
 
-/// More than find room below; not many more, since a process for each has a thousand descriptors.
+const EXEMPTIONS: &[Exemption] = &[Exemption::new(
+    Kind::LowDescriptorsOnly,
+    "its sets have no bit for a descriptor of 1024 or above: such a client was refused at once, and such a listener at the start",
+)];
+
+/// More than fit below; not many more, because a process for each has a thousand descriptors.
 const CLIENTS: usize = 50;
 
 /// FD_SETSIZE: the first descriptor that `select` has no bit for.
 const HIGH: i32 = 1024;
 
-/// Below this one there is room for what a server opens for itself, and for some connections.
+/// The first taken descriptor: below are the server's own and some connections.
 const SOME_FREE: i32 = 32;
 
-/// Standard input, output and error are there anyway.
+/// Standard input, output and error are always open.
 const NONE_FREE: i32 = 3;
 
 const LAST_TAKEN: i32 = HIGH - 1;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let only_low = running.kinds().contains(&Kind::LowDescriptors);
-    let (crowd, refused) = enter(running, only_low)?;
-    let (_, high) = running.sockets_from(HIGH)?;
-    // Of a server that is one process, else each may have a few; and datagrams need one.
-    let has_all = running.kinds().contains(&Kind::OneProcess) && running.transport() == Transport::Stream;
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let only_low = server.is(Kind::LowDescriptorsOnly);
+    let (crowd, refused) = enter(server, only_low)?;
+    let (_, high) = server.sockets_from(HIGH)?;
+    // Only one process for all connections must have them; a UDP server needs one socket.
+    let is_one_process = server.is(Kind::SingleProcess) && server.transport() == Transport::Stream;
     ensure!(
-        high > 0 || refused > 0 || !has_all || running.served_of(CLIENTS) < CLIENTS,
-        "it served {} clients at once, and had no socket from {HIGH} on",
+        high > 0 || refused > 0 || !is_one_process || server.served_of(CLIENTS) < CLIENTS,
+        "it served {} clients at once without a socket of {HIGH} or above",
         crowd.len()
     );
     ensure!(
         refused > 0 || !only_low,
-        "nobody was refused, although it is said to serve low descriptors alone"
+        "no client was refused, although it declares to serve only low descriptors"
     );
-    running.saw(format!(
-        "{high} sockets from {HIGH} on beside low ones, {refused} clients refused"
+    server.note(format!(
+        "{high} sockets of {HIGH} or above beside low ones, {refused} clients refused"
     ));
     drop(crowd);
-    running.settle()?;
-    running.terminate()?;
-    running.expect_clean_exit()?;
+    server.expect_released()?;
+    server.terminate()?;
+    server.expect_clean_exit()?;
 
     let conditions = Conditions {
         taken_descriptors: Some((NONE_FREE, LAST_TAKEN)),
         ..Conditions::NONE
     };
-    match running.start_again_under(conditions) {
-        Err(error) if only_low => return refuses_to_start(running, error),
+    match server.restart_under(conditions) {
+        Err(error) if only_low => return refuses_to_start(server, error),
         started => started.context("with all low descriptors taken")?,
     }
-    let crowd = running.crowd(CLIENTS)?;
-    let (all, high) = running.sockets_from(HIGH)?;
+    let crowd = server.connect_clients(CLIENTS)?;
+    let (all, high) = server.sockets_from(HIGH)?;
     ensure!(high == all, "{} of {all} sockets were below {HIGH}", all - high);
-    running.saw(format!("then all {all} sockets from {HIGH} on"));
+    server.note(format!("then all {all} sockets of {HIGH} or above"));
     drop(crowd);
-    running.settle()
+    server.expect_released()
 }
 
-/// Connects everybody; returns those who stay, and how many were refused.
-fn enter(running: &Running, may_refuse: bool) -> anyhow::Result<(Vec<Client>, usize)> {
+/// Connects all clients; returns those that stay and the number of refused ones.
+fn enter(server: &ServerUnderTest, may_refuse: bool) -> anyhow::Result<(Vec<Client>, usize)> {
     if !may_refuse {
-        return Ok((running.crowd(CLIENTS)?, 0));
+        return Ok((server.connect_clients(CLIENTS)?, 0));
     }
     let mut crowd = Vec::new();
     for number in 0..CLIENTS {
-        let mut client = running.client()?;
+        let mut client = server.connect()?;
         match client.echo(&noise(number as u64, 64)) {
             Ok(()) => crowd.push(client),
             Err(_) => {
-                let released = client.expect_release();
+                let released = client.read_until_closed();
                 released.with_context(|| format!("client {} of {CLIENTS} was not served", number + 1))?;
             }
         }
@@ -99,15 +106,15 @@ fn enter(running: &Running, may_refuse: bool) -> anyhow::Result<(Vec<Client>, us
     Ok((crowd, refused))
 }
 
-/// It has to say why, and end with a status of its own choice.
-fn refuses_to_start(running: &Running, error: anyhow::Error) -> anyhow::Result<()> {
+/// The server must exit with a status other than 0 and give a reason.
+fn refuses_to_start(server: &ServerUnderTest, error: anyhow::Error) -> anyhow::Result<()> {
     match error.downcast_ref() {
         Some(ServerError::EndedEarly(status)) if status.code().is_some_and(|code| code != 0) => {}
         _ => bail!(error.context("with all low descriptors taken")),
     }
     ensure!(
-        running.said().contains("descriptor"),
-        "it ended at its start without a reason: {error:#}"
+        server.stderr().contains("descriptor"),
+        "it ended at its start without giving a reason: {error:#}"
     );
     Ok(())
 }

@@ -1,37 +1,36 @@
-//! C20: a crowd that says nothing.
+//! C20: many idle connections.
 //!
-//! What a server does for each connection, and not for each that has something to say, makes
-//! the one that is active wait.
+//! Work per connection instead of per active connection delays the active one.
 
 use std::time::{Duration, Instant};
 
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::Kind;
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::{Case, ServerUnderTest};
 use anyhow::{Context, ensure};
-use servers::by_design::Kind;
-
-use super::client::{Client, noise};
-use super::{Case, Running};
 
 pub const CASE: Case = Case::new(
     "C20",
     "idle crowd",
-    "Beside a crowd of idle connections, is the p99 of an active one under 10 ms?",
+    "Beside a crowd of idle connections, is the p99 latency of an active one below 10 ms?",
     drive,
 )
-.over_datagrams(drive)
-.room(FEW)
-.full(REDUCED)
-.alone();
+.over_udp(drive)
+.connections(FEW)
+.full_form(REDUCED)
+.exclusive();
 
 /// The crowd of the quick form.
 const FEW: usize = 400;
 
 const MANY: usize = 10_000;
 
-/// The crowd where a connection is a process or a thread: ten thousand of them are possible, and
-/// would only show what memory the host has. Some of them fit below FD_SETSIZE as well.
+/// The crowd where a connection takes a process or a thread: ten thousand of them would only test
+/// the host's memory. Some of these have a descriptor above FD_SETSIZE, too.
 const REDUCED: usize = 1_000;
 
-/// A server whose workers are busy leaves the rest in its backlog, which holds 4096.
+/// Connections beyond the concurrency of a server stay in its backlog, which holds 4096.
 const WAITING: usize = 3_000;
 
 const P99_BELOW: Duration = Duration::from_millis(10);
@@ -39,14 +38,14 @@ const P99_BELOW: Duration = Duration::from_millis(10);
 /// Echoes in a window: all but the slowest are within the p99.
 const ECHOES: usize = 100;
 
-/// Noise of the machine only adds, so the best window counts.
+/// Noise only adds latency, so the best window counts.
 const WINDOWS: usize = 20;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let idle = idle_connections(running)?;
-    running.require_descriptors_for(idle + 1)?;
-    let mut crowd = running.crowd(idle + 1)?;
-    // The first to come is served, also where the others wait.
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let idle = idle_connections(server)?;
+    server.require_descriptors_for(idle + 1)?;
+    let mut crowd = server.connect_clients(idle + 1)?;
+    // The first client is served even where others wait.
     let mut active = crowd.swap_remove(0);
     let mut best = Duration::MAX;
     for _ in 0..WINDOWS {
@@ -57,27 +56,27 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     }
     ensure!(
         best < P99_BELOW,
-        "beside {idle} idle connections the p99 of the active one was {best:?} in the best of {WINDOWS} windows, \
-         where {P99_BELOW:?} are allowed"
+        "beside {idle} idle connections the p99 of the active one was {best:?} in the best of {WINDOWS} windows; \
+         the limit is {P99_BELOW:?}"
     );
-    running.saw(format!(
+    server.note(format!(
         "p99 {} µs beside {idle} idle connections, {} of them served",
         best.as_micros(),
-        running.served_of(idle + 1) - 1
+        server.served_of(idle + 1) - 1
     ));
     Ok(())
 }
 
-/// How large a crowd it can hold.
-fn idle_connections(running: &mut Running) -> anyhow::Result<usize> {
-    let all = running.pick(FEW, MANY);
-    if let Some(most) = running.at_once() {
+/// The size of the crowd that the server can hold.
+fn idle_connections(server: &mut ServerUnderTest) -> anyhow::Result<usize> {
+    let all = server.by_scale(FEW, MANY);
+    if let Some(most) = server.concurrency() {
         return Ok(all.min(most + WAITING));
     }
-    if running.kinds().contains(&Kind::LowDescriptors) {
+    if server.is(Kind::LowDescriptorsOnly) {
         return Ok(all.min(REDUCED));
     }
-    Ok(match running.has_worker_per_connection()? {
+    Ok(match server.has_worker_per_connection()? {
         true => all.min(REDUCED),
         false => all,
     })

@@ -1,13 +1,14 @@
-//! C21: a queue of signals that has room for four.
+//! C21: a signal queue with room for four.
 //!
-//! A server that is told by queued signals what has happened hears of the fifth only that
-//! something has: it has to look at all. To the others the limit means nothing.
+//! A server that uses queued signals learns from the fifth only that something has happened, and
+//! must look at everything. Other servers are not affected.
 
 use anyhow::Context;
 
-use super::client::{Client, noise};
-use super::fault::{Limit, Resource};
-use super::{Case, Running};
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::faults::{Limit, Resource};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C21",
@@ -15,60 +16,62 @@ pub const CASE: Case = Case::new(
     "With room for four pending signals, does no connection stall?",
     drive,
 )
-.room(CLIENTS)
-.over_datagrams(drive_datagrams);
+.connections(CLIENTS)
+.over_udp(drive_datagrams);
 
 const PENDING_SIGNALS: u64 = 4;
 
-/// Each of them is news, while the server is stopped.
+/// Each of them causes an event while the server is stopped.
 const CLIENTS: usize = 200;
 
-/// So short that as many datagrams fit into the queue that a socket has if nobody asks for more.
+/// Short enough for that many datagrams to fit into a receive buffer of default size.
 const MESSAGE_BYTES: usize = 256;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let _limit = Limit::lower(running, Resource::Sigpending, |_| PENDING_SIGNALS)?;
-    let clients = running.served_of(CLIENTS);
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let _limit = Limit::lower(server, Resource::Sigpending, |_| PENDING_SIGNALS)?;
+    let clients = server.served_of(CLIENTS);
 
     let mut crowd = Vec::new();
-    at_once(running, || {
+    at_once(server, || {
         for number in 0..clients {
-            let client = running.client()?;
+            let client = server.connect()?;
             client.send(&message(number))?;
             crowd.push(client);
         }
         Ok(())
     })?;
-    receive(&mut crowd).context("clients that came at once, with a message each")?;
+    receive(&mut crowd).context("clients that connected and sent at once")?;
 
-    at_once(running, || send(&crowd))?;
+    at_once(server, || send(&crowd))?;
     receive(&mut crowd).context("clients that sent at once")?;
 
-    at_once(running, || {
+    at_once(server, || {
         send(&crowd)?;
-        crowd.iter().try_for_each(Client::end)
+        crowd.iter().try_for_each(Client::half_close)
     })?;
     receive(&mut crowd)
-        .and_then(|()| crowd.iter_mut().try_for_each(Client::expect_end))
-        .context("clients that sent and ended at once")?;
-    running.saw(format!("{clients} came, sent and ended at once"));
+        .and_then(|()| crowd.iter_mut().try_for_each(Client::expect_eof))
+        .context("clients that sent and half-closed at once")?;
+    server.note(format!(
+        "{clients} clients connected, sent and half-closed at once"
+    ));
     Ok(())
 }
 
-fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
-    let _limit = Limit::lower(running, Resource::Sigpending, |_| PENDING_SIGNALS)?;
-    let mut crowd = running.crowd(CLIENTS)?;
-    at_once(running, || send(&crowd))?;
+fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let _limit = Limit::lower(server, Resource::Sigpending, |_| PENDING_SIGNALS)?;
+    let mut crowd = server.connect_clients(CLIENTS)?;
+    at_once(server, || send(&crowd))?;
     receive(&mut crowd).context("clients that sent at once")?;
-    running.saw(format!("{CLIENTS} sent at once"));
+    server.note(format!("{CLIENTS} clients sent at once"));
     Ok(())
 }
 
-/// Whatever happens while the server is stopped happens at once to it.
-fn at_once(running: &Running, happen: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    running.freeze_all()?;
+/// What happens while the server is stopped happens at once for it.
+fn at_once(server: &ServerUnderTest, happen: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    server.freeze_all()?;
     let happened = happen();
-    running.thaw_all()?;
+    server.thaw_all()?;
     happened
 }
 

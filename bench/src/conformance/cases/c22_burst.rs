@@ -1,80 +1,86 @@
-//! C22: more at once than the queues between server and kernel hold.
+//! C22: more input at once than the queues between server and kernel hold.
 //!
-//! Everybody sends while the server is frozen. When it goes on, all is there at once: more than
-//! an io_uring has buffers provided for, and in the full form more completions than a ring holds.
+//! All clients send while the server is frozen, so everything is there at once: more than the
+//! provided buffers of an io_uring hold and, in the full form, more completions than a ring holds.
 
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::payload::noise;
+use crate::conformance::kit::{Case, ServerUnderTest};
 use anyhow::Context;
-use servers::by_design::Kind;
-
-use super::client::{Client, noise};
-use super::{Case, Running};
 
 pub const CASE: Case = Case::new(
     "C22",
     "burst",
-    "When more comes at once than rings and buffers hold, and a stop in the middle of it, is nothing lost?",
+    "When more arrives at once than rings and buffers hold, even with a stop in the middle, is nothing lost?",
     drive,
 )
-.room(FEW)
-.full(FEW)
-// Far above what the case takes.
+.connections(FEW)
+.full_form(FEW)
+// Far longer than the case.
 .arguments(&["--drain", "60s"])
-// In full, two of them need more descriptors than the harness has.
-.alone_in_full();
+// Two full forms at a time would need more descriptors than the harness has.
+.exclusive_in_full()
+.exemptions(EXEMPTIONS);
 
-/// Enough for the buffers to run out: they are pieces of 512 bytes, one for each connection and 64.
+const EXEMPTIONS: &[Exemption] = &[Exemption::new(
+    Kind::Datagram,
+    "it has no queue besides the kernel's, which C27 covers",
+)];
+
+/// Enough to use up the buffers: pieces of 512 bytes, one per connection plus 64.
 const FEW: usize = 200;
 
-/// Enough for the completions of two rings to run over that hold 2048 each.
+/// Enough to overflow two rings of 2048 completions each.
 const MANY: usize = 5_000;
 
-/// Fits into the buffers of a connection that nobody reads from.
+/// Fits into the buffers of a connection that is not read.
 const BURST_BYTES: usize = 32 * 1024;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let clients = clients(running)?;
-    let crowd = burst(running, clients)?;
-    running.thaw_all()?;
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let clients = clients(server)?;
+    let crowd = burst(server, clients)?;
+    server.thaw_all()?;
     for (number, mut client) in crowd.into_iter().enumerate() {
         client
-            .finish(&due(running, number))
+            .finish(&due(server, number))
             .with_context(|| format!("client {} of {clients} sent a burst", number + 1))?;
     }
-    running.settle()?;
+    server.expect_released()?;
 
-    let mut in_service = burst(running, clients)?;
-    running.terminate()?;
-    running.thaw_all()?;
-    let waiting = in_service.split_off(running.served_of(clients));
+    let mut in_service = burst(server, clients)?;
+    server.terminate()?;
+    server.thaw_all()?;
+    let waiting = in_service.split_off(server.served_of(clients));
     for (number, mut client) in in_service.into_iter().enumerate() {
-        client.finish(&due(running, number)).with_context(|| {
+        client.finish(&due(server, number)).with_context(|| {
             let number = number + 1;
-            format!("client {number} of {clients} had sent a burst when SIGTERM came")
+            format!("client {number} of {clients} had sent a burst at SIGTERM")
         })?;
     }
     for mut client in waiting {
         client
-            .expect_release()
-            .context("a client that was queued when SIGTERM came")?;
+            .read_until_closed()
+            .context("a client that was queued at SIGTERM")?;
     }
-    running.saw(format!(
-        "twice {clients} bursts of {} KiB at once, the second with a stop in it",
+    server.note(format!(
+        "twice {clients} bursts of {} KiB at once, the second time with a stop",
         BURST_BYTES / 1024
     ));
-    running.expect_clean_exit()
+    server.expect_clean_exit()
 }
 
-/// As many as the server can hold, where it holds fewer than are due.
-fn clients(running: &mut Running) -> anyhow::Result<usize> {
-    let limited = running.at_once().is_some() || running.kinds().contains(&Kind::LowDescriptors);
-    let few = limited || running.has_worker_per_connection()?;
-    Ok(if few { FEW } else { running.pick(FEW, MANY) })
+/// As many clients as the server can hold, if it holds fewer.
+fn clients(server: &mut ServerUnderTest) -> anyhow::Result<usize> {
+    let limited = server.concurrency().is_some() || server.is(Kind::LowDescriptorsOnly);
+    let few = limited || server.has_worker_per_connection()?;
+    Ok(if few { FEW } else { server.by_scale(FEW, MANY) })
 }
 
-/// Connects everybody and lets them send while nobody reads; the server is frozen then.
-fn burst(running: &Running, clients: usize) -> anyhow::Result<Vec<Client>> {
-    let crowd = running.crowd(clients)?;
-    running.freeze_all()?;
+/// Connects all clients and freezes the server while they send.
+fn burst(server: &ServerUnderTest, clients: usize) -> anyhow::Result<Vec<Client>> {
+    let crowd = server.connect_clients(clients)?;
+    server.freeze_all()?;
     for (number, client) in crowd.iter().enumerate() {
         client
             .send(&message(number))
@@ -83,9 +89,9 @@ fn burst(running: &Running, clients: usize) -> anyhow::Result<Vec<Client>> {
     Ok(crowd)
 }
 
-/// What comes back: one that has waited has not had its echo from entering yet.
-fn due(running: &Running, number: usize) -> Vec<u8> {
-    let mut due = match number < running.served_of(number + 1) {
+/// What comes back: a client that had to wait has not had its first echo yet.
+fn due(server: &ServerUnderTest, number: usize) -> Vec<u8> {
+    let mut due = match number < server.served_of(number + 1) {
         true => Vec::new(),
         false => noise(number as u64, 64),
     };

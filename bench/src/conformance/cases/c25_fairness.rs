@@ -1,8 +1,8 @@
-//! C25: one client that sends without end.
+//! C25: one client that sends without pause.
 //!
-//! What a fair share is, two readings say, and both have to hold: each of ten clients that
-//! ask and wait for the answer gets at least a twentieth of the answers that it gets without
-//! the firehose, and at least a twentieth of what the best of the ten gets beside it.
+//! Two conditions define a fair share, and both must hold: each of ten ping-pong clients gets at
+//! least a twentieth of the answers that it gets without the firehose, and a twentieth of those of
+//! the best of the ten beside it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,51 +12,65 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::client::{Client, STALL, wait_until};
-use super::load::RaisedAtEnd;
-use super::{Case, Running};
+use crate::conformance::kit::background_load::SetOnDrop;
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::{Exemption, Kind};
+use crate::conformance::kit::wait::{STALL, wait_until};
+use crate::conformance::kit::{Case, ServerUnderTest};
 
 pub const CASE: Case = Case::new(
     "C25",
     "fairness",
-    "Beside one firehose, does each of ten ping-pong clients get a fair share?",
+    "Beside a firehose, does each of ten ping-pong clients get a fair share?",
     drive,
 )
-.room(CLIENTS + 1)
-.alone();
+.connections(CLIENTS + 1)
+.exclusive()
+.exemptions(EXEMPTIONS);
 
-/// Clients that ask and wait for the answer.
+const EXEMPTIONS: &[Exemption] = &[
+    Exemption::new(
+        Kind::Sequential,
+        "it serves one client at a time: while that one sends, the others wait",
+    ),
+    Exemption::new(
+        Kind::Datagram,
+        "what a firehose crowds out of the kernel's queue is lost, not late",
+    ),
+];
+
+/// Clients that send and wait for the answer.
 const CLIENTS: usize = 10;
 
-/// The smallest part of its own, and of the best one's answers, that a client has to get.
+/// A client must get at least one part in this many of its own answers, and of those of the best
+/// client.
 const SHARE: u64 = 20;
 
-/// Time in which answers are counted: so long that a twentieth of them is a number.
+/// Time in which answers are counted, long enough for a twentieth to be a number.
 const WINDOW: Duration = Duration::from_millis(150);
 
-/// Noise only takes away, and from one side as well as the other: one round of so many in
-/// which all have their share is enough.
+/// Noise takes from either side, so one round in which all have their share is enough.
 const ROUNDS: usize = 10;
 
-/// From then on it is a firehose: the beginning of the connection is behind it.
+/// From then on it is a firehose, past the start of the connection.
 const FLOWING_BYTES: usize = 1 << 20;
 
-/// What the firehose writes at once, and what is asked.
+/// One write of the firehose.
 static PIECE: [u8; 256 << 10] = [7; 256 << 10];
 const QUESTION: [u8; 64] = [b'?'; 64];
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let address = running.address();
-    if running.at_once() == Some(1) {
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let address = server.address();
+    if server.concurrency() == Some(1) {
         let mut waiting = beside_firehose(address, |_| {
-            let client = running.client()?;
+            let client = server.connect()?;
             client.send(&QUESTION)?;
             Ok(client)
         })?;
         let waited = waiting.receive(&QUESTION);
         return waited.context("the next client was not answered after the firehose had ended");
     }
-    let mut crowd = running.crowd(CLIENTS)?;
+    let mut crowd = server.connect_clients(CLIENTS)?;
     let mut round = 0;
     loop {
         round += 1;
@@ -64,13 +78,13 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
         let beside = beside_firehose(address, |over| answers(&mut crowd, over))?;
         let shares = judge(&alone, &beside);
         if shares.is_ok() || round == ROUNDS {
-            running.saw(shares?);
+            server.note(shares?);
             return Ok(());
         }
     }
 }
 
-/// Does something while a client writes and reads as fast as it can.
+/// Runs something while a client writes and reads as fast as it can.
 fn beside_firehose<T>(
     address: SocketAddr,
     run: impl FnOnce(&AtomicBool) -> anyhow::Result<T>,
@@ -94,7 +108,7 @@ fn beside_firehose<T>(
             Ok(())
         });
         let flows = wait_until(STALL, || moved.load(Relaxed) > FLOWING_BYTES);
-        let raised = RaisedAtEnd(over);
+        let raised = SetOnDrop(over);
         let done = run(over);
         drop(raised);
         let ends = [writing, reading].map(|end| end.join().expect("it returns its errors"));
@@ -103,14 +117,14 @@ fn beside_firehose<T>(
             .context("the firehose")?;
         ensure!(
             flows,
-            "of a firehose {} bytes came back in {STALL:?}",
+            "only {} bytes of a firehose came back in {STALL:?}",
             moved.load(Relaxed)
         );
         done
     })
 }
 
-/// How many answers each gets in a window.
+/// Counts the answers of each client in a window.
 fn answers(crowd: &mut [Client], over: &AtomicBool) -> anyhow::Result<Vec<u64>> {
     thread::scope(|scope| {
         let ask = |client| scope.spawn(|| ask(client, over));
@@ -124,7 +138,7 @@ fn answers(crowd: &mut [Client], over: &AtomicBool) -> anyhow::Result<Vec<u64>> 
     })
 }
 
-/// Asks until it is over; the answers that came by then.
+/// Asks until the window is over; returns the answers within it.
 fn ask(client: &mut Client, over: &AtomicBool) -> anyhow::Result<u64> {
     let mut answers = 0;
     while !over.load(Relaxed) {
@@ -141,18 +155,18 @@ fn judge(alone: &[u64], beside: &[u64]) -> anyhow::Result<String> {
     for (number, (alone, beside)) in alone.iter().zip(beside).enumerate() {
         ensure!(
             *alone >= SHARE,
-            "without a firehose there were {alone} answers in {WINDOW:?}, too few to share"
+            "without a firehose there were only {alone} answers in {WINDOW:?}"
         );
         ensure!(
             beside * SHARE >= *alone && beside * SHARE >= best,
-            "beside a firehose, client {} of {CLIENTS} got {beside} answers in {WINDOW:?}, where it got {alone} \
-             without, and another one {best}",
+            "beside a firehose, client {} of {CLIENTS} got {beside} answers in {WINDOW:?}; it got {alone} without, \
+             and the best client {best}",
             number + 1
         );
     }
     let sum = |answers: &[u64]| answers.iter().sum::<u64>();
     Ok(format!(
-        "beside a firehose the ten got {} answers where they had got {}",
+        "beside a firehose the ten got {} answers instead of {}",
         sum(beside),
         sum(alone)
     ))

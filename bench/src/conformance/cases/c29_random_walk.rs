@@ -1,8 +1,8 @@
-//! C29: schedules that nobody would think of.
+//! C29: random schedules.
 //!
-//! Every client follows a walk that the seed has drawn for it ([`super::walk`]). Every byte is
-//! compared as it comes, so that what comes back on a connection that is reset is a prefix of
-//! what was sent; on the others it is all of it, which a hash of each says once more.
+//! Each client plays a script that follows from the seed. Every byte is compared on arrival, so the
+//! output of a connection that is reset is a prefix of its input; other connections get all of it,
+//! which a hash checks again.
 
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
@@ -11,89 +11,89 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::checked::Pattern;
-use super::client::{Client, LONGEST_DATAGRAM};
-use super::walk::{Step, Walk, schedule};
-use super::{Case, Running, walker};
+use crate::conformance::kit::client::{Client, LONGEST_DATAGRAM};
+use crate::conformance::kit::payload::Pattern;
+use crate::conformance::kit::script::{Script, Step, schedule};
+use crate::conformance::kit::{Case, ServerUnderTest, player};
 
 pub const CASE: Case = Case::new(
     "C29",
-    "random walk",
+    "random script",
     "Whatever clients write, pause, half-close and reset at random, is every byte right?",
     drive,
 )
-.room(WALKS as usize)
-.over_datagrams(drive_datagrams)
-.full(FULL_WALKS as usize);
+.connections(SCRIPTS as usize)
+.over_udp(drive_datagrams)
+.full_form(FULL_SCRIPTS as usize);
 
-const WALKS: u64 = 50;
-const FULL_WALKS: u64 = 500;
+const SCRIPTS: u64 = 50;
+const FULL_SCRIPTS: u64 = 500;
 
-/// Threads that walk: connections of different ones get at the server at the same moment.
+/// Threads that play scripts: connections of different threads act at the same moment.
 const THREADS: usize = 3;
 
-/// Datagrams hold so many bytes until they are answered: the kernel drops what its queue has
-/// no room for.
+/// Unanswered datagrams may take this much of the receive buffer; the kernel drops what does not
+/// fit.
 const UNANSWERED_BYTES: usize = LONGEST_DATAGRAM + DATAGRAM_COST;
 
-/// What a datagram takes up in a queue beside its bytes.
+/// What a datagram takes in a receive buffer in addition to its bytes.
 const DATAGRAM_COST: usize = 1024;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let seed = running.seed();
-    let walks = schedule(seed, running.pick(WALKS, FULL_WALKS));
-    let open = running.served_of(walks.len());
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let seed = server.seed();
+    let scripts = schedule(seed, server.by_scale(SCRIPTS, FULL_SCRIPTS));
+    let open = server.served_of(scripts.len());
     let threads = THREADS.min(open);
-    let (address, pattern, start) = (running.address(), &Pattern::new(), Instant::now());
+    let (address, pattern, start) = (server.address(), &Pattern::new(), Instant::now());
     thread::scope(|scope| {
-        let walks = &walks;
-        let walkers: Vec<_> = (0..threads)
+        let scripts = &scripts;
+        let players: Vec<_> = (0..threads)
             .map(|thread| {
-                let own = walks.iter().skip(thread).step_by(threads).collect();
-                scope.spawn(move || walker::follow(own, open / threads, address, pattern, start))
+                let own = scripts.iter().skip(thread).step_by(threads).collect();
+                scope.spawn(move || player::play(own, open / threads, address, pattern, start))
             })
             .collect();
-        let results: Vec<_> = walkers.into_iter().map(|walker| walker.join()).collect();
+        let results: Vec<_> = players.into_iter().map(|player| player.join()).collect();
         let mut results = results
             .into_iter()
             .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)));
         results.try_for_each(|result| result)
     })
     .with_context(|| format!("seed {seed}"))?;
-    note(running, &walks);
+    note(server, &scripts);
     Ok(())
 }
 
-fn note(running: &mut Running, walks: &[Walk]) {
-    let resets = walks.iter().filter(|walk| !walk.is_whole()).count();
-    let bytes: u64 = walks.iter().map(Walk::bytes).sum();
-    running.saw(format!(
-        "seed {}: {} walks over {} MB, {resets} of them reset",
-        running.seed(),
-        walks.len(),
+fn note(server: &mut ServerUnderTest, scripts: &[Script]) {
+    let resets = scripts.iter().filter(|script| !script.is_complete()).count();
+    let bytes: u64 = scripts.iter().map(Script::bytes).sum();
+    server.note(format!(
+        "seed {}: {} scripts over {} MB, {resets} of them reset",
+        server.seed(),
+        scripts.len(),
         bytes / 1_000_000
     ));
 }
 
-/// A client without a connection, and its datagrams that are not answered yet.
+/// A UDP client and its unanswered datagrams.
 struct Correspondent<'a> {
-    walk: &'a Walk,
+    script: &'a Script,
     client: Client,
     position: u64,
     unanswered: VecDeque<&'a [u8]>,
 }
 
-/// The same walks as far as they make sense: what a step writes is one datagram, and all
-/// take their next step in turn, so that only the kernel's queue bounds what is on its way.
-fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
-    let seed = running.seed();
-    let walks = schedule(seed, running.pick(WALKS, FULL_WALKS));
+/// The same scripts over UDP: a write is one datagram, and all clients take their next step in
+/// turn, so that only the receive buffer limits what is on its way.
+fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let seed = server.seed();
+    let scripts = schedule(seed, server.by_scale(SCRIPTS, FULL_SCRIPTS));
     let pattern = Pattern::new();
     let mut crowd = Vec::new();
-    for walk in &walks {
+    for script in &scripts {
         crowd.push(Correspondent {
-            walk,
-            client: running.client()?,
+            script,
+            client: server.connect()?,
             position: 0,
             unanswered: VecDeque::new(),
         });
@@ -101,16 +101,16 @@ fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
     let mut at = 0;
     while !crowd.is_empty() {
         for turn in 0..crowd.len() {
-            let walk = crowd[turn].walk;
+            let script = crowd[turn].script;
             take_step(&mut crowd, turn, at, &pattern).with_context(|| {
-                let (step, number, all) = (walk.steps[at], walk.number, walk.steps.len());
+                let (step, number, all) = (script.steps[at], script.number, script.steps.len());
                 format!("seed {seed}: client {number} at step {} of {all}, {step}", at + 1)
             })?;
         }
         at += 1;
-        crowd.retain(|one| at < one.walk.steps.len());
+        crowd.retain(|one| at < one.script.steps.len());
     }
-    note(running, &walks);
+    note(server, &scripts);
     Ok(())
 }
 
@@ -120,11 +120,11 @@ fn take_step<'a>(
     at: usize,
     pattern: &'a Pattern,
 ) -> anyhow::Result<()> {
-    match crowd[turn].walk.steps[at] {
+    match crowd[turn].script.steps[at] {
         Step::Write { bytes, reading } => {
             let one = &crowd[turn];
             let length = bytes.min(LONGEST_DATAGRAM as u64);
-            let datagram = pattern.piece(one.walk.number, one.position, length);
+            let datagram = pattern.piece(one.script.number, one.position, length);
             let unanswered = crowd.iter().flat_map(|one| &one.unanswered);
             let held: usize = unanswered.map(|datagram| datagram.len() + DATAGRAM_COST).sum();
             if held + datagram.len() + DATAGRAM_COST > UNANSWERED_BYTES {
@@ -136,7 +136,7 @@ fn take_step<'a>(
             one.unanswered.push_back(datagram);
             if reading { one.catch_up() } else { Ok(()) }
         }
-        // It holds up everybody.
+        // A pause delays all clients.
         Step::Pause { time, .. } => {
             thread::sleep(time / 10);
             Ok(())
@@ -144,7 +144,7 @@ fn take_step<'a>(
         Step::CatchUp | Step::End => crowd[turn].catch_up(),
         Step::HalfClose => Ok(()),
         Step::Reset => {
-            // Closed with answers that nobody will read; the crowd forgets it after this turn.
+            // Closed with unread answers; the loop removes it after this turn.
             crowd[turn].unanswered.clear();
             Ok(())
         }
@@ -152,12 +152,12 @@ fn take_step<'a>(
 }
 
 impl Correspondent<'_> {
-    /// Each datagram comes back as it was, and in their order.
+    /// Each datagram comes back unchanged and in order.
     fn catch_up(&mut self) -> anyhow::Result<()> {
         while let Some(datagram) = self.unanswered.pop_front() {
             self.client
                 .receive(datagram)
-                .with_context(|| format!("a datagram of client {}", self.walk.number))?;
+                .with_context(|| format!("a datagram of client {}", self.script.number))?;
         }
         Ok(())
     }

@@ -1,18 +1,19 @@
 //! C30: many connections and many bytes.
 //!
-//! All connections are open at the same time, and each has a piece on its way, of any size.
-//! A design that gives each a process or a thread gets fewer of them; of one that serves fewer
-//! at once than there are, they come in turns.
+//! All connections are open at the same time, each with a piece of random size on its way. Servers
+//! with a process or a thread per connection get fewer; where a server serves fewer concurrently,
+//! connections take turns.
 
+use crate::conformance::kit::client::Client;
+use crate::conformance::kit::exemption::Kind;
+use crate::conformance::kit::payload::{LONGEST_PIECE, Pattern};
+use crate::conformance::kit::script::length;
+use crate::conformance::kit::verified_stream::{Received, VerifiedStream};
+use crate::conformance::kit::wait::STALL;
+use crate::conformance::kit::{Case, Scale, ServerUnderTest};
 use anyhow::{Context, bail};
 use fastrand::Rng;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use servers::by_design::Kind;
-
-use super::checked::{Came, Checked, LONGEST_PIECE, Pattern};
-use super::client::{Client, STALL};
-use super::walk::length;
-use super::{Case, Running, Scale};
 
 pub const CASE: Case = Case::new(
     "C30",
@@ -20,12 +21,12 @@ pub const CASE: Case = Case::new(
     "Over a crowd of connections and gigabytes, is no byte lost, doubled or reordered?",
     drive,
 )
-.room(QUICK.connections)
-.over_datagrams(drive_datagrams)
-.full(OF_WORKERS.connections)
-.alone_in_full();
+.connections(QUICK.connections)
+.over_udp(drive_datagrams)
+.full_form(OF_WORKERS.connections)
+.exclusive_in_full();
 
-/// How much of a crowd it is.
+/// The size of a crowd.
 #[derive(Clone, Copy)]
 struct Size {
     connections: usize,
@@ -42,44 +43,44 @@ const FULL: Size = Size {
     bytes: 10_000_000_000,
 };
 
-/// For what has a process or a thread for each connection, and for datagrams.
+/// For a process or a thread per connection, and for UDP.
 const OF_WORKERS: Size = Size {
     connections: 1000,
     bytes: 1_000_000_000,
 };
 
-/// What `select` has room for beside its own descriptors.
+/// What `select` has room for besides its own descriptors.
 const OF_FEW_DESCRIPTORS: Size = Size {
     connections: 1000,
     ..FULL
 };
 
-/// Of so many, one takes little at a time, so that servers meet writes that are taken in part.
-/// In small segments a gigabyte takes a minute: in full there are fewer, and still hundreds.
+/// One connection in this many takes little at a time, so that servers meet partial writes. In
+/// small segments a gigabyte takes a minute: the full form has fewer, but still hundreds.
 const NARROW: u64 = 2;
 const NARROW_IN_FULL: u64 = 32;
 
-/// Pieces have up to two to the power of this many bytes, which is as long as a write can be.
-/// The mean is a tenth of that: ten thousand of the longest would take more than the kernel has for all TCP
-/// (net.ipv4.tcp_mem), beyond which it drops segments, and connections wait for seconds.
+/// The longest piece is two to this power, the longest write. The mean is a tenth: ten thousand of
+/// the longest would exceed the kernel's limit for all TCP (net.ipv4.tcp_mem), where it drops
+/// segments and connections wait for seconds.
 const LARGEST_PIECE: u32 = LONGEST_PIECE.ilog2();
 
-/// Most events that one look takes; the others come with the next.
+/// The maximum of events per wait.
 const EVENTS: usize = 1024;
 
-fn drive(running: &mut Running) -> anyhow::Result<()> {
-    let seed = running.seed();
-    let size = size(running);
+fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let seed = server.seed();
+    let size = size(server);
     let pattern = Pattern::new();
     let share = size.bytes.div_ceil(size.connections as u64);
-    let at_once = running.served_of(size.connections);
-    running.require_descriptors_for(at_once)?;
+    let at_once = server.served_of(size.connections);
+    server.require_descriptors_for(at_once)?;
     let numbers: Vec<_> = (0..size.connections as u64).collect();
     for numbers in numbers.chunks(at_once) {
-        let crowd = Crowd::enter(running, numbers, share, &pattern)?;
+        let crowd = Crowd::enter(server, numbers, share, &pattern)?;
         crowd.exchange().with_context(|| format!("seed {seed}"))?;
     }
-    running.saw(format!(
+    server.note(format!(
         "{} MB over {} connections, {at_once} of them at once",
         share * size.connections as u64 / 1_000_000,
         size.connections
@@ -87,12 +88,14 @@ fn drive(running: &mut Running) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn size(running: &Running) -> Size {
-    let is = |kind| running.kinds().contains(&kind);
-    match running.scale() {
+fn size(server: &ServerUnderTest) -> Size {
+    let is = |kind| server.is(kind);
+    match server.scale() {
         Scale::Quick => QUICK,
-        Scale::Full if is(Kind::LowDescriptors) => OF_FEW_DESCRIPTORS,
-        Scale::Full if is(Kind::WorkerEach) || is(Kind::OneAtATime) || is(Kind::Datagrams) => OF_WORKERS,
+        Scale::Full if is(Kind::LowDescriptorsOnly) => OF_FEW_DESCRIPTORS,
+        Scale::Full if is(Kind::WorkerPerConnection) || is(Kind::Sequential) || is(Kind::Datagram) => {
+            OF_WORKERS
+        }
         Scale::Full => FULL,
     }
 }
@@ -102,33 +105,38 @@ struct Crowd<'a> {
     pattern: &'a Pattern,
     epoll: Epoll,
     members: Vec<Member>,
-    /// Where each is done.
+    /// Bytes per connection.
     share: u64,
 }
 
 struct Member {
-    connection: Checked,
+    connection: VerifiedStream,
     pieces: Rng,
-    /// Where the piece on its way ends.
+    /// The end of the current piece.
     until: u64,
 }
 
 impl<'a> Crowd<'a> {
-    fn enter(running: &Running, numbers: &[u64], share: u64, pattern: &'a Pattern) -> anyhow::Result<Self> {
+    fn enter(
+        server: &ServerUnderTest,
+        numbers: &[u64],
+        share: u64,
+        pattern: &'a Pattern,
+    ) -> anyhow::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut members = Vec::new();
         for &number in numbers {
-            let narrow = number % running.pick(NARROW, NARROW_IN_FULL) == 0;
-            let connection = Checked::connect(running.address(), number, narrow)
+            let narrow = number % server.by_scale(NARROW, NARROW_IN_FULL) == 0;
+            let connection = VerifiedStream::connect(server.address(), number, narrow)
                 .with_context(|| format!("connection {} beside {} others", number, members.len()))?;
             members.push(Member {
                 connection,
-                pieces: Rng::with_seed(running.seed() ^ number.wrapping_mul(0xd134_2543_de82_ef95)),
+                pieces: Rng::with_seed(server.seed() ^ number.wrapping_mul(0xd134_2543_de82_ef95)),
                 until: 0,
             });
         }
-        // Reports each as ready to write, which is its start. Edges: nothing has to be told
-        // about who waits for what.
+        // Reports each as writable, which starts it. Edge-triggered, so that interest never
+        // changes.
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         for (at, member) in members.iter().enumerate() {
             epoll.add(&member.connection, EpollEvent::new(edges, at as u64))?;
@@ -141,7 +149,7 @@ impl<'a> Crowd<'a> {
         })
     }
 
-    /// Goes on until each has its share back, and then ends all of them.
+    /// Continues until each connection has its share back, and then closes all.
     fn exchange(mut self) -> anyhow::Result<()> {
         let mut buffer = vec![0; LONGEST_PIECE];
         let mut events = vec![EpollEvent::empty(); EVENTS];
@@ -149,7 +157,7 @@ impl<'a> Crowd<'a> {
         let mut left = self.members.len();
         while left > 0 {
             let ready = match self.epoll.wait(&mut events, timeout) {
-                Ok(0) => bail!("nothing came back for {STALL:?}: {}", self.standing()),
+                Ok(0) => bail!("nothing came back for {STALL:?}: {}", self.progress()),
                 Err(nix::Error::EINTR) => 0,
                 ready => ready?,
             };
@@ -170,14 +178,14 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// Of those that are not done, how many there are and where the first stands.
-    fn standing(&self) -> String {
+    /// How many connections are not done, and the progress of the first.
+    fn progress(&self) -> String {
         let is_due = |member: &&Member| member.connection.received() < self.share;
         let due: Vec<_> = self.members.iter().filter(is_due).collect();
         match due.first() {
             Some(first) => {
-                let (number, standing) = (first.connection.number(), first.connection.standing());
-                format!("{} connections wait, such as {number}, {standing}", due.len())
+                let (number, progress) = (first.connection.number(), first.connection.progress());
+                format!("{} connections wait, such as {number}, {progress}", due.len())
             }
             None => "no connection waits".into(),
         }
@@ -185,7 +193,7 @@ impl<'a> Crowd<'a> {
 }
 
 impl Member {
-    /// Sends and receives what can be without waiting.
+    /// Sends and receives without blocking.
     fn advance(&mut self, pattern: &Pattern, share: u64, buffer: &mut [u8]) -> anyhow::Result<()> {
         let connection = &mut self.connection;
         loop {
@@ -194,27 +202,26 @@ impl Member {
             }
             connection.send(pattern, self.until)?;
             match connection.receive(pattern, buffer)? {
-                Came::Bytes(_) if connection.received() < share => {}
-                Came::Bytes(_) | Came::Nothing => return Ok(()),
-                Came::End => bail!("the server closed {}", connection.standing()),
+                Received::Bytes(_) if connection.received() < share => {}
+                Received::Bytes(_) | Received::Nothing => return Ok(()),
+                Received::Eof => bail!("the server closed {}", connection.progress()),
             }
         }
     }
 }
 
-/// The longest datagram of the crowd, and how many are on their way together: fewer bytes than
-/// the kernel's queue has room for.
+/// The longest datagram, and how many are on their way together: less than the receive buffer
+/// holds.
 const DATAGRAM_BYTES: u64 = 8192;
 const TOGETHER: usize = 8;
 
-/// Without connections there are neither shares nor ends; a few clients at a time send one
-/// datagram each.
-fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
-    let Size { connections, bytes } = size(running);
+/// A few clients at a time send one datagram each.
+fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
+    let Size { connections, bytes } = size(server);
     let pattern = Pattern::new();
-    let mut rng = Rng::with_seed(running.seed());
+    let mut rng = Rng::with_seed(server.seed());
     let mut crowd: Vec<Client> = (0..connections)
-        .map(|_| running.client())
+        .map(|_| server.connect())
         .collect::<anyhow::Result<_>>()?;
     let (mut back, mut first) = (0, 0);
     while back < bytes {
@@ -232,6 +239,6 @@ fn drive_datagrams(running: &mut Running) -> anyhow::Result<()> {
         back += sizes.iter().sum::<u64>();
         first += TOGETHER;
     }
-    running.saw(format!("{} MB over {connections} clients", back / 1_000_000));
+    server.note(format!("{} MB over {connections} clients", back / 1_000_000));
     Ok(())
 }

@@ -1,100 +1,97 @@
-//! A client that checks every byte and never waits for ever.
+//! A client that checks every byte and never waits forever.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io};
 
 use anyhow::{Context, bail, ensure};
-use nix::errno::Errno;
 use servers::listener::Transport;
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Time after which a server that does nothing is stuck and not slow.
-pub const STALL: Duration = Duration::from_secs(10);
+use super::payload::compare;
+use super::wait::{STALL, wait_until};
 
-/// Time without progress after which a connection is taken to be full in both
-/// directions. Too short, it ends the filling early, and nothing else.
+/// Time without progress after which a connection counts as full in both directions. If it is
+/// too short, filling ends early; nothing else depends on it.
 const FULL_AFTER: Duration = Duration::from_millis(200);
 
-/// When a conversation starts to read what comes back.
+/// When a client that streams starts to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadStart {
     /// While it writes.
-    AtOnce,
-    /// Only once all is written or nothing more can be: by then every buffer on the way
-    /// is full, and a server has met a partial write.
-    Late,
+    Immediate,
+    /// When everything is written or no more can be: every buffer on the way is full then,
+    /// and the server has met a partial write.
+    WhenFull,
 }
 
-/// What a connection still brought before it ended.
+/// What a connection delivered before it was closed.
 #[derive(Debug, Default)]
-pub struct Rest {
-    /// Whatever came.
+pub struct Closed {
+    /// The bytes.
     pub bytes: Vec<u8>,
-    /// Whether it ended with a reset where an end (FIN) was due.
+    /// Whether it was closed by a reset instead of a FIN.
     pub was_reset: bool,
 }
 
-/// The longest datagram over IPv4: what 16 bits count, without the headers.
+/// The longest datagram over IPv4: 16 bits of length, minus the headers.
 pub const LONGEST_DATAGRAM: usize = 65_507;
 
-/// The payload of an Ethernet frame. Over loopback it is 64 KiB, and the kernel gives each
-/// connection megabytes to send from, since it counts them in segments.
+/// The payload of an Ethernet frame. Segments of loopback are 64 KiB, and the kernel sizes
+/// send buffers by the number of segments, so it grants megabytes there.
 pub(super) const ETHERNET_SEGMENT: u32 = 1460;
 
-/// One connection to a server.
+/// One connection to a server, or one UDP socket that talks to it.
 #[derive(Debug)]
 pub struct Client {
-    /// Over UDP it is a connected socket all the same, which the same calls read and write:
-    /// a whole message each.
+    /// Over UDP a connected socket, which the same calls read and write, one datagram each.
     stream: TcpStream,
     transport: Transport,
     received: usize,
 }
 
 impl Client {
-    /// Connects; no later call waits longer than [`STALL`].
+    /// Connects; later calls wait for at most [`STALL`].
     pub fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         Client::connect_within(address, STALL)
     }
 
-    /// Connects; no call, this one included, waits longer than `patience`.
-    pub fn connect_within(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+    /// Connects; every call, including this one, waits for at most `timeout`.
+    pub fn connect_within(address: SocketAddr, timeout: Duration) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        Client::start(socket, address, patience)
+        Client::start(socket, address, timeout)
     }
 
-    /// Connects with the smallest receive buffer there is, and segments as short as on a
-    /// network: what it does not read is soon held by the server's side, and little of it by
-    /// the kernel there.
+    /// Connects with the smallest receive buffer and short segments: unread replies soon stay
+    /// in the server, and its kernel holds few of them.
     pub fn connect_narrow(address: SocketAddr) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // Before the connection is made, which settles the scale of the window.
+        // Before connecting, which fixes the window scale.
         socket.set_recv_buffer_size(1)?;
         socket.set_tcp_mss(ETHERNET_SEGMENT)?;
         Client::start(socket, address, STALL)
     }
 
-    /// A client over UDP. Nobody is asked before it sends.
-    pub fn over_datagrams(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+    /// A client over UDP. Nothing is sent yet.
+    pub fn udp(address: SocketAddr, timeout: Duration) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-        Client::start_over_datagrams(socket, address, patience)
+        Client::start_udp(socket, address, timeout)
     }
 
-    /// The same from an address and port of this host, which a server may know.
-    pub fn over_datagrams_from(source: SocketAddr, address: SocketAddr) -> anyhow::Result<Self> {
+    /// A client over UDP with a given source address and port.
+    pub fn udp_from(source: SocketAddr, address: SocketAddr) -> anyhow::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
         let bound = socket.bind(&source.into());
         bound.with_context(|| format!("cannot send from {source}"))?;
-        Client::start_over_datagrams(socket, address, STALL)
+        Client::start_udp(socket, address, STALL)
     }
 
-    fn start_over_datagrams(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
+    fn start_udp(socket: Socket, address: SocketAddr, timeout: Duration) -> anyhow::Result<Self> {
         socket.connect(&address.into())?;
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_read_timeout(Some(timeout))?;
         Ok(Client {
             stream: socket.into(),
             transport: Transport::Datagram,
@@ -102,18 +99,18 @@ impl Client {
         })
     }
 
-    fn start(socket: Socket, address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        let connected = socket.connect_timeout(&address.into(), patience);
+    fn start(socket: Socket, address: SocketAddr, timeout: Duration) -> anyhow::Result<Self> {
+        let connected = socket.connect_timeout(&address.into(), timeout);
         connected.with_context(|| format!("cannot connect to {address}"))?;
-        Client::over(socket, patience)
+        Client::over(socket, timeout)
     }
 
-    /// A client over a connection that stands.
-    fn over(socket: Socket, patience: Duration) -> anyhow::Result<Self> {
+    /// A client over an established connection.
+    pub(super) fn over(socket: Socket, timeout: Duration) -> anyhow::Result<Self> {
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
         Ok(Client {
             stream,
             transport: Transport::Stream,
@@ -121,12 +118,12 @@ impl Client {
         })
     }
 
-    /// Where it sends from.
+    /// Its own address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
     }
 
-    /// How many bytes have come back as they were sent.
+    /// Bytes that came back correctly so far.
     pub fn received(&self) -> usize {
         self.received
     }
@@ -141,19 +138,19 @@ impl Client {
     pub fn send(&self, message: &[u8]) -> anyhow::Result<()> {
         if self.transport == Transport::Datagram {
             let sent = uninterrupted(|| (&self.stream).write(message));
-            return sent.map(drop).context("while a datagram was sent");
+            return sent.map(drop).context("sending a datagram");
         }
-        write(&self.stream, message).with_context(|| format!("while {} bytes were sent", message.len()))
+        write(&self.stream, message).with_context(|| format!("sending {} bytes", message.len()))
     }
 
-    /// Sends a byte of urgent data, at which reads of a server stop short.
+    /// Sends a byte of urgent data, at which the server's reads stop short.
     pub fn send_urgent(&self, byte: u8) -> io::Result<()> {
         SockRef::from(&self.stream).send_out_of_band(&[byte]).map(drop)
     }
 
-    /// Sends from `message` until the connection takes no more, and returns how much.
+    /// Sends from `message` until the connection takes no more; returns how many bytes it took.
     pub fn fill(&self, message: &[u8]) -> anyhow::Result<usize> {
-        let patience = self.stream.write_timeout()?;
+        let timeout = self.stream.write_timeout()?;
         self.stream.set_write_timeout(Some(FULL_AFTER))?;
         let mut sent = 0;
         while sent < message.len() {
@@ -163,32 +160,31 @@ impl Client {
                 Err(error) => bail!("{error} after {sent} bytes were sent"),
             }
         }
-        self.stream.set_write_timeout(patience)?;
+        self.stream.set_write_timeout(timeout)?;
         Ok(sent)
     }
 
-    /// Says that there is no more input (`shutdown(WR)`), and waits until `rest`, which
-    /// is due, has come back and the server has closed.
+    /// Half-closes, receives the outstanding bytes `rest`, and waits for the server to close.
     pub fn finish(&mut self, rest: &[u8]) -> anyhow::Result<()> {
-        self.end()?;
+        self.half_close()?;
         self.receive(rest)?;
-        self.expect_end()
+        self.expect_eof()
     }
 
-    /// Sends `message` in pieces, ends with a half-close, and checks what comes back
-    /// until the end. Writes and reads at the same time: a client that writes first and
-    /// then reads would deadlock against any server that bounds its memory.
-    pub fn converse(&mut self, message: &[u8], piece: usize, reading: Reading) -> anyhow::Result<()> {
+    /// Sends `message` in pieces, half-closes, and checks everything that comes back up to the
+    /// FIN. Writes and reads in parallel: a client that writes everything before it reads
+    /// deadlocks against any server that bounds its memory.
+    pub fn echo_to_eof(&mut self, message: &[u8], piece: usize, start: ReadStart) -> anyhow::Result<()> {
         let written = AtomicUsize::new(0);
         let stream = self.stream.try_clone()?;
         thread::scope(|scope| {
             let writer = scope.spawn(|| write_pieces(&stream, message, piece, &written));
-            if reading == Reading::Late {
+            if start == ReadStart::WhenFull {
                 wait_until_stuck(&written, message.len());
             }
-            let read = self.receive(message).and_then(|()| self.expect_end());
+            let read = self.receive(message).and_then(|()| self.expect_eof());
             if read.is_err() {
-                // Frees the writer; the connection may be gone already.
+                // Unblocks the writer; the connection may already be closed.
                 let _ = stream.shutdown(Shutdown::Both);
             }
             let wrote = writer.join();
@@ -200,8 +196,8 @@ impl Client {
         })
     }
 
-    /// Says that there is no more input (`shutdown(WR)`).
-    pub fn end(&self) -> anyhow::Result<()> {
+    /// Ends its input with a FIN (`shutdown(SHUT_WR)`).
+    pub fn half_close(&self) -> anyhow::Result<()> {
         Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
@@ -213,58 +209,58 @@ impl Client {
         let mut buffer = vec![0; expected.len().min(64 * 1024)];
         let mut done = 0;
         while done < expected.len() {
-            let due = Due { expected, done };
+            let progress = Progress { expected, done };
             let most = buffer.len().min(expected.len() - done);
             let length = match uninterrupted(|| self.stream.read(&mut buffer[..most])) {
-                Ok(0) => bail!("the server closed the connection {due}"),
+                Ok(0) => bail!("the server closed the connection {progress}"),
                 Ok(length) => length,
                 Err(error) => {
-                    let stalled = format!("nothing came back for {:?}", self.patience());
-                    return Err(explain(error, &stalled).context(due.to_string()));
+                    let stalled = format!("nothing came back for {:?}", self.timeout());
+                    return Err(explain(error, &stalled).context(progress.to_string()));
                 }
             };
-            compare(&buffer[..length], &expected[done..done + length], done)?;
+            compare(&buffer[..length], &expected[done..done + length], done as u64)?;
             done += length;
             self.received += length;
         }
         Ok(())
     }
 
-    /// Waits for one datagram, which must be these bytes.
+    /// Waits for one datagram with exactly these bytes.
     fn receive_datagram(&mut self, expected: &[u8]) -> anyhow::Result<()> {
         let mut buffer = vec![0; LONGEST_DATAGRAM + 1];
         let length = uninterrupted(|| self.stream.read(&mut buffer)).map_err(|error| {
-            let stalled = format!("no datagram came back for {:?}", self.patience());
+            let stalled = format!("no datagram came back for {:?}", self.timeout());
             explain(error, &stalled).context(format!("after {} bytes were sent", expected.len()))
         })?;
         let same = length.min(expected.len());
         compare(&buffer[..same], &expected[..same], 0)?;
         ensure!(
             length == expected.len(),
-            "a datagram of {} bytes came back as one of {length}",
+            "a datagram of {} bytes came back with {length} bytes",
             expected.len()
         );
         self.received += length;
         Ok(())
     }
 
-    /// Waits for the end: everything has come back, so the server's FIN is due.
-    pub fn expect_end(&mut self) -> anyhow::Result<()> {
+    /// Waits for the server's FIN, which is due once everything has come back.
+    pub fn expect_eof(&mut self) -> anyhow::Result<()> {
         match uninterrupted(|| self.stream.read(&mut [0; 1])) {
             Ok(0) => Ok(()),
             Ok(_) => bail!("more came back than was sent"),
             Err(error) => {
                 let stalled = format!(
-                    "end of input was not answered by an end for {:?}",
-                    self.patience()
+                    "the server did not answer a FIN with its own for {:?}",
+                    self.timeout()
                 );
                 Err(explain(error, &stalled).context("after everything had come back"))
             }
         }
     }
 
-    /// Whether something has arrived, or the end, without waiting for it.
-    pub fn has_heard(&self) -> anyhow::Result<bool> {
+    /// Whether data or a close has arrived. Does not wait.
+    pub fn has_input(&self) -> anyhow::Result<bool> {
         self.stream.set_nonblocking(true)?;
         let peeked = uninterrupted(|| self.stream.peek(&mut [0; 1]));
         self.stream.set_nonblocking(false)?;
@@ -272,11 +268,11 @@ impl Client {
     }
 
     /// Whether nothing arrives for `time`.
-    pub fn hears_nothing_for(&mut self, time: Duration) -> anyhow::Result<bool> {
-        let patience = self.stream.read_timeout()?;
+    pub fn is_silent_for(&mut self, time: Duration) -> anyhow::Result<bool> {
+        let timeout = self.stream.read_timeout()?;
         self.stream.set_read_timeout(Some(time))?;
         let peeked = uninterrupted(|| self.stream.peek(&mut [0; 1]));
-        self.stream.set_read_timeout(patience)?;
+        self.stream.set_read_timeout(timeout)?;
         Ok(matches!(peeked, Err(error) if is_timeout(&error)))
     }
 
@@ -285,130 +281,51 @@ impl Client {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
 
-    /// Reads to the end, whatever comes and however it ends: only a connection that is
-    /// left hanging is an error.
-    pub fn expect_release(&mut self) -> anyhow::Result<Rest> {
-        let mut rest = Rest::default();
+    /// Reads until the connection is closed in any way; the error is a connection that the
+    /// server leaves open.
+    pub fn read_until_closed(&mut self) -> anyhow::Result<Closed> {
+        let mut closed = Closed::default();
         let mut buffer = [0; 4096];
         loop {
             match uninterrupted(|| self.stream.read(&mut buffer)) {
-                Ok(0) => return Ok(rest),
-                Ok(length) => rest.bytes.extend(&buffer[..length]),
+                Ok(0) => return Ok(closed),
+                Ok(length) => closed.bytes.extend(&buffer[..length]),
                 Err(error) => {
                     ensure!(
                         !is_timeout(&error),
-                        "the connection was left hanging for {:?}",
-                        self.patience()
+                        "the connection was left open without any data for {:?}",
+                        self.timeout()
                     );
-                    rest.was_reset = true;
-                    return Ok(rest);
+                    closed.was_reset = true;
+                    return Ok(closed);
                 }
             }
         }
     }
 
-    /// The same, but for a client that waits no longer than `time`.
-    pub fn expect_release_within(&mut self, time: Duration) -> anyhow::Result<Rest> {
+    /// The same with a time limit for each read.
+    pub fn read_until_closed_within(&mut self, time: Duration) -> anyhow::Result<Closed> {
         self.stream.set_read_timeout(Some(time))?;
-        self.expect_release()
+        self.read_until_closed()
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         self.stream.read_timeout().ok().flatten().unwrap_or(STALL)
     }
 }
 
-/// A connection that has been asked for, and is not waited for yet.
-#[derive(Debug)]
-pub struct Connecting {
-    socket: Socket,
-    address: SocketAddr,
-}
-
-impl Connecting {
-    /// Asks. Over loopback the kernel has queued the connection with the listener, or has
-    /// dropped the question, by the time this returns; it asks again after a second.
-    pub fn to(address: SocketAddr) -> anyhow::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
-                Err(error).with_context(|| format!("cannot connect to {address}"))
-            }
-            _ => Ok(Connecting { socket, address }),
-        }
-    }
-
-    /// Whether the kernel of the server has answered.
-    pub fn is_connected(&self) -> bool {
-        self.socket.peer_addr().is_ok()
-    }
-
-    /// Waits for the answer; no call, this one included, waits longer than `patience`.
-    pub fn wait(self, patience: Duration) -> anyhow::Result<Client> {
-        self.socket.set_nonblocking(false)?;
-        self.socket.set_write_timeout(Some(patience))?;
-        // Asked a second time, this one waits for the answer to the first.
-        let connected = uninterrupted(|| self.socket.connect(&self.address.into()));
-        connected.map_err(|error| {
-            let stalled = format!("no connection to {} within {patience:?}", self.address);
-            explain(error, &stalled)
-        })?;
-        Client::over(self.socket, patience)
-    }
-}
-
-/// Whether the address refuses connections.
-pub fn is_refused(address: SocketAddr) -> bool {
-    match TcpStream::connect_timeout(&address, STALL) {
-        // A port without a listener can be connected to itself: the kernel may pick it
-        // as the port to connect from.
-        Ok(stream) => stream.local_addr().is_ok_and(|local| local == address),
-        Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-    }
-}
-
-/// Looks until `condition` holds, at most for `time`; whether it came to hold.
-pub fn wait_until(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    const GLANCE: Duration = Duration::from_millis(5);
-    let deadline = Instant::now() + time;
-    while !condition() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(GLANCE);
-    }
-    true
-}
-
-/// Bytes that hold every value and do not repeat, so that whatever is lost, doubled,
-/// swapped or taken from another connection shows: splitmix64 (Steele, Lea, Flood, 2014).
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length + 8);
-    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
-    while bytes.len() < length {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bytes.extend_from_slice(&(z ^ (z >> 31)).to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Where in what is due a connection stands.
-struct Due<'a> {
+/// How much of the expected bytes a connection has delivered.
+struct Progress<'a> {
     expected: &'a [u8],
     done: usize,
 }
 
-impl fmt::Display for Due<'_> {
+impl fmt::Display for Progress<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (done, all) = (self.done, self.expected.len());
         write!(f, "after {done} of {all} bytes had come back")?;
         match self.expected.get(done) {
-            Some(byte) => write!(f, ", with {byte:#04x} due next"),
+            Some(byte) => write!(f, ", expecting {byte:#04x} next"),
             None => Ok(()),
         }
     }
@@ -430,8 +347,8 @@ fn write_pieces(
 
 fn write(mut stream: &TcpStream, message: &[u8]) -> anyhow::Result<()> {
     stream.write_all(message).map_err(|error| {
-        let patience = stream.write_timeout().ok().flatten().unwrap_or(STALL);
-        explain(error, &format!("the server took no more input for {patience:?}"))
+        let timeout = stream.write_timeout().ok().flatten().unwrap_or(STALL);
+        explain(error, &format!("the server took no more input for {timeout:?}"))
     })
 }
 
@@ -442,21 +359,8 @@ fn wait_until_stuck(written: &AtomicUsize, all: usize) {
     }
 }
 
-fn compare(came: &[u8], expected: &[u8], position: usize) -> anyhow::Result<()> {
-    if came == expected {
-        return Ok(());
-    }
-    let same = came.iter().zip(expected).take_while(|(a, b)| a == b).count();
-    bail!(
-        "byte {} came back as {:#04x} where {:#04x} was sent",
-        position + same,
-        came[same],
-        expected[same]
-    )
-}
-
-/// With a time-out the kernel gives up at every interruption: this starts again. That may
-/// come from this process itself, when an io_uring that it had is taken apart.
+/// Retries a call on EINTR. On a socket with a time-out the kernel does not restart calls, and
+/// tearing down an io_uring of this process interrupts its threads.
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -466,8 +370,8 @@ pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// Puts an error of the socket into words; a time-out is EAGAIN, which says nothing.
-fn explain(error: io::Error, stalled: &str) -> anyhow::Error {
+/// Describes an error of a socket. A time-out is EAGAIN, whose own text explains nothing.
+pub(super) fn explain(error: io::Error, stalled: &str) -> anyhow::Error {
     if is_timeout(&error) {
         anyhow::anyhow!("{stalled}")
     } else {
@@ -482,14 +386,20 @@ fn is_timeout(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::kit::payload::noise;
     use std::net::TcpListener;
+    use std::sync::mpsc::channel;
 
-    /// A client whose server does what `serve` does with the one connection.
-    fn client_of(serve: impl FnOnce(TcpStream) + Send + 'static) -> Client {
+    /// A client whose connection `serve` handles.
+    fn client_within(timeout: Duration, serve: impl FnOnce(TcpStream) + Send + 'static) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || serve(listener.accept().unwrap().0));
-        Client::connect_within(address, Duration::from_millis(500)).unwrap()
+        Client::connect_within(address, timeout).unwrap()
+    }
+
+    fn client_of(serve: impl FnOnce(TcpStream) + Send + 'static) -> Client {
+        client_within(STALL, serve)
     }
 
     fn evidence(result: anyhow::Result<()>) -> String {
@@ -497,59 +407,59 @@ mod tests {
     }
 
     #[test]
-    fn noise_holds_every_value_and_differs_from_seed_to_seed() {
-        let bytes = noise(1, 65_536);
-        assert_eq!(bytes.len(), 65_536);
-        assert!((0..=255).all(|value| bytes.contains(&value)));
-        assert_ne!(noise(2, 100), bytes[..100]);
-    }
-
-    #[test]
     fn a_wrong_byte_is_named() {
         let mut client = client_of(|mut stream| stream.write_all(b"abXd").unwrap());
-        let said = evidence(client.receive(b"abcd"));
-        assert_eq!(said, "byte 2 came back as 0x58 where 0x63 was sent");
+        let error = evidence(client.receive(b"abcd"));
+        assert_eq!(error, "byte 2 came back as 0x58 instead of 0x63");
     }
 
     #[test]
-    fn an_early_end_and_a_stall_say_what_was_due() {
+    fn an_early_close_names_the_missing_bytes() {
         let mut client = client_of(|mut stream| stream.write_all(b"ab").unwrap());
-        let said = evidence(client.receive(b"abcd"));
+        let error = evidence(client.receive(b"abcd"));
         assert!(
-            said.contains("closed") && said.contains("2 of 4") && said.contains("0x63"),
-            "{said}"
+            error.contains("closed") && error.contains("2 of 4") && error.contains("0x63"),
+            "{error}"
         );
+    }
 
-        let mut client = client_of(|mut stream| {
+    #[test]
+    fn a_stall_names_the_missing_bytes() {
+        let (sent, both_bytes_sent) = channel();
+        let mut client = client_within(Duration::from_millis(500), move |mut stream| {
             stream.write_all(b"ab").unwrap();
+            sent.send(()).unwrap();
             let _ = stream.read(&mut [0; 1]);
         });
-        let said = evidence(client.receive(b"abcd"));
+        both_bytes_sent.recv().unwrap();
+        let error = evidence(client.receive(b"abcd"));
         assert!(
-            said.contains("nothing came back for 500ms") && said.contains("2 of 4"),
-            "{said}"
+            error.contains("nothing came back for 500ms") && error.contains("2 of 4"),
+            "{error}"
         );
     }
 
     #[test]
-    fn more_than_was_sent_is_noticed() {
+    fn surplus_bytes_are_an_error() {
         let mut client = client_of(|mut stream| stream.write_all(b"abc").unwrap());
         assert!(evidence(client.finish(b"ab")).contains("more came back"));
     }
 
     #[test]
-    fn a_message_larger_than_all_buffers_is_exchanged_without_a_deadlock() {
+    fn a_message_larger_than_all_buffers_is_echoed_without_a_deadlock() {
         let mut client = client_of(|stream| {
             io::copy(&mut &stream, &mut &stream).unwrap();
         });
         let message = noise(3, 24 << 20);
-        client.converse(&message, 64 * 1024, Reading::Late).unwrap();
+        client
+            .echo_to_eof(&message, 64 * 1024, ReadStart::WhenFull)
+            .unwrap();
         assert_eq!(client.received(), message.len());
     }
 
     #[test]
-    fn filling_stops_when_nobody_reads() {
-        let (done, wait) = std::sync::mpsc::channel::<()>();
+    fn filling_stops_if_the_server_does_not_read() {
+        let (done, wait) = channel::<()>();
         let client = client_of(move |_stream| {
             let _ = wait.recv();
         });

@@ -1,194 +1,80 @@
-//! Who is put to the test: how to start it, and what it is by design.
+//! Starts a participant the way a case needs it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::bail;
-use servers::by_design::{self, Kind};
 use servers::config::{Config, Workers};
-use servers::listener::Transport;
 use servers::models::Model;
 
-use super::Case;
-use crate::external::External;
-use crate::server::{Launch, Program};
+use super::setup::Setup;
+use crate::participant::Participant;
+use crate::server::Launch;
 
-/// A server that can be started: it takes `--listen ADDRESS:PORT` and the arguments of
-/// the case, prints `ready ADDRESS`, and stops on SIGTERM; or it is external.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    name: String,
-    program: Program,
-    arguments: Vec<String>,
-    at_once: Option<usize>,
-    workers: Workers,
-    transport: Transport,
-    kinds: Vec<Kind>,
-    unavailable: Option<String>,
+/// How many connections a participant serves concurrently when it is started for
+/// `connections` of them; `None` if it has no limit.
+pub fn concurrency(participant: &Participant, connections: usize) -> Option<usize> {
+    workers(participant, connections).or_else(|| match participant {
+        Participant::Model(model) => limit(*model),
+        Participant::External(_) | Participant::Executable(_) => None,
+    })
 }
 
-impl Subject {
-    /// A model of the registry, served by this executable.
-    pub fn model(model: &dyn Model) -> Self {
-        let defaults = Config::default();
-        Subject {
-            name: model.name().into(),
-            program: Program::Model(model.name()),
-            arguments: Vec::new(),
-            at_once: model.at_once(&defaults),
-            workers: model.workers(),
-            transport: model.transport(),
-            kinds: by_design::kinds(model),
-            unavailable: model.probe().err().map(|reason| reason.to_string()),
-        }
-    }
+/// Workers to ask for, if the default number is too small and more workers help.
+fn workers(participant: &Participant, connections: usize) -> Option<usize> {
+    let Participant::Model(model) = participant else {
+        return None;
+    };
+    let is_short = limit(*model).is_some_and(|limit| limit < connections);
+    (is_short && model.workers() == Workers::PerConnection).then_some(connections)
+}
 
-    /// Another program, which is taken to serve any number of connections over TCP at once.
-    pub fn command(name: &str, path: impl Into<PathBuf>, environment: &[(&str, &str)]) -> Self {
-        Subject {
-            name: name.into(),
-            program: Program::Command {
-                path: path.into(),
-                environment: environment
-                    .iter()
-                    .map(|&(name, value)| (name.into(), value.into()))
-                    .collect(),
-            },
-            arguments: Vec::new(),
-            at_once: None,
-            workers: Workers::Fixed,
-            transport: Transport::Stream,
-            kinds: vec![Kind::Streams],
-            unavailable: None,
-        }
-    }
+fn limit(model: &dyn Model) -> Option<usize> {
+    model.at_once(&Config::default())
+}
 
-    /// A command of the user's, which is told nothing but the address, and is taken to
-    /// serve any number of connections at once.
-    pub fn external(external: &External) -> Self {
-        Subject {
-            name: external.name().into(),
-            program: Program::External(external.clone()),
-            arguments: Vec::new(),
-            at_once: None,
-            workers: Workers::Fixed,
-            transport: Transport::Stream,
-            kinds: vec![Kind::Streams],
-            unavailable: None,
-        }
-    }
-
-    /// Whether it is a command of the user's: it takes no options, and may die of SIGTERM.
-    pub fn is_external(&self) -> bool {
-        matches!(self.program, Program::External(_))
-    }
-
-    /// The same over datagrams.
-    pub fn over_datagrams(mut self) -> Self {
-        self.transport = Transport::Datagram;
-        self.kinds = vec![Kind::Datagrams];
-        self
-    }
-
-    /// What it is by design.
-    pub fn kinds(&self) -> &[Kind] {
-        &self.kinds
-    }
-
-    /// Takes note of a kind that has shown when it ran. What a model is, it says itself:
-    /// anything else is an error.
-    pub(super) fn shows_to_be(&mut self, kind: Kind) -> anyhow::Result<()> {
-        let is_model = matches!(self.program, Program::Model(_));
-        match self.kinds.contains(&kind) {
-            true => Ok(()),
-            false if is_model => bail!("it shows to be of the kind {kind:?}, and does not say so"),
-            false => {
-                self.kinds.push(kind);
-                Ok(())
-            }
-        }
-    }
-
-    /// What it speaks.
-    pub fn transport(&self) -> Transport {
-        self.transport
-    }
-
-    /// What it is called.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// How many connections it serves at the same time; `None` where nothing limits it.
-    pub fn at_once(&self) -> Option<usize> {
-        self.at_once
-    }
-
-    /// One that no host can run: unit tests have no guard, and must start nothing.
-    #[cfg(test)]
-    pub(super) fn absent(name: &str) -> Self {
-        Subject {
-            unavailable: Some("it is not there".into()),
-            ..Subject::command(name, "", &[])
-        }
-    }
-
-    /// Why this host cannot run it.
-    pub(super) fn unavailable(&self) -> Option<&str> {
-        self.unavailable.as_deref()
-    }
-
-    /// The same with enough workers for that many connections, if workers are what it
-    /// lacks.
-    pub(super) fn with_room(&self, connections: usize) -> Self {
-        let mut subject = self.clone();
-        let short = self.at_once.is_some_and(|most| most < connections);
-        if short && self.workers == Workers::PerConnection {
-            subject
-                .arguments
-                .extend(["--workers".into(), connections.to_string()]);
-            subject.at_once = Some(connections);
-        }
-        subject
-    }
-
-    /// How to start it on an address for a case.
-    pub(super) fn launch(&self, listen: SocketAddr, case: &Case, log: &Path) -> Launch {
-        let own = self.arguments.iter().cloned();
-        Launch {
-            program: self.program.clone(),
-            listen,
-            arguments: own
-                .chain(case.arguments.iter().map(|&argument| argument.into()))
-                .collect(),
-            conditions: case.conditions,
-            cpus: Vec::new(),
-            log: log.into(),
-        }
+/// How to start a participant with the setup of a case.
+pub fn launch(participant: &Participant, setup: &Setup, listen: SocketAddr, log: &Path) -> Launch {
+    let workers =
+        workers(participant, setup.connections).map(|workers| ["--workers".to_owned(), workers.to_string()]);
+    let of_case = setup.arguments.iter().map(|&argument| argument.to_owned());
+    Launch {
+        program: participant.program(),
+        listen,
+        arguments: workers.into_iter().flatten().chain(of_case).collect(),
+        conditions: setup.conditions,
+        cpus: Vec::new(),
+        log: log.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ANY_PORT;
     use servers::models;
 
-    fn subject(name: &str) -> Subject {
-        Subject::model(models::find(name).unwrap())
+    fn participant(name: &str) -> Participant {
+        Participant::Model(models::find(name).unwrap())
     }
 
     #[test]
-    fn room_is_made_with_workers_and_only_where_workers_serve_one_connection_each() {
-        assert_eq!(subject("pool").at_once(), Some(64));
-        assert_eq!(subject("pool").with_room(500).at_once(), Some(500));
-        assert_eq!(subject("pool").with_room(2).at_once(), Some(64));
-        assert_eq!(subject("iterative").with_room(500).at_once(), Some(1));
-        assert_eq!(subject("epoll").with_room(500).at_once(), None);
-        assert!(
-            !subject("tokio")
-                .with_room(500)
-                .arguments
-                .contains(&"--workers".into())
-        );
+    fn more_workers_are_started_only_where_each_serves_one_connection() {
+        assert_eq!(concurrency(&participant("pool"), 0), Some(64));
+        assert_eq!(concurrency(&participant("pool"), 500), Some(500));
+        assert_eq!(concurrency(&participant("pool"), 2), Some(64));
+        assert_eq!(concurrency(&participant("iterative"), 500), Some(1));
+        assert_eq!(concurrency(&participant("epoll"), 500), None);
+    }
+
+    #[test]
+    fn workers_come_before_the_arguments_of_the_case() {
+        let setup = Setup {
+            connections: 500,
+            arguments: &["--drain", "60s"],
+            ..Setup::PLAIN
+        };
+        let arguments = |name| launch(&participant(name), &setup, ANY_PORT, Path::new("/dev/null")).arguments;
+        assert_eq!(arguments("pool"), ["--workers", "500", "--drain", "60s"]);
+        assert_eq!(arguments("tokio"), ["--drain", "60s"]);
     }
 }

@@ -1,5 +1,4 @@
-//! What another process writes: in memory, so that nothing is left on a disk however the
-//! harness ends.
+//! Output of other processes, in memory: nothing stays on disk, however the harness ends.
 
 use std::fs::File;
 use std::io;
@@ -16,37 +15,37 @@ use crate::server;
 pub(super) struct Log(OwnedFd);
 
 impl Log {
-    /// An empty one.
+    /// An empty file.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Log(memfd_create("log", MFdFlags::MFD_CLOEXEC)?))
     }
 
-    /// Where this process opens it.
+    /// Its path in this process.
     pub(super) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }
 
-    /// Where a child of this process opens it.
+    /// Its path in a child of this process.
     pub(super) fn path_for_others(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", process::id(), self.0.as_raw_fd()).into()
     }
 
-    /// For the standard error of a child.
+    /// A handle for the standard error of a child.
     pub(super) fn file(&self) -> io::Result<File> {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// All that it holds.
+    /// Its whole content.
     pub(super) fn text(&self) -> String {
         let bytes = std::fs::read(self.path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What it holds, as the end of a sentence; nothing where there is nothing.
+    /// Its end, to append to a sentence; empty if the log is empty.
     pub(super) fn quoted(&self) -> String {
         match server::stderr_tail(&self.path()).trim_end() {
             "" => String::new(),
-            said => format!("; it said: {said}"),
+            text => format!("; standard error: {text}"),
         }
     }
 }

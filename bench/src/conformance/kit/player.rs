@@ -1,4 +1,4 @@
-//! Clients that follow their walks: one thread leads several, and waits for none of them.
+//! Plays scripts: one thread plays several and blocks on none of them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,52 +10,53 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
-use super::checked::{Came, Checked, Pattern};
-use super::client::STALL;
-use super::walk::{Step, Walk};
+use super::payload::Pattern;
+use super::script::{Script, Step};
+use super::verified_stream::{Received, VerifiedStream};
+use super::wait::STALL;
 
-/// Time without progress after which a client that only writes is taken to be stuck, and
-/// reads: nobody has promised to take more.
+/// Time without progress after which a client that only writes starts to read: a server may
+/// refuse to take more.
 const STUCK_AFTER: Duration = Duration::from_millis(50);
 
-/// No longer than this is a step overdue.
+/// The longest delay of a step.
 const TICK_MS: u16 = 2;
 
-/// Follows walks, so many at the same time, from this thread.
-pub fn follow(
-    mut due: VecDeque<&Walk>,
+/// Plays scripts on this thread, up to `open` at the same time.
+pub fn play(
+    mut due: VecDeque<&Script>,
     open: usize,
     address: SocketAddr,
     pattern: &Pattern,
     start: Instant,
 ) -> anyhow::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut walkers: Vec<Walker> = Vec::new();
-    while !(walkers.is_empty() && due.is_empty()) {
-        let is_time = |walk: &&Walk| start.elapsed() >= walk.begins;
-        while walkers.len() < open && due.front().is_some_and(is_time) {
-            walkers.extend(
+    let mut players: Vec<Player> = Vec::new();
+    while !(players.is_empty() && due.is_empty()) {
+        let is_time = |script: &&Script| start.elapsed() >= script.begins;
+        while players.len() < open && due.front().is_some_and(is_time) {
+            players.extend(
                 due.pop_front()
-                    .map(|walk| Walker::new(walk, address))
+                    .map(|script| Player::new(script, address))
                     .transpose()?,
             );
         }
-        let mut going = Vec::with_capacity(walkers.len());
-        for walker in walkers {
-            going.extend(walker.advance(pattern, &mut buffer)?);
+        let mut playing = Vec::with_capacity(players.len());
+        for player in players {
+            playing.extend(player.advance(pattern, &mut buffer)?);
         }
-        walkers = going;
-        wait(&walkers)?;
+        players = playing;
+        wait(&players)?;
     }
     Ok(())
 }
 
-/// Waits until one of them can go on, or for the next tick.
-fn wait(walkers: &[Walker]) -> anyhow::Result<()> {
-    let mut watched: Vec<_> = walkers
+/// Waits until a player can continue, or for the next tick.
+fn wait(players: &[Player]) -> anyhow::Result<()> {
+    let mut watched: Vec<_> = players
         .iter()
-        .map(|walker| PollFd::new(walker.connection.as_fd(), walker.interest()))
-        // An end or a reset is reported also to those who wait for nothing.
+        .map(|player| PollFd::new(player.connection.as_fd(), player.interest()))
+        // poll(2) reports a close even without interest.
         .filter(|watched| !watched.events().is_empty())
         .collect();
     match poll(&mut watched, PollTimeout::from(TICK_MS)) {
@@ -64,15 +65,15 @@ fn wait(walkers: &[Walker]) -> anyhow::Result<()> {
     }
 }
 
-/// A client on its way.
-struct Walker<'a> {
-    walk: &'a Walk,
-    connection: Checked,
-    /// The step that it is at, since when, and when a byte last moved.
+/// A client that plays a script.
+struct Player<'a> {
+    script: &'a Script,
+    connection: VerifiedStream,
+    /// The current step, since when, and when a byte last moved.
     at: usize,
     since: Instant,
     moved: Instant,
-    /// Where the bytes of its writes so far end.
+    /// The position at which its writes so far end.
     until: u64,
     stuck: bool,
     half_closed: bool,
@@ -80,11 +81,11 @@ struct Walker<'a> {
     hash: Sha256,
 }
 
-impl<'a> Walker<'a> {
-    fn new(walk: &'a Walk, address: SocketAddr) -> anyhow::Result<Self> {
-        let mut walker = Walker {
-            walk,
-            connection: Checked::connect(address, walk.number, walk.narrow)?,
+impl<'a> Player<'a> {
+    fn new(script: &'a Script, address: SocketAddr) -> anyhow::Result<Self> {
+        let mut player = Player {
+            script,
+            connection: VerifiedStream::connect(address, script.number, script.narrow)?,
             at: 0,
             since: Instant::now(),
             moved: Instant::now(),
@@ -94,17 +95,17 @@ impl<'a> Walker<'a> {
             ended: false,
             hash: Sha256::new(),
         };
-        walker.begin(0);
-        Ok(walker)
+        player.begin(0);
+        Ok(player)
     }
 
-    /// Does what can be done without waiting; returns nothing when the walk is over.
+    /// Does what is possible without blocking; returns `None` at the end of the script.
     fn advance(mut self, pattern: &Pattern, buffer: &mut [u8]) -> anyhow::Result<Option<Self>> {
-        let walk = self.walk;
+        let script = self.script;
         loop {
             let (at, step) = (self.at, self.step());
             self.exchange(pattern, buffer).with_context(|| {
-                let (number, all) = (walk.number, walk.steps.len());
+                let (number, all) = (script.number, script.steps.len());
                 format!("connection {number} at step {} of {all}, {step}", at + 1)
             })?;
             if !self.is_done() {
@@ -112,7 +113,7 @@ impl<'a> Walker<'a> {
             }
             match step {
                 Step::HalfClose => {
-                    // If the server has gone, reading will say so.
+                    // If the server has closed, reading reports it.
                     let _ = self.connection.half_close();
                     self.half_closed = true;
                 }
@@ -122,9 +123,9 @@ impl<'a> Walker<'a> {
                 }
                 Step::End => {
                     ensure!(
-                        self.hash.finalize() == due_hash(walk, pattern),
-                        "connection {}: every byte that came was right, and their hash is wrong",
-                        walk.number
+                        self.hash.finalize() == expected_hash(script, pattern),
+                        "connection {}: every byte was right on arrival, but the hash of all is wrong",
+                        script.number
                     );
                     return Ok(None);
                 }
@@ -144,7 +145,7 @@ impl<'a> Walker<'a> {
     }
 
     fn step(&self) -> Step {
-        self.walk.steps[self.at]
+        self.script.steps[self.at]
     }
 
     fn exchange(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> anyhow::Result<()> {
@@ -153,14 +154,14 @@ impl<'a> Walker<'a> {
         let mut has_moved = self.connection.sent() > sent;
         if self.reads() {
             match self.connection.receive(pattern, buffer)? {
-                Came::Nothing => {}
-                Came::Bytes(length) => {
+                Received::Nothing => {}
+                Received::Bytes(length) => {
                     self.hash.update(&buffer[..length]);
                     has_moved = true;
                 }
-                Came::End => {
+                Received::Eof => {
                     let is_due = self.half_closed && self.all_is_back();
-                    ensure!(is_due, "the server closed {}", self.connection.standing());
+                    ensure!(is_due, "the server closed {}", self.connection.progress());
                     self.ended = true;
                 }
             }
@@ -173,8 +174,8 @@ impl<'a> Walker<'a> {
         let is_idle = matches!(self.step(), Step::Pause { .. }) || self.is_done();
         ensure!(
             is_idle || waits <= STALL,
-            "nothing moved for {STALL:?}, {}",
-            self.connection.standing()
+            "no byte moved for {STALL:?}, {}",
+            self.connection.progress()
         );
         Ok(())
     }
@@ -204,7 +205,6 @@ impl<'a> Walker<'a> {
         self.connection.received() == self.connection.sent()
     }
 
-    /// What it waits for.
     fn interest(&self) -> PollFlags {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::POLLIN, self.reads());
@@ -213,12 +213,12 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// The hash of all that a walk sends.
-fn due_hash(walk: &Walk, pattern: &Pattern) -> Output<Sha256> {
+/// The hash of everything that a script sends.
+fn expected_hash(script: &Script, pattern: &Pattern) -> Output<Sha256> {
     let mut hash = Sha256::new();
     let mut position = 0;
-    while position < walk.bytes() {
-        let piece = pattern.piece(walk.number, position, walk.bytes() - position);
+    while position < script.bytes() {
+        let piece = pattern.piece(script.number, position, script.bytes() - position);
         hash.update(piece);
         position += piece.len() as u64;
     }

@@ -1,63 +1,73 @@
-//! What a client does in a random walk, as a value that follows from a seed alone.
+//! Scripts of clients: what a client does on one connection, drawn from a seed.
 
 use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// The life of one connection.
+/// Everything that happens on one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walk {
-    /// Which one it is.
+pub struct Script {
+    /// Its number.
     pub number: u64,
-    /// When it connects, counted from the first.
+    /// When it connects, relative to the first script.
     pub begins: Duration,
-    /// Whether it takes little at a time.
+    /// Whether its connection takes little at a time.
     pub narrow: bool,
-    /// What it does; [`Step::Reset`] or [`Step::End`] is the last.
+    /// What it does; the last step is [`Step::Reset`] or [`Step::End`].
     pub steps: Vec<Step>,
 }
 
-/// One thing that a client does.
+/// One action of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Sends so many bytes.
-    Write { bytes: u64, reading: bool },
+    /// Sends that many bytes.
+    Write {
+        /// How many.
+        bytes: u64,
+        /// Whether it reads meanwhile.
+        reading: bool,
+    },
     /// Sends nothing for a while.
-    Pause { time: Duration, reading: bool },
+    Pause {
+        /// For how long.
+        time: Duration,
+        /// Whether it reads meanwhile.
+        reading: bool,
+    },
     /// Reads until everything is back.
     CatchUp,
-    /// Says that there is no more input.
+    /// Ends its input with a FIN.
     HalfClose,
-    /// Closes with a reset, whatever is on its way.
+    /// Closes with a reset, even if data is outstanding.
     Reset,
-    /// Reads until everything is back, after a half-close also to the end, and closes.
+    /// Reads until everything is back, and to the FIN after a half-close, then closes.
     End,
 }
 
-/// Steps of a walk before its end.
+/// Number of steps before the end of a script.
 const STEPS: std::ops::RangeInclusive<usize> = 2..=12;
 
-/// Clients begin within so many milliseconds, and pause for as many at most: they overlap, and
-/// those of a server that serves one at a time are done in seconds.
+/// Scripts begin within this time and pause for at most that long: they overlap, and a server
+/// that serves one connection at a time still finishes them in seconds.
 const BEGINS_MS: u64 = 500;
 const PAUSE_MS: u64 = 25;
 
-/// Writes have up to two to the power of this many bytes, which is 4 MiB: a few of them are more
-/// than both directions of a connection hold, and a small part is for one that is narrow.
+/// The longest write is two to this power, 4 MiB: a few of them exceed what both directions of
+/// a connection hold, and a narrow connection takes a small part of one.
 const LARGEST_WRITE: u32 = 22;
 
-impl Walk {
-    /// The walk of that number under a seed: one that failed can be taken by itself.
+impl Script {
+    /// The script of that number under a seed: a failed one can be replayed alone.
     pub fn new(seed: u64, number: u64) -> Self {
-        // Neighbouring seeds are to share no walk.
+        // Mixed, so that neighbouring seeds have no script in common.
         let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.wrapping_mul(0xd134_2543_de82_ef95);
         let mut rng = Rng::with_seed(mixed);
         let begins = Duration::from_millis(rng.u64(..BEGINS_MS));
         let narrow = rng.bool();
         let mut steps: Vec<_> = (0..rng.usize(STEPS)).map(|_| step(&mut rng)).collect();
         steps.extend(end(&mut rng));
-        Walk {
+        Script {
             number,
             begins,
             narrow,
@@ -65,8 +75,8 @@ impl Walk {
         }
     }
 
-    /// Whether everything is due back on it.
-    pub fn is_whole(&self) -> bool {
+    /// Whether every byte is due back on it.
+    pub fn is_complete(&self) -> bool {
         self.steps.last() == Some(&Step::End)
     }
 
@@ -80,15 +90,15 @@ impl Walk {
     }
 }
 
-/// So many walks of a seed, in the order in which they begin.
-pub fn schedule(seed: u64, walks: u64) -> Vec<Walk> {
-    let mut schedule: Vec<_> = (0..walks).map(|number| Walk::new(seed, number)).collect();
-    schedule.sort_by_key(|walk| walk.begins);
+/// The first scripts of a seed, in the order in which they begin.
+pub fn schedule(seed: u64, scripts: u64) -> Vec<Script> {
+    let mut schedule: Vec<_> = (0..scripts).map(|number| Script::new(seed, number)).collect();
+    schedule.sort_by_key(|script| script.begins);
     schedule
 }
 
-/// A length of up to two to a power: there are some of every order of magnitude, and large ones
-/// are more often than small ones.
+/// A length of up to two to a power. Every order of magnitude occurs, the larger ones more
+/// often.
 pub fn length(rng: &mut Rng, largest_power: u32) -> u64 {
     let power = rng.u32(..=largest_power).max(rng.u32(..=largest_power));
     rng.u64(1..=1 << power)
@@ -112,7 +122,7 @@ fn pause(rng: &mut Rng) -> Step {
     }
 }
 
-/// Half of all half-close, and wait a while before they look; a third are reset.
+/// Half of the scripts half-close, and half of those pause afterwards; a third ends by a reset.
 fn end(rng: &mut Rng) -> Vec<Step> {
     let mut steps = Vec::new();
     if rng.bool() {
@@ -140,7 +150,7 @@ impl fmt::Display for Step {
         match *self {
             Step::Write { bytes, reading } => write!(f, "write {bytes} bytes {}", while_reading(reading)),
             Step::Pause { time, reading } => write!(f, "pause for {time:?} {}", while_reading(reading)),
-            Step::CatchUp => f.write_str("read until all is back"),
+            Step::CatchUp => f.write_str("read until everything is back"),
             Step::HalfClose => f.write_str("half-close"),
             Step::Reset => f.write_str("reset"),
             Step::End => f.write_str("read to the end and close"),
@@ -150,30 +160,30 @@ impl fmt::Display for Step {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SEED;
     use super::*;
+    use crate::conformance::kit::setup::SEED;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn the_same_seed_gives_the_same_walks_and_more_of_them_the_same_first(seed: u64, walks in 0..50u64) {
+        fn a_seed_determines_its_scripts_whatever_their_number(seed: u64, scripts in 0..50u64) {
             let all = schedule(seed, 50);
-            let mut first = schedule(seed, walks);
-            first.retain(|walk| !all.contains(walk));
+            let mut first = schedule(seed, scripts);
+            first.retain(|script| !all.contains(script));
             prop_assert_eq!(first, []);
             prop_assert_eq!(schedule(seed, 50), all);
         }
 
         #[test]
-        fn another_seed_gives_another_schedule(seed: u64, other: u64) {
+        fn different_seeds_give_different_schedules(seed: u64, other: u64) {
             prop_assume!(seed != other);
             prop_assert_ne!(schedule(seed, 10), schedule(other, 10));
         }
 
         #[test]
-        fn a_walk_ends_once_and_writes_nothing_after_its_half_close(seed: u64, number: u64) {
-            let walk = Walk::new(seed, number);
-            let (end, rest) = walk.steps.split_last().unwrap();
+        fn a_script_ends_once_and_writes_nothing_after_its_half_close(seed: u64, number: u64) {
+            let script = Script::new(seed, number);
+            let (end, rest) = script.steps.split_last().unwrap();
             prop_assert!(matches!(end, Step::End | Step::Reset));
             prop_assert!(!rest.iter().any(|step| matches!(step, Step::End | Step::Reset)));
             let mut after = rest.iter().skip_while(|step| **step != Step::HalfClose).skip(1);
@@ -182,15 +192,14 @@ mod tests {
         }
     }
 
-    /// What a few walks have to have in them to be worth the time.
     #[test]
-    fn the_walks_that_are_taken_by_default_do_something_of_everything() {
-        let walks = schedule(SEED, 50);
-        let steps = || walks.iter().flat_map(|walk| &walk.steps);
-        let resets = walks.iter().filter(|walk| !walk.is_whole()).count();
+    fn the_scripts_of_the_default_seed_contain_every_kind_of_step() {
+        let scripts = schedule(SEED, 50);
+        let steps = || scripts.iter().flat_map(|script| &script.steps);
+        let resets = scripts.iter().filter(|script| !script.is_complete()).count();
         assert!((5..20).contains(&resets), "{resets}");
         assert!(steps().filter(|step| **step == Step::HalfClose).count() >= 5);
-        let deaf = |step: &&Step| {
+        let without_reading = |step: &&Step| {
             matches!(
                 step,
                 Step::Write {
@@ -199,13 +208,13 @@ mod tests {
                 }
             )
         };
-        assert!(steps().filter(deaf).count() >= 2);
-        let bytes: u64 = walks.iter().map(Walk::bytes).sum();
+        assert!(steps().filter(without_reading).count() >= 2);
+        let bytes: u64 = scripts.iter().map(Script::bytes).sum();
         assert!((10_000_000..80_000_000).contains(&bytes), "{bytes}");
     }
 
     #[test]
-    fn a_step_says_what_it_is() {
+    fn a_step_is_shown_in_words() {
         let step = Step::Write {
             bytes: 7,
             reading: false,

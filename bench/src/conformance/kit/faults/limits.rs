@@ -1,4 +1,4 @@
-//! Lower limits on the resources of a server that runs: `prlimit(2)`.
+//! Lower resource limits for a running server: `prlimit(2)`.
 
 use std::io;
 
@@ -6,11 +6,11 @@ use anyhow::{Context, anyhow};
 use nix::unistd::Pid;
 use rustix::process::{self, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::conformance::Running;
+use crate::conformance::kit::server::ServerUnderTest;
 use crate::proc::processes::group_members;
 
-/// A limit that all processes of a server have; they get back what the first of them had before,
-/// which is what they all started with.
+/// A limit on all processes of a server. Dropping it restores the limit that the first process
+/// had, which is what all of them started with.
 #[derive(Debug)]
 pub struct Limit {
     group: Pid,
@@ -19,23 +19,27 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Lets each process have at most what `most` says of it. Only the soft limit is
-    /// lowered, so that raising it again needs no privilege.
-    pub fn lower(running: &Running, resource: Resource, most: impl Fn(Pid) -> u64) -> anyhow::Result<Self> {
-        // A server has the hard limit of the harness, and the soft one that it raised to it.
+    /// Limits each process to what `most` returns for it. Only the soft limit is lowered, so
+    /// raising it again needs no privilege.
+    pub fn lower(
+        server: &ServerUnderTest,
+        resource: Resource,
+        most: impl Fn(Pid) -> u64,
+    ) -> anyhow::Result<Self> {
+        // The hard limit of a server is that of the harness; it has raised its soft limit to it.
         let hard = getrlimit(resource).maximum;
         let mut limit = None;
-        for process in running.processes()? {
+        for process in server.processes()? {
             let lower = Rlimit {
                 current: Some(most(process.pid)),
                 maximum: hard,
             };
             let before = set(process.pid, resource, lower)
                 .with_context(|| format!("cannot limit {resource:?} of process {}", process.pid))?;
-            // From here on an early return gives back what was taken. Not made where there is
-            // one already: what is made in vain is dropped.
+            // From here on an early return restores the limit. Created only once, because every
+            // value restores it on drop.
             limit.get_or_insert_with(|| Limit {
-                group: running.group(),
+                group: server.group(),
                 resource,
                 before,
             });
@@ -46,14 +50,14 @@ impl Limit {
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        // Of all that there are now: a child that was forked meanwhile has it, too.
+        // Children forked since then have inherited the limit.
         for process in group_members(self.group).unwrap_or_default() {
             let _ = set(process.pid, self.resource, self.before);
         }
     }
 }
 
-/// Returns what it was before.
+/// Returns the previous limit.
 fn set(pid: Pid, resource: Resource, limit: Rlimit) -> io::Result<Rlimit> {
     let pid = process::Pid::from_raw(pid.as_raw());
     Ok(prlimit(pid, resource, limit)?)

@@ -1,7 +1,7 @@
-//! Faults of the system that a case injects into a server that runs, one mechanism each.
+//! System faults that a case injects into a running server, one mechanism per file.
 //!
-//! A fault is a value: it lasts until it is dropped, which ends what it does. It ends with
-//! the harness, too, however that goes.
+//! A fault is a value that lasts until it is dropped. It also ends with the harness, however
+//! the harness ends.
 
 mod limits;
 pub mod network;

@@ -1,8 +1,8 @@
-//! A network of the harness's own: hosts around a router, and what becomes of them.
+//! A private network: hosts around a router, and faults between them.
 //!
-//! The hosts and the router are network namespaces without names. Such a one lasts as long
-//! as a process or a descriptor of it, so nothing is left however the harness ends, and
-//! nothing of it is ever seen from outside.
+//! The hosts and the router are unnamed network namespaces. A namespace lasts as long as one of
+//! its processes or descriptors, so nothing remains however the harness ends, and the network
+//! is invisible from outside.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -15,20 +15,20 @@ use std::{panic, process, thread};
 use anyhow::{Context, anyhow, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::conformance::NotHere;
+use crate::conformance::kit::setup::Unsupported;
 
-/// Where the router answers. All addresses are from a block that RFC 5737 keeps free for
-/// documentation: nobody's real network.
+/// Address of the router. All addresses are from a block that RFC 5737 reserves for
+/// documentation.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
-/// A server's host, the hosts of its clients, and a router between them.
+/// A server's host, client hosts, and a router between them.
 #[derive(Debug)]
 pub struct Network {
     router: Namespace,
     server: Host,
     clients: Vec<Host>,
-    /// Has the address of the server's host, and none of its connections.
-    _newcomer: Host,
+    /// Has the address of the server's host, but none of its connections.
+    _replacement: Host,
 }
 
 /// A host of a network.
@@ -36,24 +36,24 @@ pub struct Network {
 pub struct Host {
     namespace: Namespace,
     address: Ipv4Addr,
-    /// The interface of the router that it is connected to.
+    /// The router's interface to it.
     port: String,
 }
 
-/// What a client's host and the server's are to each other; the value is the number of the
-/// router's table that makes it so.
+/// A fault between a client host and the server's host. The value is the number of the
+/// router's table that implements it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Silent: the router drops what they send.
+    /// The peer has crashed: the router drops all packets.
     Crashed = 101,
-    /// Out of reach: the router answers so.
+    /// The peer is unreachable: the router says so by ICMP.
     Unreachable = 102,
-    /// New: at the server's address there is a host that has just started.
+    /// The peer has rebooted: a host without connections has the server's address.
     Rebooted = 103,
 }
 
-/// What the system and ip(8) say of what this host lacks or does not allow.
-const LACKS: [&str; 5] = [
+/// Messages of the system and ip(8) for something this host lacks or does not allow.
+const UNSUPPORTED: [&str; 5] = [
     "not permitted",
     "not supported",
     "Permission denied",
@@ -62,26 +62,26 @@ const LACKS: [&str; 5] = [
 ];
 
 impl Network {
-    /// A network of a server's host and so many others.
+    /// A network with a server's host and that many client hosts.
     pub fn new(clients: usize) -> anyhow::Result<Self> {
-        let made = Network::make(clients);
-        made.map_err(|error| {
-            let reason = format!("no network of its own can be made: {error:#}");
-            match LACKS.iter().any(|lack| reason.contains(lack)) {
-                true => NotHere(format!("{reason} (it needs root, and ip(8) of iproute2)")).into(),
+        let network = Network::create(clients);
+        network.map_err(|error| {
+            let reason = format!("cannot create a private network: {error:#}");
+            match UNSUPPORTED.iter().any(|message| reason.contains(message)) {
+                true => Unsupported(format!("{reason} (needs root, and ip(8) of iproute2)")).into(),
                 false => anyhow!(reason),
             }
         })
     }
 
-    fn make(clients: usize) -> anyhow::Result<Self> {
+    fn create(clients: usize) -> anyhow::Result<Self> {
         let router = Namespace::new()?;
         let forwarding = router.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))?;
-        forwarding.context("a namespace that may not forward")?;
+        forwarding.context("cannot enable forwarding in a namespace")?;
         let address = |number: usize| Ipv4Addr::new(192, 0, 2, number as u8);
         let host = |number: usize, address| Host::new(number, address, &router);
         let server = host(1, address(1))?;
-        let newcomer = host(2, address(1))?;
+        let replacement = host(2, address(1))?;
         let clients: Vec<_> = (3..3 + clients)
             .map(|number| host(number, address(number)))
             .collect::<Result<_, _>>()?;
@@ -92,7 +92,7 @@ impl Network {
         for (route, fault) in [
             ("blackhole default", Fault::Crashed),
             ("unreachable default", Fault::Unreachable),
-            (&format!("default dev {}", newcomer.port), Fault::Rebooted),
+            (&format!("default dev {}", replacement.port), Fault::Rebooted),
         ] {
             let _ = writeln!(commands, "route add {route} table {}", fault as u8);
         }
@@ -101,7 +101,7 @@ impl Network {
             router,
             server,
             clients,
-            _newcomer: newcomer,
+            _replacement: replacement,
         })
     }
 
@@ -115,20 +115,20 @@ impl Network {
         &self.clients
     }
 
-    /// From now on a client's host and the server's find each other so.
+    /// Starts a fault between a client host and the server's host.
     pub fn impose(&self, fault: Fault, client: &Host) -> anyhow::Result<()> {
         self.router.ip(&self.rules("add", fault, client))
     }
 
-    /// Takes that back.
+    /// Ends it.
     pub fn lift(&self, fault: Fault, client: &Host) -> anyhow::Result<()> {
         self.router.ip(&self.rules("delete", fault, client))
     }
 
-    fn rules(&self, act: &str, fault: Fault, client: &Host) -> String {
+    fn rules(&self, action: &str, fault: Fault, client: &Host) -> String {
         let (table, address) = (fault as u8, client.address);
         format!(
-            "rule {act} iif {} lookup {table}\nrule {act} iif {} to {address} lookup {table}\n",
+            "rule {action} iif {} lookup {table}\nrule {action} iif {} to {address} lookup {table}\n",
             client.port, self.server.port
         )
     }
@@ -157,28 +157,27 @@ impl Host {
         self.address.into()
     }
 
-    /// Does something on it: sockets that are made and processes that are started in there
-    /// stay there.
+    /// Runs something on it: sockets created and processes started there stay there.
     pub fn run<T: Send>(&self, action: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
         self.namespace.run(action)
     }
 }
 
-/// A network namespace that is held by its descriptor.
+/// A network namespace, kept alive by its descriptor.
 #[derive(Debug)]
 struct Namespace(File);
 
 impl Namespace {
     fn new() -> anyhow::Result<Self> {
-        // The thread leaves the namespace that the others of this process are in.
-        let made = on_a_thread(|| -> anyhow::Result<File> {
-            unshare(CloneFlags::CLONE_NEWNET).context("a network namespace")?;
+        // On a thread of its own, because unshare(2) moves the calling thread.
+        let namespace = on_a_thread(|| -> anyhow::Result<File> {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot create a network namespace")?;
             Ok(File::open("/proc/thread-self/ns/net")?)
         });
-        made.map(Namespace)
+        namespace.map(Namespace)
     }
 
-    /// By what another process finds it.
+    /// Its path for other processes.
     fn path(&self) -> String {
         format!("/proc/{}/fd/{}", process::id(), self.0.as_raw_fd())
     }
@@ -190,7 +189,7 @@ impl Namespace {
         })
     }
 
-    /// Gives commands to ip(8) in there, a line each.
+    /// Runs commands of ip(8) in it, one per line.
     fn ip(&self, commands: &str) -> anyhow::Result<()> {
         self.run(|| {
             let mut ip = Command::new("ip")
@@ -204,14 +203,14 @@ impl Namespace {
                 input.write_all(commands.as_bytes())?;
             }
             let output = ip.wait_with_output()?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "ip(8): {}", said.trim_end());
+            let errors = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "ip(8): {}", errors.trim_end());
             Ok(())
         })?
     }
 }
 
-/// Runs on a thread of its own, which may change its namespace and ends.
+/// Runs something on a short-lived thread, which may change its namespace.
 fn on_a_thread<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     let result = thread::scope(|scope| scope.spawn(action).join());
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))

@@ -1,6 +1,6 @@
-//! No room for another process or thread: a pids cgroup, of version 1 or 2.
+//! A limit on processes and threads: a pids cgroup of version 1 or 2.
 //!
-//! It binds root as well, which RLIMIT_NPROC does not, and nobody but the server.
+//! Unlike RLIMIT_NPROC it also binds root, and it binds only the server.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,71 +12,72 @@ use anyhow::{Context, ensure};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::conformance::client::{STALL, wait_until};
-use crate::conformance::{NotHere, Running};
+use crate::conformance::kit::server::ServerUnderTest;
+use crate::conformance::kit::setup::Unsupported;
+use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::proc::processes::tasks;
 use crate::server::guard::remove;
 
-/// A cgroup with the processes of one server in it; dropping it moves them back.
+/// A cgroup that contains the processes of one server. Dropping it moves them back.
 #[derive(Debug)]
 pub struct PidsCgroup {
     folder: PathBuf,
-    /// Where the processes have been before.
+    /// The cgroup that the processes came from.
     home: PathBuf,
 }
 
 impl PidsCgroup {
-    /// Moves a server into a cgroup of its own, without a limit so far.
-    pub fn around(running: &Running) -> anyhow::Result<Self> {
-        let not_here = |error: io::Error| {
-            NotHere(format!(
-                "no pids cgroup can be made ({error}): run as root, or where the pids controller is delegated"
+    /// Moves a server into a new cgroup, without a limit yet.
+    pub fn around(server: &ServerUnderTest) -> anyhow::Result<Self> {
+        let unsupported = |error: io::Error| {
+            Unsupported(format!(
+                "cannot create a pids cgroup ({error}): run as root, or where the pids controller is delegated"
             ))
         };
-        let home = folder_of(Pid::this()).map_err(not_here)?;
+        let home = folder_of(Pid::this()).map_err(unsupported)?;
         let folder = parent_for(&home).join(unique_name());
-        // Told of first: there is no moment at which nobody would remove it.
-        running.remove_at_end(&folder)?;
-        fs::create_dir(&folder).map_err(not_here)?;
+        // Registered first, so that it is removed even if the harness dies right after.
+        server.remove_at_end(&folder)?;
+        fs::create_dir(&folder).map_err(unsupported)?;
         // From here on an early return removes it.
         let cgroup = PidsCgroup { folder, home };
-        // A folder that is none of the controller's has no such file.
-        fs::metadata(cgroup.folder.join("pids.max")).map_err(not_here)?;
+        // A folder without the controller does not have this file.
+        fs::metadata(cgroup.folder.join("pids.max")).map_err(unsupported)?;
         let mut threads = 0;
-        for process in running.processes()? {
+        for process in server.processes()? {
             let pid = process.pid.to_string();
             match fs::write(cgroup.folder.join("cgroup.procs"), pid) {
-                // It has ended meanwhile.
+                // It has just ended.
                 Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => continue,
-                written => written.map_err(not_here)?,
+                written => written.map_err(unsupported)?,
             }
             threads += tasks(process.pid).len();
         }
         let held = cgroup.number("pids.current")?;
         ensure!(
             held >= threads,
-            "a cgroup counts {held} where the server has {threads} threads: it cannot limit them"
+            "the cgroup counts {held} tasks, but the server has {threads} threads: it cannot limit them"
         );
         Ok(cgroup)
     }
 
-    /// Lets nothing be started in it beside what there is now.
+    /// Allows no more tasks than there are now.
     pub fn close(&self) -> anyhow::Result<()> {
         let held = self.number("pids.current")?;
         self.limit(&held.to_string())
     }
 
-    /// Lets nothing be started in it, not even in the place of what ends.
-    pub fn freeze(&self) -> anyhow::Result<()> {
+    /// Allows no new task, not even to replace one that ends.
+    pub fn forbid(&self) -> anyhow::Result<()> {
         self.limit("0")
     }
 
-    /// Lets anything be started again.
+    /// Removes the limit.
     pub fn open(&self) -> anyhow::Result<()> {
         self.limit("max")
     }
 
-    /// How often it has refused to let something be started.
+    /// How often it has refused a new task.
     pub fn refusals(&self) -> anyhow::Result<usize> {
         let events = fs::read_to_string(self.folder.join("pids.events"))?;
         let count = events.lines().find_map(|line| line.strip_prefix("max "));
@@ -95,27 +96,27 @@ impl PidsCgroup {
 
 impl Drop for PidsCgroup {
     fn drop(&mut self) {
-        let is_left = || {
-            // By one: the file takes no list. One that ends meanwhile needs not to be moved.
+        let is_removed = || {
+            // One at a time: the file takes no list. A process that has just ended need not move.
             let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
             for pid in members.lines() {
                 let _ = fs::write(self.home.join("cgroup.procs"), pid);
             }
             remove(&self.folder).is_ok()
         };
-        // What has been killed holds its place until it has ended.
-        wait_until(STALL, is_left);
+        // A killed process is a member until it has ended.
+        wait_until(STALL, is_removed);
     }
 }
 
-/// The folder of the pids cgroup that a process is in.
+/// The folder of a process's pids cgroup.
 pub fn folder_of(pid: Pid) -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     let member = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     find(&mounts, &member).ok_or_else(|| io::Error::new(ErrorKind::NotFound, "there is no pids controller"))
 }
 
-/// Version 1 if it has the controller, else version 2.
+/// In version 1 if it has the controller, else in version 2.
 fn find(mounts: &str, member: &str) -> Option<PathBuf> {
     let first = mount(mounts, "cgroup", Some("pids")).zip(path(member, "pids"));
     let second = || mount(mounts, "cgroup2", None).zip(path(member, ""));
@@ -123,7 +124,7 @@ fn find(mounts: &str, member: &str) -> Option<PathBuf> {
     Some(Path::new(mount).join(path.trim_start_matches('/')))
 }
 
-/// Where a file system of that kind, with that option, is mounted.
+/// The mount point of a file system type with an option.
 fn mount<'a>(mounts: &'a str, kind: &str, option: Option<&str>) -> Option<&'a str> {
     mounts.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -135,7 +136,7 @@ fn mount<'a>(mounts: &'a str, kind: &str, option: Option<&str>) -> Option<&'a st
     })
 }
 
-/// The path of a process in the hierarchy of a controller, which version 2 leaves empty.
+/// The path of a process in the hierarchy of a controller; version 2 has an empty name.
 fn path<'a>(member: &'a str, controller: &str) -> Option<&'a str> {
     member.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -145,8 +146,8 @@ fn path<'a>(member: &'a str, controller: &str) -> Option<&'a str> {
     })
 }
 
-/// Where a new cgroup has the controller. In version 2 it needs to be enabled above it, which
-/// it cannot be in a cgroup that has processes, such as that of the harness: then beside it.
+/// Where a new cgroup has the controller. In version 2 the parent must enable it, which a cgroup
+/// that has processes, such as that of the harness, cannot do; then the cgroup becomes a sibling.
 fn parent_for(home: &Path) -> PathBuf {
     let switch = home.join("cgroup.subtree_control");
     let is_second = switch.exists();
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_version_is_found_by_its_controller_and_the_second_by_its_kind() {
+    fn version_1_is_found_by_its_controller_and_version_2_by_its_type() {
         let first = "cgroup /cg/cpu cgroup rw,cpu 0 0\ncgroup /cg/pids cgroup rw,relatime,pids 0 0\n";
         let second = "cgroup2 /cg/unified cgroup2 rw,relatime 0 0\n";
         let member = "8:pids:/a\n4:memory:/b\n0::/c\n";

@@ -1,7 +1,7 @@
-//! System calls of a server that fail without being made: `strace -e inject=...`.
+//! System calls that fail without being executed: `strace -e inject=...`.
 //!
-//! It attaches to all that the server has and to what that starts, stops each thread at the
-//! calls it is told of, and writes a line for each.
+//! strace attaches to all threads of the server and to those that they start, stops each thread
+//! at the given calls, and writes a line for each call.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,36 +13,37 @@ use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::conformance::client::{STALL, wait_until};
-use crate::conformance::log::Log;
-use crate::conformance::{NotHere, Running};
+use crate::conformance::kit::log::Log;
+use crate::conformance::kit::server::ServerUnderTest;
+use crate::conformance::kit::setup::Unsupported;
+use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::proc::processes::{group_members, own_tasks};
 use crate::server::guard::Guard;
 
-/// Which calls of each thread fail, as strace counts them.
+/// The first three calls of each thread, as an expression of strace.
 pub const FIRST_THREE: &str = "1..3";
-/// All of them.
+/// Every call.
 pub const EVERY: &str = "1+";
 
-/// Calls of a server that fail while this is there.
+/// Makes calls of a server fail until it is dropped.
 #[derive(Debug)]
 pub struct Injection {
     server: Pid,
     strace: Child,
     trace: Log,
-    said: Log,
-    /// Of a group of its own: what is in the server's counts as the server's. Last, so that
-    /// it ends what has not ended by itself.
+    stderr: Log,
+    /// Guard of a separate group: members of the server's group count as the server. The last
+    /// field, so that it is dropped last and ends what has not ended itself.
     _guard: Guard,
 }
 
 impl Injection {
-    /// Lets `calls` (`accept,accept4`) fail with `error`, and of each thread's those that
-    /// `when` names. Returns once all threads of the server are attached to.
-    pub fn start(running: &Running, calls: &str, error: &str, when: &str) -> anyhow::Result<Self> {
-        let processes = running.processes()?;
+    /// Makes `calls` (`accept,accept4`) fail with `error`; `when` selects the calls of each
+    /// thread. Returns when strace has attached to all threads of the server.
+    pub fn start(server: &ServerUnderTest, calls: &str, error: &str, when: &str) -> anyhow::Result<Self> {
+        let processes = server.processes()?;
         let pids: Vec<_> = processes.iter().map(|process| process.pid.to_string()).collect();
-        let (trace, said) = (Log::new()?, Log::new()?);
+        let (trace, stderr) = (Log::new()?, Log::new()?);
         let guard = Guard::start()?;
         let mut command = Command::new("strace");
         command
@@ -53,25 +54,25 @@ impl Injection {
             .arg(trace.path_for_others())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(said.file()?);
+            .stderr(stderr.file()?);
         guard.adopt(&mut command);
         let strace = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => NotHere("there is no strace: install it".into()).into(),
+            ErrorKind::NotFound => Unsupported("strace is not installed".into()).into(),
             _ => anyhow::Error::from(error).context("cannot start strace"),
         })?;
-        // From here on an early return ends it.
+        // From here on an early return ends strace.
         let mut injection = Injection {
-            server: running.group(),
+            server: server.group(),
             strace,
             trace,
-            said,
+            stderr,
             _guard: guard,
         };
         injection.await_attached()?;
         Ok(injection)
     }
 
-    /// How many calls of each thread have failed so far.
+    /// Failed calls so far, by thread.
     pub fn failed(&self) -> HashMap<Pid, usize> {
         count(&self.trace.text(), "(INJECTED)")
     }
@@ -84,23 +85,23 @@ impl Injection {
             ended = self.strace.try_wait().ok().flatten();
             ended.is_some() || tasks(self.server).iter().all(is_attached)
         });
-        // It ends by itself, without an error, with the last thread of the server: that is the case's.
+        // strace ends without an error with the last thread of the server, which the case reports.
         let nothing_is_left = ended.is_some_and(|status| status.success());
         if attached && (ended.is_none() || nothing_is_left) {
             return Ok(());
         }
-        let said = self.said.text();
-        if said.contains("Operation not permitted") {
-            bail!(NotHere(
-                "strace may not attach to the server: allow it to (CAP_SYS_PTRACE, or `sysctl kernel.yama.ptrace_scope=0`)"
+        let stderr = self.stderr.text();
+        if stderr.contains("Operation not permitted") {
+            bail!(Unsupported(
+                "strace may not attach to the server: allow it (CAP_SYS_PTRACE, or `sysctl kernel.yama.ptrace_scope=0`)"
                     .into()
             ));
         }
-        bail!("strace had not attached to the server ({STALL:?} at most, exit {ended:?}): {said}")
+        bail!("strace did not attach to the server within {STALL:?} (exit {ended:?}): {stderr}")
     }
 
-    /// Whether each thread stands still outside of a system call.
-    fn stands(&self) -> bool {
+    /// Whether each thread is stopped outside of a system call.
+    fn is_stopped(&self) -> bool {
         let stopped = count(&self.trace.text(), "--- stopped by SIGSTOP");
         tasks(self.server)
             .iter()
@@ -109,20 +110,20 @@ impl Injection {
 }
 
 impl Drop for Injection {
-    /// A call that strace has stopped in and left would fail with ENOSYS, so the server is
-    /// stopped first.
+    /// Stops the server first: detaching strace from a thread inside a system call makes that
+    /// call fail with ENOSYS.
     fn drop(&mut self) {
         let all = group_members(self.server).unwrap_or_default();
         let signal_all = |signal| {
             for process in &all {
-                // One that has ended meanwhile needs no signal.
+                // A process that has just ended needs no signal.
                 let _ = kill(process.pid, signal);
             }
         };
         signal_all(Signal::SIGSTOP);
         let _ = wait_until(STALL, || {
             let has_ended = self.strace.try_wait().is_ok_and(|status| status.is_some());
-            has_ended || self.stands()
+            has_ended || self.is_stopped()
         });
         let _ = kill(Pid::from_raw(self.strace.id() as i32), Signal::SIGTERM);
         let _ = self.strace.wait();
@@ -130,11 +131,11 @@ impl Drop for Injection {
     }
 }
 
-/// How many lines of each thread contain something.
+/// Counts the lines that contain `what`, by thread.
 fn count(trace: &str, what: &str) -> HashMap<Pid, usize> {
     let mut counts = HashMap::new();
     for line in trace.lines().filter(|line| line.contains(what)) {
-        // A line that is still being written has no end, and may have no number yet.
+        // The last line may be incomplete and have no number yet.
         let number = line.split_whitespace().next().and_then(|pid| pid.parse().ok());
         if let Some(pid) = number {
             *counts.entry(Pid::from_raw(pid)).or_default() += 1;
@@ -143,7 +144,7 @@ fn count(trace: &str, what: &str) -> HashMap<Pid, usize> {
     counts
 }
 
-/// The folders of all threads of a server, zombies aside, which nobody attaches to.
+/// The `/proc` folders of all threads of a server, without zombies, which cannot be traced.
 fn tasks(server: Pid) -> Vec<PathBuf> {
     let mut processes = group_members(server).unwrap_or_default();
     processes.retain(|process| process.state != 'Z');
@@ -157,7 +158,7 @@ fn thread_of(task: &Path) -> Option<Pid> {
     task.file_name()?.to_str()?.parse().ok().map(Pid::from_raw)
 }
 
-/// Who traces a thread, `0` for nobody; `None` once it is gone.
+/// The tracer of a thread, `0` if there is none; `None` if the thread has ended.
 fn tracer_of(task: &Path) -> Option<String> {
     let status = fs::read_to_string(task.join("status")).ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
