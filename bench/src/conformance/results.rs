@@ -55,9 +55,11 @@ impl SweepResults {
         let outcome = header(sweep);
         let path = folder.join(PARTIAL);
         let create = || -> anyhow::Result<File> {
-            let mut file = File::create(&path)?;
-            file.write_all(&line(&Record::Conformance(outcome.clone()))?)?;
-            Ok(file)
+            // Renamed, so that no reader finds a file without its header.
+            let draft = draft(&folder);
+            fs::write(&draft, line(&Record::Conformance(outcome.clone()))?)?;
+            fs::rename(&draft, &path)?;
+            Ok(File::options().append(true).open(&path)?)
         };
         let file = create().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(SweepResults {
@@ -150,12 +152,17 @@ impl SweepResults {
             for result in &self.outcome.results {
                 text.extend(line(&Record::CaseResult(result.clone()))?);
             }
-            let draft = self.folder.join(format!(".draft-{}", std::process::id()));
+            let draft = draft(&self.folder);
             fs::write(&draft, text)?;
             Ok(fs::rename(&draft, path)?)
         };
         write().with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// A file that is renamed once it is complete.
+fn draft(folder: &Path) -> PathBuf {
+    folder.join(format!(".draft-{}", std::process::id()))
 }
 
 fn line(record: &Record) -> anyhow::Result<Vec<u8>> {

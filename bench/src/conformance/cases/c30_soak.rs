@@ -128,7 +128,7 @@ impl<'a> Crowd<'a> {
         for &number in numbers {
             let narrow = number % server.by_scale(NARROW, NARROW_IN_FULL) == 0;
             let connection = VerifiedStream::connect(server.address(), number, narrow)
-                .with_context(|| format!("connection {} beside {} others", number, members.len()))?;
+                .with_context(|| format!("connection {number} after {} others", members.len()))?;
             members.push(Member {
                 connection,
                 pieces: Rng::with_seed(server.seed() ^ number.wrapping_mul(0xd134_2543_de82_ef95)),
