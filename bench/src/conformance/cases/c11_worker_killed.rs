@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::connecting::is_refused;
 use crate::conformance::kit::exemption::{Exemption, Kind};
 use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::conformance::kit::{Case, ServerUnderTest, background_load};
-use anyhow::{Context, ensure};
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
 pub const CASE: Case = Case::new(
     "C11",

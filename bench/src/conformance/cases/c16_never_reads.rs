@@ -7,11 +7,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, ensure};
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::exemption::{Exemption, Kind};
 use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::conformance::kit::{Case, ServerUnderTest};
-use anyhow::{Context, ensure};
 
 pub const CASE: Case = Case::new(
     "C16",

@@ -4,13 +4,13 @@
 //! shortage at its start, and with none, so that processes with one connection each have high
 //! descriptors, too.
 
+use anyhow::{Context, bail, ensure};
+use servers::listener::Transport;
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::exemption::{Exemption, Kind};
 use crate::conformance::kit::payload::noise;
 use crate::conformance::kit::{Case, ServerUnderTest};
-use anyhow::{Context, bail, ensure};
-use servers::listener::Transport;
-
 use crate::server::ServerError;
 use crate::server::conditions::Conditions;
 

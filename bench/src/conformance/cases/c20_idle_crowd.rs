@@ -4,11 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, ensure};
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::exemption::Kind;
 use crate::conformance::kit::payload::noise;
 use crate::conformance::kit::{Case, ServerUnderTest};
-use anyhow::{Context, ensure};
 
 pub const CASE: Case = Case::new(
     "C20",

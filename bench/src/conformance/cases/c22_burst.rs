@@ -3,11 +3,12 @@
 //! All clients send while the server is frozen, so everything is there at once: more than the
 //! provided buffers of an io_uring hold and, in the full form, more completions than a ring holds.
 
+use anyhow::Context;
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::exemption::{Exemption, Kind};
 use crate::conformance::kit::payload::noise;
 use crate::conformance::kit::{Case, ServerUnderTest};
-use anyhow::Context;
 
 pub const CASE: Case = Case::new(
     "C22",

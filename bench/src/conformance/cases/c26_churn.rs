@@ -3,10 +3,11 @@
 //! The client ends each one with a half-close, so that both sides are done before the next one
 //! starts. The port in TIME_WAIT is the client's, and there are enough.
 
+use anyhow::{Context, ensure};
+
 use crate::conformance::kit::exemption::Kind;
 use crate::conformance::kit::payload::noise;
 use crate::conformance::kit::{Case, ServerUnderTest};
-use anyhow::{Context, ensure};
 
 pub const CASE: Case = Case::new(
     "C26",

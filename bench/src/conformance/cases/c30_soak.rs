@@ -4,6 +4,10 @@
 //! with a process or a thread per connection get fewer; where a server serves fewer concurrently,
 //! connections take turns.
 
+use anyhow::{Context, bail};
+use fastrand::Rng;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
 use crate::conformance::kit::client::Client;
 use crate::conformance::kit::exemption::Kind;
 use crate::conformance::kit::payload::{LONGEST_PIECE, Pattern};
@@ -11,9 +15,6 @@ use crate::conformance::kit::script::length;
 use crate::conformance::kit::verified_stream::{Received, VerifiedStream};
 use crate::conformance::kit::wait::STALL;
 use crate::conformance::kit::{Case, Scale, ServerUnderTest};
-use anyhow::{Context, bail};
-use fastrand::Rng;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 pub const CASE: Case = Case::new(
     "C30",
