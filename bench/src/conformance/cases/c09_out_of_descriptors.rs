@@ -2,6 +2,9 @@
 //!
 //! The limit is per process: workers that serve one client each never reach it.
 
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +17,7 @@ use crate::conformance::kit::payload::noise;
 use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::conformance::kit::{Case, ServerUnderTest};
 use crate::proc::descriptors::descriptors;
-use crate::proc::processes::{Process, process};
-use crate::proc::usage::cpu_time;
+use crate::proc::processes::{Process, process, tasks};
 use crate::server::conditions::Conditions;
 
 pub const CASE: Case = Case::new(
@@ -216,13 +218,43 @@ fn recover(open: Vec<Guest>, mut waiting: Vec<Guest>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The fraction of a processor that the server uses now.
+/// The fraction of a processor that the server uses now. Time in which a thread waits for a
+/// processor does not count, so that a busy host does not hide a busy loop.
 fn use_of_processor(server: &ServerUnderTest) -> anyhow::Result<f64> {
-    let pids: Vec<_> = server.processes()?.iter().map(|process| process.pid).collect();
-    let (before, start) = (cpu_time(&pids), Instant::now());
+    let (before, start) = (schedule(server)?, Instant::now());
     thread::sleep(REST);
-    let used = cpu_time(&pids).saturating_sub(before);
-    Ok(used.as_secs_f64() / start.elapsed().as_secs_f64())
+    let (after, elapsed) = (schedule(server)?, start.elapsed().as_secs_f64());
+    let used = after.iter().map(|(thread, now)| {
+        let then = before.get(thread).copied().unwrap_or_default();
+        let ran = now.ran_s - then.ran_s;
+        let could_run = (elapsed - (now.waited_s - then.waited_s)).max(ran);
+        if could_run > 0.0 { ran / could_run } else { 0.0 }
+    });
+    Ok(used.sum())
+}
+
+/// How long a thread has run, and waited for a processor.
+#[derive(Clone, Copy, Default)]
+struct Scheduled {
+    ran_s: f64,
+    waited_s: f64,
+}
+
+/// By the folder of the thread in `/proc`.
+fn schedule(server: &ServerUnderTest) -> anyhow::Result<HashMap<PathBuf, Scheduled>> {
+    let processes = server.processes()?;
+    let tasks = processes.iter().flat_map(|process| tasks(process.pid));
+    let scheduled = |task: PathBuf| {
+        // A thread that has just ended has no file.
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        let mut seconds = text.split_whitespace().map(|field| {
+            let nanoseconds: f64 = field.parse().unwrap_or(0.0);
+            nanoseconds / 1e9
+        });
+        let (ran_s, waited_s) = (seconds.next()?, seconds.next()?);
+        Some((task, Scheduled { ran_s, waited_s }))
+    };
+    Ok(tasks.filter_map(scheduled).collect())
 }
 
 /// Whether its main process is always runnable, even without clients.
