@@ -260,7 +260,7 @@ fn listens_elsewhere() -> Result {
     let port = stderr(&output);
     let port = port.lines().find_map(|line| line.strip_prefix("my own port is "));
     let port = port.ok_or("it did not report its port")?;
-    let reason = format!("the server listens on 127.0.0.1:{port} where 127.0.0.1:");
+    let reason = format!("the server listens on 127.0.0.1:{port} instead of 127.0.0.1:");
     expect_failed((outcome, output), &reason, "my own port")
 }
 

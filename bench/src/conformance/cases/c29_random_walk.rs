@@ -18,7 +18,7 @@ use crate::conformance::kit::{Case, ServerUnderTest, player};
 
 pub const CASE: Case = Case::new(
     "C29",
-    "random script",
+    "random walk",
     "Whatever clients write, pause, half-close and reset at random, is every byte right?",
     drive,
 )
