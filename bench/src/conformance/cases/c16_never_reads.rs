@@ -64,7 +64,7 @@ const WINDOW: Duration = Duration::from_millis(200);
 /// rounds: at least two, and more while the limit is exceeded.
 const WINDOWS: usize = 5;
 const ROUNDS: usize = 2;
-const MOST_ROUNDS: usize = 10;
+const MOST_ROUNDS: usize = 30;
 
 /// Shorter than the buffer, the longest datagram that is answered.
 const DATAGRAM_BYTES: usize = 8 << 10;

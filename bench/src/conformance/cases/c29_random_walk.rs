@@ -44,7 +44,7 @@ fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let scripts = schedule(seed, server.by_scale(SCRIPTS, FULL_SCRIPTS));
     let open = server.served_of(scripts.len());
     let threads = THREADS.min(open);
-    let (address, pattern, start) = (server.address(), &Pattern::new(), Instant::now());
+    let (address, pattern, start) = (server.address(), &Pattern::default(), Instant::now());
     thread::scope(|scope| {
         let scripts = &scripts;
         let players: Vec<_> = (0..threads)
@@ -88,7 +88,7 @@ struct Correspondent<'a> {
 fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let seed = server.seed();
     let scripts = schedule(seed, server.by_scale(SCRIPTS, FULL_SCRIPTS));
-    let pattern = Pattern::new();
+    let pattern = Pattern::default();
     let mut crowd = Vec::new();
     for script in &scripts {
         crowd.push(Correspondent {

@@ -72,7 +72,7 @@ const EVENTS: usize = 1024;
 fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let seed = server.seed();
     let size = size(server);
-    let pattern = Pattern::new();
+    let pattern = Pattern::default();
     let share = size.bytes.div_ceil(size.connections as u64);
     let at_once = server.served_of(size.connections);
     server.require_descriptors_for(at_once)?;
@@ -219,7 +219,7 @@ const TOGETHER: usize = 8;
 /// A few clients at a time send one datagram each.
 fn drive_datagrams(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let Size { connections, bytes } = size(server);
-    let pattern = Pattern::new();
+    let pattern = Pattern::default();
     let mut rng = Rng::with_seed(server.seed());
     let mut crowd: Vec<Client> = (0..connections)
         .map(|_| server.connect())

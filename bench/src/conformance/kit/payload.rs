@@ -32,9 +32,9 @@ const STRIDE: u64 = 40_503;
 #[derive(Debug)]
 pub struct Pattern(Vec<u8>);
 
-impl Pattern {
+impl Default for Pattern {
     /// Lays the bytes out so that every piece is contiguous.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let mut bytes = noise(0, PERIOD);
         bytes.extend_from_within(..);
         while bytes.len() < PERIOD + LONGEST_PIECE {
@@ -42,7 +42,9 @@ impl Pattern {
         }
         Pattern(bytes)
     }
+}
 
+impl Pattern {
     /// What connection `number` sends from `position` on, up to [`LONGEST_PIECE`].
     pub fn piece(&self, number: u64, position: u64, length: u64) -> &[u8] {
         let period = PERIOD as u64;
@@ -85,7 +87,7 @@ mod tests {
         fn a_byte_of_the_pattern_does_not_depend_on_the_piece(
             number: u64, position in 0..u64::MAX / 2, within in 0..LONGEST_PIECE as u64
         ) {
-            let pattern = Pattern::new();
+            let pattern = Pattern::default();
             let whole = pattern.piece(number, position, u64::MAX);
             prop_assert_eq!(whole.len(), LONGEST_PIECE);
             prop_assert_eq!(pattern.piece(number, position + within, 1)[0], whole[within as usize]);
@@ -96,7 +98,7 @@ mod tests {
             number in 0..20_000u64, other in 1..20_000u64, lost in 1..2 * LONGEST_PIECE as u64
         ) {
             prop_assume!(lost % PERIOD as u64 != 0);
-            let pattern = Pattern::new();
+            let pattern = Pattern::default();
             let right = pattern.piece(number, 0, 16);
             prop_assert_ne!(right, pattern.piece(number + other, 0, 16));
             prop_assert_ne!(right, pattern.piece(number, lost, 16));

@@ -154,7 +154,7 @@ mod tests {
 
     /// What a client receives when `answer` has changed the echo of its first 1000 bytes.
     fn client_on(answer: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<Received> {
-        let pattern = Pattern::new();
+        let pattern = Pattern::default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = VerifiedStream::connect(listener.local_addr().unwrap(), 7, false).unwrap();
         client.send(&pattern, 1000).unwrap();
