@@ -213,7 +213,9 @@ impl ReportOptions {
             .conformance
             .as_ref()
             .map(|known| known.started_at.as_str());
-        if let Some(newest) = cases::newest().filter(|newest| Some(newest.started_at.as_str()) > known) {
+        if let Some(newest) =
+            cases::results::newest().filter(|newest| Some(newest.started_at.as_str()) > known)
+        {
             results::append(&path, &Record::Conformance(newest.clone()))?;
             records.conformance = Some(newest);
         }

@@ -54,7 +54,7 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the report needs only the folder of the run.
-    let conformance = conformance::newest();
+    let conformance = conformance::results::newest();
     if let Some(newest) = &conformance {
         results.add_conformance(newest)?;
     }
