@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadgen::record::Record;
-use loadgen::{interrupt, units};
+use loadgen::interrupt;
+use record::Record;
+use record::units;
 use record::words::{count, print};
 
 use servers::cli::Format;

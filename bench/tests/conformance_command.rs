@@ -7,11 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::proc::processes::family;
-use loadgen::record::{
-    CaseDescription, CaseOutcome, CaseResult, Conformance, Host, Record, Records, SCHEMA_VERSION,
-};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::{CaseDescription, CaseOutcome, CaseResult, Conformance, Host, Record, Records, SCHEMA_VERSION};
 use servers::models::MODELS;
 use tempfile::TempDir;
 

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use bench::conformance::kit::wait::wait_until;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use loadgen::record::{self, Measured, Outcome, Run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::{Measured, Outcome, Run};
 use tempfile::TempDir;
 
 /// Most of these tests wait for a time limit.

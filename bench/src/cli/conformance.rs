@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use loadgen::interrupt;
-use loadgen::record::Conformance;
+use record::Conformance;
 use record::words::print;
 use reports::behaviour::{self, Behaviour};
 use servers::models::{MODELS, Model};

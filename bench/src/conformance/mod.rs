@@ -20,6 +20,6 @@ mod sweep;
 pub use cases::{CASES, find};
 pub use kit::setup::{SEED, SEED_VARIABLE, seed};
 pub use kit::{Case, Scale, Settings};
-pub use loadgen::record::{CaseOutcome as Outcome, CaseResult};
+pub use record::{CaseOutcome as Outcome, CaseResult};
 pub use run::run;
 pub use sweep::Sweep;

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use loadgen::record::{CaseDescription, CaseResult, Conformance, Record, Records, SCHEMA_VERSION};
+use record::{CaseDescription, CaseResult, Conformance, Record, Records, SCHEMA_VERSION};
 use servers::models::MODELS;
 
 use super::cases::CASES;
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::conformance::cases::find;
     use crate::conformance::kit::Settings;
-    use loadgen::record::CaseOutcome;
+    use record::CaseOutcome;
     use std::num::NonZero;
 
     fn sweep(cases: &[&str]) -> Sweep {

@@ -3,8 +3,8 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
-use loadgen::record::{CaseOutcome as Outcome, CaseResult};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use record::{CaseOutcome as Outcome, CaseResult};
 
 use super::kit::{Case, ServerUnderTest, Settings, Unsupported};
 use crate::participant::Participant;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use loadgen::record::CaseResult;
+use record::CaseResult;
 
 use super::kit::{Case, Scale, Settings};
 use super::run::run;
@@ -99,7 +99,7 @@ impl Sweep {
 mod tests {
     use super::*;
     use crate::conformance::cases::find;
-    use loadgen::record::CaseOutcome;
+    use record::CaseOutcome;
     use servers::models::MODELS;
 
     fn sweep(jobs: usize) -> Sweep {

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use anyhow::Context;
 use indicatif::HumanDuration;
 use loadgen::plan::CheckedPlan;
-use loadgen::record::{
-    self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
-};
 use record::words::count;
+use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::conformance;

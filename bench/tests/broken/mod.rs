@@ -242,7 +242,7 @@ fn options() -> anyhow::Result<Options> {
             "--drain" => options.drain = humantime::parse_duration(&value)?,
             "--write-deadline" => options.write_deadline = Some(humantime::parse_duration(&value)?),
             "--backlog" => options.backlog = value.parse()?,
-            "--buffer" => options.buffer = loadgen::units::size(&value)? as usize,
+            "--buffer" => options.buffer = record::units::size(&value)? as usize,
             "--keepalive" => options.keepalive = Some(humantime::parse_duration(&value)?),
             other => anyhow::bail!("no case uses {other}"),
         }

@@ -15,10 +15,7 @@ const LONGEST_LINE: usize = 8 << 20;
 /// One line of `results.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most records are trials"
-)]
+#[allow(clippy::large_enum_variant, reason = "most records are trials")]
 pub enum Record {
     /// What all trials of a run have in common. It precedes them.
     Run(Run),
