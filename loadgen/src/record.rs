@@ -3,7 +3,7 @@
 //! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`], `echobench
 //! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] on each
 //! line: for a run a [`Run`] first, then a [`Trial`] as each one ends; a [`Conformance`] among
-//! them, or alone. The same types as a JSON Schema stand in
+//! them, or alone, followed by a [`CaseResult`] for each result that it does not contain. The same types as a JSON Schema stand in
 //! `loadgen/schema/record.schema.json`; a test keeps that file current.
 
 use std::collections::hash_map::Entry;
