@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 /// The calling thread, for the affinity calls.
 const SELF: Pid = Pid::from_raw(0);
 
-/// The processors that the calling thread may run on, and threads that it starts.
+/// The processors that the calling thread, and threads that it starts, may run on.
 pub fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(SELF)?;
     Ok((0..CpuSet::count())

@@ -1,8 +1,7 @@
 //! When to send: pure functions of time, no clock inside.
 //!
-//! A [`Pace`] says how often something is due, a [`Schedule`] when exactly. Neither knows
-//! what became of what was due before: that is what keeps a slow answer from delaying the
-//! next question (coordinated omission).
+//! A [`Pace`] is a rate over time, a [`Schedule`] the exact times. Neither depends on the answers,
+//! so a slow answer does not delay the next message (coordinated omission).
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use fastrand::Rng;
 
 use record::Arrivals;
 
-/// A time in which the rate goes evenly from one to another.
+/// A time in which the rate changes linearly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stage {
     /// How long it lasts.
@@ -21,21 +20,21 @@ pub struct Stage {
     pub to: f64,
 }
 
-/// How often something is due over time.
+/// A rate over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
-    /// One after the other; there is at least one.
+    /// The stages in order; there is at least one.
     pub stages: Vec<Stage>,
     /// How the times are drawn.
     pub arrivals: Arrivals,
 }
 
-/// Which part of what is due is somebody's own: number `index` of `of`.
+/// A worker's part of a schedule: number `index` of `of`.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
     /// From 0.
     pub index: usize,
-    /// How many share.
+    /// The number of workers.
     pub of: usize,
 }
 
@@ -95,7 +94,7 @@ impl Pace {
             .all(|stage| (stage.from, stage.to) == (first, first))
     }
 
-    /// The rate of the begin, for ever: what a warm-up is run at.
+    /// The first rate, without end: the pace of a warm-up.
     pub fn as_it_begins(&self) -> Self {
         let for_ever = Duration::from_secs(u32::MAX.into());
         Pace {
@@ -127,9 +126,9 @@ pub struct Schedule {
     pace: Pace,
     share: Share,
     random: Rng,
-    /// What of the whole has become due, at the next time that is this share's.
+    /// How much of the whole is due at the next time of this share.
     count: f64,
-    /// The stage that holds it, what was due and how many seconds had passed before that.
+    /// The stage of that time, and what was due and how many seconds passed before the stage.
     stage: usize,
     count_before: f64,
     seconds_before: f64,
@@ -137,7 +136,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of one who shares a pace with others. The same seed gives the same times.
+    /// The schedule of one share. The same seed gives the same times.
     pub fn new(pace: &Pace, share: Share, seed: u64) -> Self {
         Schedule {
             pace: pace.clone(),
@@ -157,7 +156,7 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<u64> {
         match self.pace.arrivals {
-            // By multiplication: adding up would let the rounding errors of hours add up too.
+            // A sum would add up the rounding errors of hours.
             Arrivals::Constant => {
                 self.count = self.drawn as f64 * self.share.of as f64 + self.share.index as f64
             }
@@ -179,9 +178,8 @@ impl Iterator for Schedule {
     }
 }
 
-/// The random numbers of one share. Its seed is drawn too: from seeds that lie next to each
-/// other this generator draws numbers that are correlated, and the shares would not add up
-/// to a Poisson process.
+/// The random numbers of one share. Its seed is drawn too: adjacent seeds give correlated
+/// numbers, and the shares would not add up to a Poisson process.
 fn own_random(seed: u64, index: usize) -> Rng {
     let mut seeds = Rng::with_seed(seed);
     for _ in 0..index {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_is_due_as_often_as_the_area_below_it_says() {
+    fn the_count_of_a_ramp_is_the_area_below_it() {
         let ramp = stage(10.0, 1000.0, 3000.0);
         assert_eq!(ramp.count_after(0.0), 0.0);
         assert_eq!(ramp.count_after(5.0), 7500.0);

@@ -1,4 +1,4 @@
-//! Where the load goes: a name is looked up once, and other hosts need permission.
+//! The target of a load: resolves its name once, and refuses other hosts without permission.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,25 +6,25 @@ use std::net::{SocketAddr, ToSocketAddrs};
 /// Why a target is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Not `HOST:PORT`, or the name is unknown.
+    /// Not `HOST:PORT`, or an unknown name.
     #[error("cannot resolve `{text}`: {error}; give HOST:PORT, such as 127.0.0.1:7007")]
     Resolve {
-        /// What was given.
+        /// The text.
         text: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         error: io::Error,
     },
-    /// It is another host.
+    /// Another host.
     #[error(
-        "{0} is not a loopback address: a load can take a host or a network down; \
-         with --allow-remote it is sent there all the same, if you may load that host"
+        "{0} is not a loopback address, and a load can take a host or a network down; \
+         if you may load that host, give --allow-remote"
     )]
     Remote(SocketAddr),
 }
 
-/// Looks `HOST:PORT` up; an address that is not loopback needs `allow_remote`.
+/// Resolves `HOST:PORT`; an address that is not loopback needs `allow_remote`.
 ///
-/// The check is made on the address, after the look-up: a name may stand for anything.
+/// The address is checked after the look-up: a name may stand for any address.
 pub fn resolve(text: &str, allow_remote: bool) -> Result<SocketAddr, TargetError> {
     let unresolved = |error| TargetError::Resolve {
         text: text.into(),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in ["", "127.0.0.1", "127.0.0.1:70000", "host.invalid:1"] {
             assert!(
                 matches!(resolve(text, true), Err(TargetError::Resolve { .. })),
