@@ -3,9 +3,22 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::observer::Snapshot;
 use super::tally::Cut;
-use super::{Snapshot, nanos};
+use crate::clock::nanos;
 use record::histogram::{self, Histogram, quantile};
+
+/// The longest interval that the window is cut into, and the fewest intervals of a short
+/// window and the most of a long one: a line each in a log, 300 KB each in memory.
+const LONGEST: Duration = Duration::from_secs(1);
+const FEWEST: u32 = 20;
+const MOST: u32 = 100;
+
+/// How long the intervals of a window are.
+pub fn length(window: Duration) -> Duration {
+    let longest = LONGEST.max(window / MOST);
+    (window / FEWEST).clamp(Duration::from_nanos(1), longest)
+}
 
 /// What all workers counted in an interval.
 #[derive(Debug)]

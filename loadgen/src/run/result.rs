@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::intervals::Interval;
+use super::intervals::{self, Interval};
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
 use crate::plan::{Engine, Loop, Plan, Wait};
@@ -130,7 +130,7 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
 }
 
 fn pieces(plan: &Plan, window: &Window) -> Vec<record::Interval> {
-    let length_s = super::interval(plan.request().duration).as_secs_f64();
+    let length_s = intervals::length(plan.request().duration).as_secs_f64();
     let window_s = window.duration_ns as f64 / 1e9;
     let pieces = window.intervals.iter().enumerate();
     pieces

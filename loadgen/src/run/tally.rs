@@ -39,6 +39,13 @@ pub struct Tally {
     pub blocked: u64,
     /// The first times of the window that the schedule of each worker gave, from its begin.
     pub intended_ns: Vec<Vec<u64>>,
+    /// The largest service time of the whole run.
+    pub longest_ns: u64,
+    /// How long each connection that was served before, and has a message without an answer,
+    /// had waited when the window closed.
+    pub waits_ns: Vec<u64>,
+    /// Connections that were open when the window closed and were never served.
+    pub unserved: u64,
     /// What a closed loop did with its time.
     pub account: Option<Account>,
     /// What has been counted since the last cut.
@@ -107,6 +114,9 @@ impl Tally {
             usage: Usage::default(),
             blocked: 0,
             intended_ns: Vec::new(),
+            longest_ns: 0,
+            waits_ns: Vec::new(),
+            unserved: 0,
             account: None,
             cut: Cut::new(0),
             service: histogram::empty(),
@@ -158,6 +168,9 @@ impl Tally {
         self.usage += other.usage;
         self.blocked += other.blocked;
         self.intended_ns.extend(other.intended_ns);
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+        self.waits_ns.extend(other.waits_ns);
+        self.unserved += other.unserved;
         if let Some(other) = other.account {
             let sum = self.account.get_or_insert_default();
             sum.expected_ns += other.expected_ns;

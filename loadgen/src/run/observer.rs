@@ -1,0 +1,39 @@
+//! What a caller of a run may watch.
+
+use std::time::Duration;
+
+/// Is called when the measured window opens and closes; all connections are open at both
+/// times, so the caller can read what the server has used.
+pub trait Observer {
+    /// The warm-up is over; the window opens when this returns.
+    fn window_opened(&mut self) {}
+    /// Whether to call [`progress`](Observer::progress). A summary takes some 100 us for each
+    /// interval, from a worker if that shares the processor.
+    fn wants_progress(&self) -> bool {
+        false
+    }
+    /// An interval of the window is over.
+    fn progress(&mut self, _snapshot: &Snapshot) {}
+    /// The last message has been counted.
+    fn window_closed(&mut self) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// The last interval of the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Snapshot {
+    /// Time since the window opened.
+    pub elapsed: Duration,
+    /// Time until it closes.
+    pub left: Duration,
+    /// Messages that came back per second.
+    pub echoes_per_s: f64,
+    /// Median latency in microseconds: of response time where there is one.
+    pub p50_us: Option<f64>,
+    /// 99th percentile.
+    pub p99_us: Option<f64>,
+    /// Errors since the run began.
+    pub errors: u64,
+}
