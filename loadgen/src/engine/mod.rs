@@ -6,6 +6,8 @@
 
 mod epoll;
 mod failure;
+#[cfg(test)]
+pub mod simulated;
 mod socket;
 mod uring;
 

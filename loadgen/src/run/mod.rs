@@ -131,10 +131,15 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         };
         Ok((total, window))
     })?;
+    conclude(plan, tally, window)
+}
+
+/// The record of a run, or why there is none.
+fn conclude(plan: &Plan, tally: Tally, window: Window) -> Result<Load, RunError> {
     if tally.established == 0 {
         let (kind, example) = tally.worst_error();
         return Err(RunError::NoConnection {
-            target: request.target,
+            target: plan.request().target,
             kind,
             example,
         });

@@ -107,6 +107,11 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         self.act();
     }
 
+    #[cfg(test)]
+    pub fn machine(&self) -> &Machine<'a, L> {
+        &self.machine
+    }
+
     /// What was counted. Closes the connections.
     pub fn into_tally(self) -> Tally {
         self.machine.into_tally()

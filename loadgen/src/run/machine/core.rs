@@ -73,6 +73,39 @@ impl Window {
     }
 }
 
+/// Where every message went.
+#[cfg(test)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Ledger {
+    pub begun: u64,
+    pub answered: u64,
+    /// Given up, over UDP.
+    pub lost: u64,
+    /// Without an answer when their connection failed.
+    pub broken_off: u64,
+    /// Without an answer when the run ended.
+    pub outstanding: u64,
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    pub fn answer(&mut self) {
+        self.answered += 1;
+    }
+
+    pub fn lose(&mut self) {
+        self.lost += 1;
+    }
+
+    pub fn break_off(&mut self) {
+        self.broken_off += 1;
+    }
+}
+
 /// The state of a worker that every loop works on.
 pub struct Core<'a> {
     pub plan: &'a Plan,
@@ -100,6 +133,9 @@ pub struct Core<'a> {
     pub outstanding_of_window: u64,
     /// When to do what with a slot, if its generation is still the same.
     pub timers: BinaryHeap<Reverse<(u64, usize, u64)>>,
+    /// Where every message went, for tests.
+    #[cfg(test)]
+    pub ledger: Ledger,
     /// Connections begun so far.
     begun: usize,
     /// Connections that failed, where others replace them.
@@ -132,6 +168,8 @@ impl<'a> Core<'a> {
             outstanding: 0,
             outstanding_of_window: 0,
             timers: BinaryHeap::new(),
+            #[cfg(test)]
+            ledger: Ledger::default(),
             begun: 0,
             failures: 0,
             random: Rng::with_seed(seed),
@@ -203,6 +241,8 @@ impl<'a> Core<'a> {
         let bytes = self.request.sizes.draw(slot.number, begun, &mut self.random);
         slot.conversation.begin(due_ns, bytes, self.window.holds(due_ns));
         self.outstanding += 1;
+        #[cfg(test)]
+        self.ledger.begin();
         true
     }
 
@@ -275,6 +315,8 @@ impl<'a> Core<'a> {
         let conversation = std::mem::replace(&mut slot.conversation, Conversation::new(0, Transport::Tcp));
         for message in conversation.unanswered() {
             self.forget(message);
+            #[cfg(test)]
+            self.ledger.break_off();
             if self.request.discipline.pace().is_some() && message.of_window {
                 self.tally.unanswered += 1;
             }
@@ -323,6 +365,8 @@ impl<'a> Core<'a> {
         let message = slot.conversation.give_up(now_ns, nanos(patience))?;
         slot.lost_since_ns.get_or_insert(message.sent_ns);
         self.forget(&message);
+        #[cfg(test)]
+        self.ledger.lose();
         self.tally
             .error(ErrorKind::Lost, format_args!("no answer within {patience:?}"));
         Some(message)

@@ -26,6 +26,8 @@ use conversation::Received;
 use due::{Draw, Due};
 use record::{ErrorKind, Transport};
 
+#[cfg(test)]
+pub use self::core::Ledger;
 pub use self::core::{Action, Phase, Window};
 pub use closed::Closed;
 pub use open::Open;
@@ -131,6 +133,19 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// What was counted so far.
     pub fn tally(&mut self) -> &mut Tally {
         &mut self.core.tally
+    }
+
+    /// Where every message went. What is outstanding is counted in the conversations, to be
+    /// compared with the number that the machine keeps.
+    #[cfg(test)]
+    pub fn ledger(&self) -> Ledger {
+        let slots = self.core.slots.iter();
+        let outstanding: usize = slots.map(|slot| slot.conversation.unanswered().count()).sum();
+        assert_eq!(self.core.outstanding, outstanding);
+        Ledger {
+            outstanding: outstanding as u64,
+            ..self.core.ledger
+        }
     }
 
     /// What was counted.
@@ -444,6 +459,8 @@ impl<'a, L: Workload> Machine<'a, L> {
         while let Some(message) = self.core.slots[at].conversation.take_complete() {
             let core = &mut self.core;
             core.forget(&message);
+            #[cfg(test)]
+            core.ledger.answer();
             core.cut(now_ns);
             let slot = &mut core.slots[at];
             slot.served = true;
