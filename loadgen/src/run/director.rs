@@ -19,8 +19,9 @@ const PRIMING_GLANCE: Duration = Duration::from_millis(1);
 /// short against a trial.
 const PRIMING_PATIENCE: Duration = Duration::from_millis(250);
 
-/// The window is announced this long before it opens, so that no worker learns of it late.
-const ANNOUNCED: Duration = Duration::from_millis(1);
+/// The window is announced this long before it opens: longer than a worker sleeps until then,
+/// so that the first messages of a low rate are not late.
+const ANNOUNCED: Duration = Duration::from_millis(2);
 
 /// What the workers report.
 #[derive(Debug, Clone, Copy)]
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(director.next(counts(1, 2), 350 * MS), Step::BeginLoad(350 * MS));
     }
 
-    /// A director whose window is 100 ms from 71 ms on.
+    /// A director whose window is 100 ms from 72 ms on.
     fn measuring() -> Director {
         let mut director = director();
         assert_eq!(director.next(counts(2, 2), 0), Step::BeginLoad(0));
@@ -181,13 +182,13 @@ mod tests {
         assert_eq!(director.next(counts(2, 2), 50 * MS), left);
         assert_eq!(director.next(counts(2, 2), 70 * MS), Step::OpenWindow);
         let window = director.open(70 * MS);
-        assert_eq!((window.start_ns, window.end_ns), (71 * MS, 171 * MS));
+        assert_eq!((window.start_ns, window.end_ns), (72 * MS, 172 * MS));
         director
     }
 
     const WINDOW: Window = Window {
-        start_ns: 71 * MS,
-        end_ns: 171 * MS,
+        start_ns: 72 * MS,
+        end_ns: 172 * MS,
     };
 
     #[test]
@@ -195,8 +196,8 @@ mod tests {
         let mut director = measuring();
         assert_eq!(director.next(counts(2, 2), 72 * MS), Step::Sleep(GLANCE));
         let last = Step::Sleep(Duration::from_nanos(1));
-        assert_eq!(director.next(counts(2, 2), 171 * MS - 1), last);
-        assert_eq!(director.next(counts(2, 2), 171 * MS), Step::End(Some(WINDOW)));
+        assert_eq!(director.next(counts(2, 2), 172 * MS - 1), last);
+        assert_eq!(director.next(counts(2, 2), 172 * MS), Step::End(Some(WINDOW)));
     }
 
     #[test]

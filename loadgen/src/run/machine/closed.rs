@@ -75,9 +75,11 @@ impl Workload for Closed {
             self.account_for_waiting(core, at, message);
             core.slots[at].unrecorded_ns += now_ns - message.sent_ns.max(core.window.start_ns);
         }
-        if core.phase < Phase::Draining {
-            // Also while priming: the loss told nothing about the server.
-            core.send_several(at, 1, now_ns);
+        match core.slots[at].state {
+            State::Talking => core.follow(at, 1, self.think_ns, now_ns),
+            // While priming: the loss told nothing about the server.
+            _ if core.phase < Phase::Draining => core.send_several(at, 1, now_ns),
+            _ => {}
         }
     }
 

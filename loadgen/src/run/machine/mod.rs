@@ -40,8 +40,9 @@ pub use workload::Workload;
 const GLANCE_MS: u16 = 20;
 const GLANCE_NS: u64 = GLANCE_MS as u64 * 1_000_000;
 
-/// The longest sleep before the load has begun: its begin is noticed within this.
-const PRIMING_GLANCE_MS: u16 = 1;
+/// The longest sleep until the window is known: the begin of the load, and the window before it
+/// opens, are noticed within this.
+const EARLY_GLANCE_MS: u16 = 1;
 
 /// A run ends when more messages than this are on their way: a server that is so far behind
 /// does not catch up, and they take some 64 MB.
@@ -294,11 +295,12 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// How long it has nothing to do, unless something happens.
     pub fn wake(&self, now_ns: u64) -> Until {
         let core = &self.core;
-        match core.phase {
+        let glance_ms = match core.phase {
             Phase::Connecting => return Until::About(GLANCE_MS),
-            Phase::Priming => return Until::About(PRIMING_GLANCE_MS),
-            Phase::Loading | Phase::Draining => {}
-        }
+            Phase::Priming => return Until::About(EARLY_GLANCE_MS),
+            Phase::Loading if self.has_no_window() => EARLY_GLANCE_MS,
+            Phase::Loading | Phase::Draining => GLANCE_MS,
+        };
         let timer = core.timers.peek();
         let timer_ns = timer.map_or(u64::MAX, |Reverse((time_ns, ..))| *time_ns);
         let exact_ns = match self.next_due_ns {
@@ -306,7 +308,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             // It will not be sent any more.
             _ => timer_ns,
         };
-        let glance_ns = now_ns + GLANCE_NS;
+        let glance_ns = now_ns + u64::from(glance_ms) * 1_000_000;
         if exact_ns <= glance_ns {
             return Until::Time(exact_ns);
         }
@@ -318,7 +320,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             _ => core.window.end_ns.min(glance_ns),
         };
         let left_ns = next_ns.saturating_sub(now_ns);
-        Until::About(left_ns.div_ceil(1_000_000).min(GLANCE_MS.into()) as u16)
+        Until::About(left_ns.div_ceil(1_000_000).min(glance_ms.into()) as u16)
     }
 
     /// Whether the window is over.

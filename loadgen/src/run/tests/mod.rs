@@ -1,13 +1,6 @@
 //! Proofs of the generator in virtual time: exact, and independent of the host.
 
+mod conservation;
+mod loops;
 mod simulation;
-
-use simulation::Simulation;
-
-#[test]
-fn a_closed_loop_runs() {
-    let load = Simulation::new().load();
-    println!("{:?}", load.summary);
-    assert_eq!(load.summary.echoes, 8000);
-    assert!(load.summary.valid, "{:?}", load.summary.reasons);
-}
+mod stalls;

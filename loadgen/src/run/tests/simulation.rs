@@ -21,7 +21,8 @@ use crate::engine::simulated::{Script, Server, Simulated, VirtualClock};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::{Loop, Plan, Request};
-use record::Load;
+use record::histogram::{self, Encoded, Histogram};
+use record::{Arrivals, Load};
 
 /// No run takes more steps: one that does is stuck.
 const MOST_STEPS: u64 = 50_000_000;
@@ -42,9 +43,10 @@ pub struct Simulation {
     pub stopped_at_ns: Option<u64>,
 }
 
-/// What came of it.
-pub struct Outcome {
-    pub load: Load,
+/// What the workers counted, before it becomes a record.
+pub struct Counted {
+    pub tally: Tally,
+    pub window: Window,
     /// Where the messages of all workers went.
     pub ledger: Ledger,
     /// Whole messages that the server delivered, as the engines saw them.
@@ -78,25 +80,30 @@ impl Simulation {
 
     /// Runs it to the record of the load.
     pub fn load(&self) -> Load {
-        self.run().unwrap().load
+        self.run().unwrap()
     }
 
-    /// Runs it.
-    pub fn run(&self) -> Result<Outcome, RunError> {
-        let plan = self.request.clone().validate().unwrap();
-        let (tally, window, ledger, delivered) = match plan.request().discipline {
-            Loop::Closed { .. } => self.drive::<Closed>(&plan),
-            Loop::Open(_) => self.drive::<Open>(&plan),
-            Loop::PartlyOpen { .. } => self.drive::<Sessions>(&plan),
-        };
-        Ok(Outcome {
-            load: conclude(&plan, tally, window)?,
-            ledger,
-            delivered,
-        })
+    /// Runs it to the record of the load, or to why there is none.
+    pub fn run(&self) -> Result<Load, RunError> {
+        let plan = self.plan();
+        let Counted { tally, window, .. } = self.count(&plan);
+        conclude(&plan, tally, window)
     }
 
-    fn drive<L: Workload>(&self, plan: &Plan) -> (Tally, Window, Ledger, u64) {
+    pub fn plan(&self) -> Plan {
+        self.request.clone().validate().unwrap()
+    }
+
+    /// Runs it to the counts, which takes much less time than the record.
+    pub fn count(&self, plan: &Plan) -> Counted {
+        match plan.request().discipline {
+            Loop::Closed { .. } => self.drive::<Closed>(plan),
+            Loop::Open(_) => self.drive::<Open>(plan),
+            Loop::PartlyOpen { .. } => self.drive::<Sessions>(plan),
+        }
+    }
+
+    fn drive<L: Workload>(&self, plan: &Plan) -> Counted {
         let request = plan.request();
         let now = Cell::new(0);
         let clock = VirtualClock(&now);
@@ -221,7 +228,12 @@ impl Simulation {
             started_at: SystemTime::UNIX_EPOCH,
         };
         let delivered = server.borrow().delivered;
-        (total, window, ledger, delivered)
+        Counted {
+            tally: total,
+            window,
+            ledger,
+            delivered,
+        }
     }
 
     /// A time, or the end of what holds the workers up then.
@@ -234,4 +246,86 @@ impl Simulation {
         let held_up = self.held_up.iter().find(holds);
         held_up.map_or(time_ns, |(_, end_ns)| start_ns + end_ns)
     }
+}
+
+/// The latencies of a load that has them.
+pub fn response(load: &Load) -> Histogram {
+    decode(&load.histograms.response)
+}
+
+pub fn service(load: &Load) -> Histogram {
+    load.histograms.service.decode().unwrap()
+}
+
+pub fn send_lag(load: &Load) -> Histogram {
+    decode(&load.histograms.send_lag)
+}
+
+pub fn connects(load: &Load) -> Histogram {
+    decode(&load.histograms.connect)
+}
+
+pub fn closes(load: &Load) -> Histogram {
+    decode(&load.histograms.close)
+}
+
+fn decode(encoded: &Option<Encoded>) -> Histogram {
+    encoded.as_ref().unwrap().decode().unwrap()
+}
+
+/// A histogram of these times.
+pub fn histogram_of(times_ns: impl IntoIterator<Item = u64>) -> Histogram {
+    let mut histogram = histogram::empty();
+    times_ns
+        .into_iter()
+        .for_each(|ns| histogram.saturating_record(ns));
+    histogram
+}
+
+/// A number of microseconds, milliseconds or seconds in nanoseconds.
+pub const US: u64 = 1000;
+pub const MS: u64 = 1_000_000;
+pub const S: u64 = 1_000_000_000;
+
+pub fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+pub fn closed(depth: u32, think: Duration) -> Loop {
+    Loop::Closed {
+        depth,
+        think,
+        messages_per_connection: None,
+    }
+}
+
+/// A closed loop whose connections are replaced.
+pub fn churn(depth: u32, messages: u64) -> Loop {
+    Loop::Closed {
+        depth,
+        think: Duration::ZERO,
+        messages_per_connection: Some(messages),
+    }
+}
+
+/// Connections that arrive by a schedule.
+pub fn sessions(rate: f64, duration: Duration, arrivals: Arrivals, think: Duration, messages: u64) -> Loop {
+    let open = Loop::open(rate, duration, arrivals);
+    Loop::PartlyOpen {
+        pace: open.pace().unwrap().clone(),
+        think,
+        messages_per_connection: messages,
+    }
+}
+
+/// Asserts that two histograms are the same, without printing 20,000 buckets of each.
+#[track_caller]
+pub fn assert_same(seen: &Histogram, expected: &Histogram, name: &str) {
+    let show = |histogram: &Histogram| {
+        let values = { histogram.iter_recorded() }
+            .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+            .take(20);
+        format!("{} values: {:?}", histogram.len(), values.collect::<Vec<_>>())
+    };
+    assert!(seen == expected, "{name}: {}, not {}", show(seen), show(expected));
 }
