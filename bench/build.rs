@@ -1,10 +1,10 @@
-//! Notes which compiler and which commit a measurement was made with.
+//! Puts the compiler's version and the commit into the executable, for the records.
 
 use std::env;
 use std::process::Command;
 
-// Not under ECHOBENCH_, which is for what a user sets: cargo hands these on to whatever
-// it runs, and they would show in the command that a run records.
+// The names do not start with ECHOBENCH_: cargo sets them for every program that it runs, and
+// a run records all ECHOBENCH_ variables as part of its command.
 fn main() {
     let compiler = env::var("RUSTC")
         .ok()
@@ -29,7 +29,7 @@ fn main() {
     }
 }
 
-/// The commit, marked when files that git tracks differ from it; none without git.
+/// The commit, marked `-dirty` if tracked files differ from it; `None` without git.
 fn commit() -> Option<String> {
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changes = output("git", &["status", "--porcelain", "--untracked-files=no"])?;

@@ -1,10 +1,9 @@
-# What the scripts share; it is sourced, not run.
+# Functions that the scripts share. Source this file; do not run it.
 #
-# `fail`, `usage` and the folder $work, which is removed at the end, are for any of them; the
-# rest is for those that measure the load generator. There the server has the first processor
-# that this process may use and the generator the second. Every measurement has a fresh server.
-# What was measured is collected in files, a line for each repetition, so that medians and
-# ranges can be taken of them at the end.
+# All scripts use `fail`, `usage` and the temporary folder $work. The rest is for scripts that
+# measure the load generator: the server runs on the first allowed processor, the generator on
+# the second, and each measurement starts a fresh server. Results go to files in $work, one
+# line per repetition, from which `shown` computes the median and the range.
 
 script=$(basename "$0")
 
@@ -13,7 +12,7 @@ fail() {
   exit "${2:-1}"
 }
 
-# Prints the comment at the head of the script, which is its help.
+# Prints the help: the comment at the head of the script.
 usage() {
   sed -n '2,/^$/{s/^# \{0,1\}//p;}' "scripts/$script"
 }
@@ -81,7 +80,7 @@ start_load() {
   generator_pid=$!
 }
 
-# Waits for it. One that is not valid counts, and is said.
+# Waits for the load. An invalid load is counted, with a warning.
 end_load() {
   local status=0
   wait "$generator_pid" || status=$?
@@ -97,21 +96,21 @@ reasons() {
   sed -n '/"reasons": \[/,/\]/{s/^ *"\([^"].*\)",\{0,1\}$/\1/p;}' "$work/load.json" | paste -sd ';'
 }
 
-# number FIELD [QUANTILE]: a number of the load's summary.
+# number FIELD [QUANTILE]: prints a number of the load's summary.
 number() {
   tr '{,}' '\n' <"$work/load.json" | awk -v field="\"$1\":" -v quantile="\"${2:-}\":" '
     $1 == field { if (quantile == "\"\":" || $2 == "null") { print $2; exit } within = 1 }
     within && $1 == quantile { print $2; exit }' | sed '/^null$/d'
 }
 
-# keep NAME NUMBER: collects a number under a name; none is not collected.
+# keep NAME NUMBER: appends a number to the results under a name; ignores an empty one.
 keep() {
   if [ -n "$2" ]; then
     echo "$2" >>"$work/$1"
   fi
 }
 
-# shown NAME FORMAT: the median and the range of what was collected, `3.10 (3.02 to 3.35)`.
+# shown NAME FORMAT: prints the median and the range of the results, `3.10 (3.02 to 3.35)`.
 shown() {
   if [ ! -s "$work/$1" ]; then
     echo "-"

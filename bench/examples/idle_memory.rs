@@ -1,5 +1,5 @@
-//! Measures what an idle connection costs each model in user-space memory, and prints
-//! a table in Markdown.
+//! Measures the user-space memory of an idle connection for each model, and prints a table
+//! in Markdown.
 //!
 //! ```text
 //! cargo run --release -p bench --example idle_memory -- --models epoll,thread
@@ -9,23 +9,23 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bench::idle::{self, Cost, Plan};
-use bench::{role, suite};
+use bench::idle_memory::{self, Cost, Plan};
+use bench::{names, reexec};
 use clap::Parser;
 use loadgen::units;
 use record::words::print;
 use servers::models::{MODELS, Model};
 use servers::sys::process::raise_descriptor_limit;
 
-/// The most that a connection has echoed: the kernel holds this much of an echo that
-/// nobody reads yet, so the client can write it all before it reads.
+/// The longest message: the kernel buffers this much of an echo, so the client can write the
+/// whole message before it reads.
 const LARGEST_MESSAGE: u64 = 1 << 20;
 
-/// Measure what an idle connection costs each model in user-space memory.
+/// Measure the user-space memory of an idle connection for each model.
 ///
-/// A fresh server with one connection is compared with a fresh server with many, after
-/// each connection has had one echo. Memory is the PSS of all its processes, so what the
-/// kernel holds for a socket, a thread or a process comes on top.
+/// Compares a fresh server with one connection and a fresh server with many, after one echo on
+/// each connection. Memory is the PSS of all processes of a server; the kernel's memory for
+/// sockets, threads and processes is not included.
 #[derive(Parser)]
 #[command(name = "idle_memory")]
 struct Options {
@@ -34,20 +34,20 @@ struct Options {
     connections: usize,
 
     /// Models to measure [default: all].
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names::model)]
     models: Vec<&'static dyn Model>,
 
-    /// What each connection has echoed before it is idle.
+    /// Size of the message that each connection echoes before it is idle.
     #[arg(long, value_name = "SIZE", default_value = "64B", value_parser = message)]
     size: usize,
 
-    /// How often each model is measured.
+    /// Measurements of each model.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
 }
 
 fn main() -> ExitCode {
-    role::play().unwrap_or_else(|| match run(&Options::parse()) {
+    reexec::dispatch().unwrap_or_else(|| match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("idle_memory: {error:#}");
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> anyhow::Result<()> {
     raise_descriptor_limit();
-    let log = tempfile::NamedTempFile::new().context("cannot make a file for what the servers say")?;
+    let log = tempfile::NamedTempFile::new().context("cannot make a file for the servers' standard error")?;
     let models = match options.models.as_slice() {
         [] => MODELS,
         chosen => chosen,
@@ -72,7 +72,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<Cost> {
-    idle::measure(
+    idle_memory::measure(
         model,
         &Plan {
             connections: options.connections,
@@ -99,7 +99,7 @@ fn row(name: &str, measured: &anyhow::Result<Cost>) -> String {
     }
 }
 
-/// A cell of a table ends at the end of a line and at a bar.
+/// Makes a text fit into a table cell, which ends at a newline or a bar.
 fn one_line(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }

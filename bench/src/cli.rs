@@ -16,16 +16,17 @@ use servers::cli::Format;
 
 use crate::conformance as cases;
 use crate::external::External;
+use crate::names;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
-use crate::suite::{self, Suite};
+use crate::suite::Suite;
 
 use conformance::ConformanceOptions;
 
-/// The measurement was made and may not be believed.
+/// Exit code of a run with a trial that failed or is not valid.
 const INVALID: u8 = 3;
 
-/// Compare echo servers, all models side by side on this machine.
+/// Compare echo servers side by side on this machine.
 #[derive(Parser)]
 #[command(name = "echobench", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -33,8 +34,8 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 a trial failed or may not be believed, and the \
-report says why; 130 interrupted: what was measured is in the report.";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 error; 2 usage; 3 a trial failed or is not valid, and the report \
+says why; 130 interrupted, and the report has the trials until then.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -42,9 +43,9 @@ enum Command {
     List,
     /// Measure the servers of a suite and write the report.
     Run(RunOptions),
-    /// Draw the report of a run anew.
+    /// Write the report of a run again.
     Report(ReportOptions),
-    /// Put every model, or your server, to the cases that a server must survive.
+    /// Run the conformance cases against the models or your own server.
     Conformance(ConformanceOptions),
 }
 
@@ -56,7 +57,7 @@ pub struct RunOptions {
     /// A suite file [default: the built-in suite `quick`].
     suite: Option<PathBuf>,
 
-    /// Models to measure instead of the suite's, `all`, or `none`.
+    /// Models to measure instead of those of the suite, or `all`, or `none`.
     #[arg(
         long,
         value_name = "NAME,...",
@@ -65,33 +66,33 @@ pub struct RunOptions {
     )]
     models: Vec<String>,
 
-    /// Another echo server to measure beside the models, instead of the suite's external
-    /// ones; can be given several times.
+    /// Your own echo server, measured beside the models instead of the external servers of
+    /// the suite; repeat for several.
     ///
-    /// In the command, `{port}` stands for the port that it must listen on at 127.0.0.1;
-    /// also `{host}` for that address, and `{address}` for both. It is split into words as a shell does, but
-    /// no shell runs it. The server stays in the foreground, and is ready when it listens.
-    /// It is told to stop by SIGTERM, and killed three seconds later.
+    /// The server must listen on 127.0.0.1 at the port that replaces `{port}` in the command;
+    /// `{host}` stands for the address and `{address}` for both. The command is split into words as a
+    /// shell does, but no shell runs it. The server must stay in the foreground; it is ready when
+    /// it listens. SIGTERM stops it, and SIGKILL three seconds later.
     #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = external_or_none)]
     server: Vec<Option<External>>,
 
-    /// How often each server is measured under each load; intervals need at least 2.
+    /// Trials of each server under each load; confidence intervals need at least 2.
     #[arg(long, value_name = "N", env = "ECHOBENCH_BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
     blocks: Option<u32>,
 
-    /// Time of each load that is counted.
+    /// Measured time of each load.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_DURATION", value_parser = units::time)]
     duration: Option<Duration>,
 
-    /// Time of each load that is run before and not counted.
+    /// Time of each load before the measurement.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_WARMUP", value_parser = units::time)]
     warmup: Option<Duration>,
 
-    /// Seed of the order within the blocks, or `random` [default: random].
+    /// Seed of the order of the servers within a block, or `random` [default: random].
     #[arg(long, value_name = "N", env = cases::SEED_VARIABLE, value_parser = cases::seed)]
     seed: Option<u64>,
 
-    /// Folder for results and report; must be new or empty [default:
+    /// Folder for the results and the report; must be new or empty [default:
     /// target/echobench/RUN].
     #[arg(short, long, value_name = "FOLDER", env = "ECHOBENCH_OUTPUT")]
     output: Option<PathBuf>,
@@ -104,8 +105,8 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run my-suite.toml";
 
-/// Draw the report of a run anew from its results, with the newest complete outcome of the
-/// conformance cases.
+/// Write the report of a run again from its results, with the newest complete conformance
+/// outcome.
 #[derive(Debug, Args)]
 struct ReportOptions {
     /// Folder of the run [default: the newest, target/echobench/latest].
@@ -117,7 +118,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::List => servers::cli::list(Format::Text).map(|()| ExitCode::SUCCESS),
         Command::Run(options) => options.run(),
-        Command::Report(options) => options.draw(),
+        Command::Report(options) => options.write(),
         Command::Conformance(options) => options.run(),
     };
     result.unwrap_or_else(|error| {
@@ -135,7 +136,7 @@ impl RunOptions {
         carry_out(self.prepare(suite)?)
     }
 
-    /// Puts the servers that were asked for in the place of the suite's.
+    /// Replaces the servers of the suite by those of the command line.
     pub fn choose_servers(&self, suite: &mut Suite) -> anyhow::Result<()> {
         let names: Vec<String> = self
             .models
@@ -153,27 +154,29 @@ impl RunOptions {
         Ok(())
     }
 
-    /// Prepares a run of a suite with these options over its own values.
+    /// Prepares a run of a suite; these options override its values.
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
         self.choose_servers(&mut suite)?;
         suite.blocks = self.blocks.unwrap_or(suite.blocks);
         suite.duration = self.duration.unwrap_or(suite.duration);
         suite.warmup = self.warmup.unwrap_or(suite.warmup);
-        ensure!(
-            suite.blocks > 0,
-            "a suite of no blocks measures nothing: ask for at least 1, better 5"
-        );
+        ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         run::prepare(suite, seed, &self.output.unwrap_or_else(results::new_folder))
     }
 }
 
-/// Carries out a run and prints what came of it.
+/// Carries out a run and prints its results.
 pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let stop = interrupt::flag()?;
     let finished = run::carry_out(prepared, &stop)?;
     let printed = print(&describe(&finished));
-    printed.with_context(|| format!("the report is {}, but printing failed", finished.report.display()))?;
+    printed.with_context(|| {
+        format!(
+            "the report is {}, but the results cannot be printed",
+            finished.report.display()
+        )
+    })?;
     Ok(match finished {
         Finished {
             interrupted: true, ..
@@ -186,11 +189,11 @@ pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
 fn describe(finished: &Finished) -> String {
     let mut text = format!("{}\n", finished.text.trim_end());
     if finished.interrupted {
-        text += "\ninterrupted: this is what was measured until then\n";
+        text += "\ninterrupted: these are the trials until then\n";
     }
     if finished.bad > 0 {
         text += &format!(
-            "\nfailed or not to be believed: {}; the report says why\n",
+            "\nfailed or not valid: {}; the report says why\n",
             count(finished.bad as u64, "trial")
         );
     }
@@ -198,7 +201,7 @@ fn describe(finished: &Finished) -> String {
 }
 
 impl ReportOptions {
-    fn draw(self) -> anyhow::Result<ExitCode> {
+    fn write(self) -> anyhow::Result<ExitCode> {
         let folder = self.run.unwrap_or_else(|| results::home().join("latest"));
         let path = folder.join(results::RECORDS);
         let mut records = reports::read(&path)?;
@@ -216,16 +219,16 @@ impl ReportOptions {
     }
 }
 
-/// An empty name is left out later: an empty variable is as good as none.
+/// Checks a name. An empty one is removed later: an empty variable counts as unset.
 fn models_by_name(name: &str) -> anyhow::Result<String> {
     match name.trim() {
         "" | "all" | "none" => {}
-        name => drop(suite::model(name)?),
+        name => drop(names::model(name)?),
     }
     Ok(name.trim().to_owned())
 }
 
-/// An empty variable is as good as none here too.
+/// `None` if the text is empty, as an empty variable counts as unset.
 fn external_or_none(text: &str) -> anyhow::Result<Option<External>> {
     match text.trim() {
         "" => Ok(None),
@@ -241,12 +244,12 @@ mod tests {
         let parsed = Cli::try_parse_from(["echobench", "run", "--seed", value])?;
         match parsed.command {
             Command::Run(options) => Ok(options.seed),
-            _ => unreachable!("it is `run`"),
+            _ => unreachable!("the command is `run`"),
         }
     }
 
     #[test]
-    fn the_seed_of_a_run_is_what_that_of_the_cases_is() {
+    fn a_seed_is_a_number_or_random() {
         assert_eq!(seed("42").unwrap(), Some(42));
         assert!(seed("random").unwrap().is_some());
         assert!(seed("dice").unwrap_err().to_string().contains("`dice`"));

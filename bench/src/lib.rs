@@ -1,25 +1,31 @@
-//! The harness: starts servers, loads them, meters them, and holds them to one contract.
+//! The harness: starts servers, loads them, measures their cost and tests their behaviour.
 //!
-//! One side of the wire is always another process: a server of a trial is a fresh child,
-//! pinned to its own processors and metered from outside. Programs that use this crate
-//! call [`role::play`] first in `main`, since they start themselves as servers.
+//! A server is always another process: a fresh child for each trial, pinned to its own
+//! processors and metered from outside. Programs that use this crate call
+//! [`reexec::dispatch`] first in `main`, because they start themselves as servers.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what is measured | [`suite`], [`participant`], [`external`] |
+//! | a run and its trials | [`run`], [`trial`], [`results`] |
+//! | starting and ending servers | [`server`], [`reexec`] |
+//! | readers of `/proc` | [`proc`] |
+//! | the machine | [`host`] |
+//! | the cases that every server must pass | [`conformance`] |
+//! | memory of idle connections | [`idle_memory`] |
 
-pub mod affinity;
 pub mod cli;
-pub mod conditions;
 pub mod conformance;
-pub mod contender;
 pub mod external;
-pub mod guard;
 pub mod host;
-pub mod idle;
-pub mod meter;
-pub mod processes;
+pub mod idle_memory;
+pub mod names;
+pub mod participant;
+pub mod proc;
 pub mod progress;
+pub mod reexec;
 pub mod results;
-pub mod role;
 pub mod run;
 pub mod server;
-pub mod sockets;
 pub mod suite;
 pub mod trial;

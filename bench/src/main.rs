@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bench::role::play().unwrap_or_else(bench::cli::main)
+    bench::reexec::dispatch().unwrap_or_else(bench::cli::main)
 }

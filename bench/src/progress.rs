@@ -1,14 +1,13 @@
-//! How far a run is: a bar on a terminal, a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, otherwise a line from time to time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use loadgen::record::{CaseOutcome, CaseResult};
 
-use crate::conformance::{CaseResult, Outcome};
-
-/// The progress of a run, on standard error.
+/// The progress of a run; where there is no terminal, a line for each block.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -17,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress over `trials` that take `time` in all.
+    /// Progress over `trials` that take `time` in total.
     pub fn new(trials: usize, time: Duration) -> Self {
         Progress {
             bar: bar(trials, "{bar:30} {pos}/{len}  {prefix} left  {msg}"),
@@ -26,7 +25,7 @@ impl Progress {
         }
     }
 
-    /// A trial begins.
+    /// A trial starts.
     pub fn begin(&self, block: u32, scenario: &str, server: &str) {
         let left = self.bar.length().unwrap_or(0).saturating_sub(self.bar.position());
         let left = HumanDuration(self.per_trial * left as u32);
@@ -43,19 +42,19 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    /// Something went wrong that does not end the run.
+    /// Prints an error that does not end the run.
     pub fn warn(&self, text: &str) {
         self.bar.suspend(|| eprintln!("echobench: {}", text.trim_end()));
     }
 
-    /// Nothing is left to do.
+    /// The run has ended.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// The progress of conformance cases, on standard error; where that is no terminal, a line as
-/// each case has its first result.
+/// The progress of conformance cases; where there is no terminal, a line for the first result
+/// of each case.
 #[derive(Debug)]
 pub struct CaseProgress {
     bar: ProgressBar,
@@ -63,7 +62,7 @@ pub struct CaseProgress {
 }
 
 impl CaseProgress {
-    /// Progress over so many results.
+    /// Progress over that many results.
     pub fn new(results: usize) -> Self {
         CaseProgress {
             bar: bar(results, "{bar:30} {pos}/{len}  {eta} left  {msg}"),
@@ -71,11 +70,11 @@ impl CaseProgress {
         }
     }
 
-    /// A result has landed. One that is a failure is said at once.
+    /// A result has arrived. A failure is printed at once.
     pub fn landed(&self, result: &CaseResult) {
         self.bar.inc(1);
         self.bar.set_message(format!("{} {}", result.case, result.model));
-        if let Outcome::Fail { evidence } = &result.outcome {
+        if let CaseOutcome::Fail { evidence } = &result.outcome {
             let first = evidence.lines().next().unwrap_or_default();
             let line = format!("{} {}: fail: {first}", result.case, result.model);
             self.bar.suspend(|| eprintln!("{line}"));
@@ -86,14 +85,14 @@ impl CaseProgress {
         }
     }
 
-    /// Nothing is left to do.
+    /// All cases have ended.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 fn bar(length: usize, template: &str) -> ProgressBar {
-    // The templates are constants, and the default serves should one ever be wrong.
+    // The templates are constants; the default style replaces one that is wrong.
     let style = ProgressStyle::with_template(template);
     ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

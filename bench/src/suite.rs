@@ -1,4 +1,5 @@
-//! Suites: which servers under which loads, how often. A TOML file, or one built in.
+//! Suites: which servers are measured under which loads, and how often. A suite is a TOML
+//! file, or the built-in one.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -7,35 +8,36 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use loadgen::units;
 use serde::{Deserialize, Deserializer};
-use servers::models::{self, MODELS, Model};
+use servers::models::{MODELS, Model};
 
-use crate::contender::Contender;
 use crate::external::External;
+use crate::names::{check_distinct, model};
+use crate::participant::Participant;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
 
-/// Time that a trial takes beside its load: starting and stopping a server, connecting.
+/// Time of a trial beside its load: starting and stopping the server, connecting.
 const OVERHEAD: Duration = Duration::from_millis(120);
 
-/// Which servers are compared, under which loads, how often.
+/// Which servers are measured, under which loads, and how often.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// Name in the report.
     pub name: String,
-    /// How often each server is measured under each load.
+    /// Trials of each server under each load.
     pub blocks: u32,
-    /// Time of each load that is not counted.
+    /// Time of each load before the measurement.
     #[serde(deserialize_with = "time")]
     pub warmup: Duration,
-    /// Time of each load that is counted.
+    /// Measured time of each load.
     #[serde(deserialize_with = "time")]
     pub duration: Duration,
     /// Names of models.
     #[serde(default)]
     servers: Vec<String>,
-    /// Servers that are not ours.
+    /// Servers of the user.
     #[serde(default, rename = "external")]
     externals: Vec<External>,
     /// The loads.
@@ -43,15 +45,15 @@ pub struct Suite {
     pub scenarios: Vec<Scenario>,
 }
 
-/// A load that every server is put under.
+/// A load that every server is measured under.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Short name, unique in the suite.
     pub name: String,
-    /// What it is like, for a person.
+    /// Title in the report.
     pub title: String,
-    /// Connections, all busy.
+    /// Connections, all active.
     pub connections: usize,
     /// Bytes in a message.
     #[serde(deserialize_with = "size")]
@@ -74,11 +76,8 @@ impl Suite {
     fn parse(text: &str) -> anyhow::Result<Self> {
         let suite: Suite = toml::from_str(text)?;
         suite.models()?;
-        check_names(&suite.externals)?;
-        ensure!(
-            !suite.scenarios.is_empty(),
-            "there is no [[scenario]], so there is nothing to measure"
-        );
+        check_distinct(&suite.externals)?;
+        ensure!(!suite.scenarios.is_empty(), "there is no [[scenario]] to measure");
         let mut names = HashSet::new();
         for scenario in &suite.scenarios {
             ensure!(
@@ -90,8 +89,7 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Takes other models than the suite names; `all` stands for every one, `none` for
-    /// no model at all.
+    /// Replaces the models of the suite; `all` stands for every model, `none` for no model.
     pub fn select(&mut self, names: &[String]) -> anyhow::Result<()> {
         self.servers = match names {
             [only] if only == "none" => Vec::new(),
@@ -103,26 +101,26 @@ impl Suite {
         self.models().map(|_| ())
     }
 
-    /// Takes other external servers than the suite names.
+    /// Replaces the external servers of the suite.
     pub fn select_external(&mut self, externals: Vec<External>) -> anyhow::Result<()> {
-        check_names(&externals)?;
+        check_distinct(&externals)?;
         self.externals = externals;
         Ok(())
     }
 
-    /// Who is measured: the models in the order of the registry, then the external
-    /// servers, whose programs this host must have.
-    pub fn contenders(&self) -> anyhow::Result<Vec<Contender<'_>>> {
-        let models = self.models()?.into_iter().map(Contender::Model);
+    /// The servers to measure: the models in the order of the registry, then the external
+    /// servers, whose programs must exist on this host.
+    pub fn participants(&self) -> anyhow::Result<Vec<Participant>> {
+        let models = self.models()?.into_iter().map(Participant::Model);
         self.externals.iter().try_for_each(External::check)?;
-        let contenders: Vec<_> = models
-            .chain(self.externals.iter().map(Contender::External))
+        let participants: Vec<_> = models
+            .chain(self.externals.iter().cloned().map(Participant::External))
             .collect();
         ensure!(
-            !contenders.is_empty(),
-            "no server is named, so there is nothing to measure"
+            !participants.is_empty(),
+            "no server is named: give models or an external server"
         );
-        Ok(contenders)
+        Ok(participants)
     }
 
     fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {
@@ -133,47 +131,14 @@ impl Suite {
         Ok(MODELS.iter().copied().filter(chosen).collect())
     }
 
-    /// How many trials it takes with this many servers.
-    pub fn trials(&self, contenders: usize) -> usize {
-        contenders * self.scenarios.len() * self.blocks as usize
+    /// The number of trials with that many servers.
+    pub fn trials(&self, participants: usize) -> usize {
+        participants * self.scenarios.len() * self.blocks as usize
     }
 
-    /// About how long that takes.
-    pub fn time(&self, contenders: usize) -> Duration {
-        (self.warmup + self.duration + OVERHEAD) * self.trials(contenders) as u32
-    }
-}
-
-/// The model of that name; the error names the nearest.
-pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
-    models::find(name).with_context(|| match models::left_out(name) {
-        Some(reason) => format!("there is a model `{name}`, but {reason}"),
-        None => format!(
-            "there is no model `{name}`: `echobench list` shows them{}",
-            nearest(name, MODELS.iter().map(|model| model.name()))
-        ),
-    })
-}
-
-/// A name stands for one server. (None is that of a model: [`External::new`] sees to it.)
-pub fn check_names(externals: &[External]) -> anyhow::Result<()> {
-    let mut names = HashSet::new();
-    for external in externals {
-        ensure!(
-            names.insert(external.name()),
-            "two servers have the name `{}`",
-            external.name()
-        );
-    }
-    Ok(())
-}
-
-/// The name that was probably meant, as the end of a sentence.
-pub fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let distance = |name: &&str| strsim::damerau_levenshtein(typed, name);
-    match names.min_by_key(distance) {
-        Some(name) if distance(&name) <= 2 => format!("; did you mean `{name}`?"),
-        _ => String::new(),
+    /// The approximate time that these take.
+    pub fn time(&self, participants: usize) -> Duration {
+        (self.warmup + self.duration + OVERHEAD) * self.trials(participants) as u32
     }
 }
 
@@ -190,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_suite_is_what_is_promised() {
+    fn the_built_in_suite_has_four_loads_and_takes_less_than_four_minutes() {
         let suite = Suite::quick().unwrap();
         let connections: Vec<_> = suite
             .scenarios
@@ -198,25 +163,25 @@ mod tests {
             .map(|scenario| scenario.connections)
             .collect();
         assert_eq!(connections, [1, 10, 100, 1000]);
-        assert!(suite.blocks >= 5, "an interval needs blocks");
+        assert!(suite.blocks >= 5, "confidence intervals need blocks");
         let models = suite.models().unwrap().len();
         assert!(
             suite.time(models) < Duration::from_secs(240),
-            "cargo bench is to take five minutes at most"
+            "`cargo bench` takes at most five minutes"
         );
     }
 
     #[test]
-    fn the_look_at_every_model_is_a_suite() {
+    fn the_suite_of_all_models_is_valid() {
         let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
         suite.select(&["all".into()]).unwrap();
-        assert_eq!(suite.contenders().unwrap().len(), MODELS.len());
+        assert_eq!(suite.participants().unwrap().len(), MODELS.len());
     }
 
     #[test]
-    fn what_is_wrong_with_a_suite_is_said() {
+    fn an_invalid_suite_is_refused_with_the_reason() {
         let wrong = |from: &str, to: &str| {
-            assert!(QUICK.contains(from), "the test replaces what is there");
+            assert!(QUICK.contains(from), "{from} is not in the suite");
             format!("{:#}", Suite::parse(&QUICK.replace(from, to)).unwrap_err())
         };
         assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
@@ -236,17 +201,17 @@ mod tests {
         let mut suite = Suite::quick().unwrap();
         suite.select(&["all".into()]).unwrap();
         assert_eq!(suite.models().unwrap().len(), MODELS.len());
-        assert!(suite.select(&["nobody".into()]).is_err());
+        assert!(suite.select(&["no-such-model".into()]).is_err());
     }
 
     #[test]
-    fn external_servers_come_after_the_models_or_alone() {
+    fn external_servers_follow_the_models_or_stand_alone() {
         let mut suite = Suite::quick().unwrap();
         let names = |suite: &Suite| -> Vec<String> {
-            let contenders = suite.contenders().unwrap();
-            contenders
+            let participants = suite.participants().unwrap();
+            participants
                 .iter()
-                .map(|contender| contender.name().into())
+                .map(|participant| participant.name().into())
                 .collect()
         };
         let shell = || External::new("shell", "sh -c {port}").unwrap();
@@ -256,6 +221,6 @@ mod tests {
         suite.select(&["none".into()]).unwrap();
         assert_eq!(names(&suite), ["shell"]);
         suite.select_external(Vec::new()).unwrap();
-        assert!(suite.contenders().is_err());
+        assert!(suite.participants().is_err());
     }
 }

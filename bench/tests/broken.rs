@@ -8,7 +8,7 @@ mod servers_with_bugs;
 use std::process::ExitCode;
 
 use bench::conformance::{self, CASES, Case, Outcome, Settings, Subject};
-use bench::role;
+use bench::reexec;
 use libtest_mimic::{Arguments, Failed, Trial};
 use servers::by_design::{self, Kind};
 use servers::listener::Transport;
@@ -18,7 +18,7 @@ use servers_with_bugs::{Broken, HEALTHY, OF_DATAGRAMS, ROLE, SERVERS};
 const AT_ONCE: usize = 6;
 
 fn main() -> ExitCode {
-    if let Some(status) = role::play().or_else(servers_with_bugs::play) {
+    if let Some(status) = reexec::dispatch().or_else(servers_with_bugs::play) {
         return status;
     }
     let mut arguments = Arguments::from_args();

@@ -1,4 +1,4 @@
-//! What criterion's arguments mean for the suite that follows it in `cargo bench`.
+//! How criterion's arguments select the suite that follows it in `cargo bench`.
 
 #[path = "../benches/echobench/arguments.rs"]
 mod arguments;
@@ -18,7 +18,7 @@ fn suite_runs(line: &str) -> bool {
 }
 
 #[test]
-fn the_suite_follows_when_something_new_is_measured() {
+fn the_suite_runs_when_criterion_measures() {
     for line in [
         "--bench",
         "--quick --bench",
@@ -31,7 +31,7 @@ fn the_suite_follows_when_something_new_is_measured() {
 }
 
 #[test]
-fn the_suite_is_left_out_when_nothing_new_is_measured() {
+fn the_suite_is_skipped_when_criterion_does_not_measure() {
     for line in [
         "",
         "--list --bench",
@@ -75,7 +75,7 @@ fn the_value_of_an_option_is_not_the_filter() {
 }
 
 #[test]
-fn a_quick_look_is_known_and_a_list_is_one() {
+fn quick_and_list_are_recognized() {
     assert!(of("--bench --quick").quick() && !of("--bench").quick());
     assert!(of("--list").lists() && !of("--bench").lists());
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::process::ExitCode;
 
 use bench::conformance::{self, CASES, Case, Outcome, SEED, SEED_VARIABLE, Scale, Settings, Subject};
-use bench::role;
+use bench::reexec;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use servers::models::{MODELS, Model};
 
@@ -13,7 +13,7 @@ use servers::models::{MODELS, Model};
 const AT_ONCE: usize = 6;
 
 fn main() -> ExitCode {
-    if let Some(status) = role::play() {
+    if let Some(status) = reexec::dispatch() {
         return status;
     }
     let mut arguments = Arguments::from_args();

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bench::processes::family;
+use bench::proc::processes::family;
 use loadgen::record::{
     CaseDescription, CaseOutcome, CaseResult, Conformance, Host, Record, Records, SCHEMA_VERSION,
 };

@@ -1,4 +1,4 @@
-//! The documents about the cases against the registries of cases and models.
+//! Checks the documents about the cases against the registries of cases and models.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rows of the first table after a heading, each as its cells; the head is the first.
+/// The rows of the first table after a heading, as cells; the first row is the head.
 fn table(text: &str, after: &str) -> Vec<Vec<String>> {
     let part = text
         .split(after)
@@ -31,17 +31,17 @@ fn table(text: &str, after: &str) -> Vec<Vec<String>> {
 fn the_matrix_has_a_row_for_each_model_and_a_column_for_each_case() {
     let matrix = table(&read("servers/README.md"), "\n## What they survive\n");
     let ids: Vec<&str> = CASES.iter().map(Case::id).collect();
-    assert_eq!(matrix[0][1..], ids, "write it anew with scripts/conformance");
+    assert_eq!(matrix[0][1..], ids, "regenerate it with scripts/conformance");
     for model in MODELS {
         let name = format!("`{}`", model.name());
         let row = matrix.iter().find(|row| row[0] == name);
-        let row = row.unwrap_or_else(|| panic!("{name} is missing: write it anew with scripts/conformance"));
+        let row = row.unwrap_or_else(|| panic!("{name} is missing: regenerate it with scripts/conformance"));
         assert_eq!(row.len(), 1 + CASES.len(), "{name}");
     }
 }
 
 #[test]
-fn the_matrix_has_nothing_but_what_passes_or_is_not_applicable() {
+fn every_cell_of_the_matrix_passes_or_is_not_applicable() {
     let matrix = table(&read("servers/README.md"), "\n## What they survive\n");
     let is_fine = |cell: &str| [Mark::Pass, Mark::NotApplicable].map(Mark::icon).contains(&cell);
     for row in &matrix[2..] {
@@ -49,14 +49,14 @@ fn the_matrix_has_nothing_but_what_passes_or_is_not_applicable() {
             let place = format!("{} {case} is {cell:?}", row[0]);
             assert!(
                 is_fine(cell),
-                "{place}: mend it, and write it anew with scripts/conformance"
+                "{place}: fix it and regenerate it with scripts/conformance"
             );
         }
     }
 }
 
 #[test]
-fn every_case_is_explained_in_its_place() {
+fn every_case_is_explained_in_the_order_of_the_registry() {
     let rows = table(&read("bench/README.md"), "\n## The cases\n");
     let explained: Vec<&str> = rows.iter().skip(2).map(|row| row[0].as_str()).collect();
     let names: Vec<String> = CASES

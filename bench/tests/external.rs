@@ -175,7 +175,7 @@ fn expect_measured(outcome: &Outcome) -> Result {
         return Err(format!("{outcome:?}").into());
     };
     expect(
-        load.summary.valid && load.summary.connections.answered == 3,
+        load.summary.is_valid() && load.summary.connections.answered == 3,
         &load.summary,
     )?;
     expect(cost.cpu_s > 0.0 && cost.processes > 0, cost)

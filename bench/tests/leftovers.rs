@@ -1,5 +1,5 @@
-//! Nothing is left running, however the harness ends: by a drop, a panic, or SIGKILL; nor
-//! anything of the networks that it makes.
+//! Nothing is left behind however the harness ends, by a drop, a panic or SIGKILL: no process,
+//! and nothing of the networks that it makes.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -9,68 +9,64 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use bench::conditions::Conditions;
-use bench::conformance::client::{Client, STALL, wait_until};
+use bench::conformance::client::{Client, wait_until};
 use bench::conformance::{self, Case, Outcome, Settings, Subject, fault};
-use bench::processes;
-use bench::role;
+use bench::proc::processes;
+use bench::reexec;
+use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Program, Server};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpgrp};
 use servers::models;
 
-/// Set for a process of this test that is a harness with a server, and says how it ends.
+/// Set for a process of this test that is a harness with a server, to how it ends.
 const HARNESS: &str = "ECHOBENCH_LEFTOVERS";
 
-/// What a harness says first of a case that the host does not allow.
+/// Prefix of what a harness prints when the host does not allow its case.
 const SKIPPED: &str = "skipped: ";
 
 const CLIENTS: usize = 3;
 
-/// Whose model has a process for each client, so that there are some to be left.
+/// A model with a process for each client, so that there are descendants to end.
 const MODEL: &str = "fork";
 
-/// The server and its children are gone after this time.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// Turns a hang into a failure; far longer than anything takes on a busy host.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    if let Some(status) = role::play() {
+    if let Some(status) = reexec::dispatch() {
         return status;
     }
     if let Ok(end) = env::var(HARNESS) {
         harness(&end);
     }
     let trials = vec![
-        Trial::test("a_harness_that_is_killed_leaves_nothing", || {
+        Trial::test("a_killed_harness_leaves_nothing_running", || {
             leaves_nothing("kill", |child| child.kill())
         }),
-        Trial::test(
-            "a_harness_that_is_killed_leaves_nothing_that_it_had_stopped",
-            || leaves_nothing("freeze and kill", |child| child.kill()),
-        ),
-        Trial::test("a_harness_that_panics_leaves_nothing_that_it_had_stopped", || {
+        Trial::test("a_killed_harness_leaves_no_stopped_process", || {
+            leaves_nothing("freeze and kill", |child| child.kill())
+        }),
+        Trial::test("a_panicking_harness_leaves_no_stopped_process", || {
             leaves_nothing("freeze and panic", |_| Ok(()))
         }),
-        Trial::test("a_harness_that_panics_leaves_nothing", || {
+        Trial::test("a_panicking_harness_leaves_nothing_running", || {
             leaves_nothing("panic", |_| Ok(()))
         }),
-        Trial::test("a_harness_that_exits_leaves_nothing", || {
+        Trial::test("an_exiting_harness_leaves_nothing_running", || {
             leaves_nothing("exit", |_| Ok(()))
         }),
-        Trial::ignorable_test(
-            "a_harness_that_is_killed_in_a_network_leaves_nothing",
-            no_network_is_left,
-        ),
-        Trial::ignorable_test("a_harness_that_is_killed_in_c8_leaves_no_strace", || {
+        Trial::ignorable_test("a_killed_harness_in_a_network_leaves_nothing", no_network_is_left),
+        Trial::ignorable_test("a_killed_harness_in_c8_leaves_no_strace", || {
             case_leaves_nothing("C8", |pid| {
                 fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "strace")
             })
         }),
-        Trial::ignorable_test("a_harness_that_is_killed_in_c10_leaves_no_cgroup", || {
+        Trial::ignorable_test("a_killed_harness_in_c10_leaves_no_cgroup", || {
             case_leaves_nothing("C10", |pid| is_of_case(&folder(pid)))
         }),
-        Trial::test("a_server_that_is_dropped_leaves_nothing", dropped),
+        Trial::test("a_dropped_server_leaves_nothing_running", dropped),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -99,14 +95,14 @@ fn dropped() -> Result<(), Failed> {
     let (server, group, clients) = start();
     check(living(group), 1 + CLIENTS)?;
     drop(server);
-    // A drop has waited for the guard; the processes it has killed may still be ending.
+    // The drop waits for the guard, but the processes that it kills may still be ending.
     expect_gone(group)?;
     drop(clients);
     Ok(())
 }
 
-/// Neither processes nor mounts keep a namespace of the case, and this one has never seen any
-/// of its interfaces.
+/// No process and no mount keeps a network namespace of the case, and none of its interfaces
+/// appears in this one.
 fn no_network_is_left() -> Result<Completion, Failed> {
     let before = interfaces()?;
     let mut child = start_examining("C15")?;
@@ -122,17 +118,17 @@ fn no_network_is_left() -> Result<Completion, Failed> {
     let got_so_far = gets_so_far(&mut child, serves);
     let in_network = others();
     let namespaces: BTreeSet<_> = in_network.iter().filter_map(|&pid| namespace(pid)).collect();
-    // An ip(8) that is at work ends by itself, and is in the group of this process.
+    // A running ip(8) ends by itself, and is in the group of this process.
     let groups = in_network.iter().filter_map(|&pid| getpgid(Some(pid)).ok());
     let groups: BTreeSet<_> = groups.filter(|&group| group != getpgrp()).collect();
-    let meanwhile = interfaces()?;
+    let during = interfaces()?;
     child.kill()?;
     child.wait()?;
     if !got_so_far {
         return unless_skipped(child);
     }
-    if !(meanwhile.is_subset(&before) && interfaces()?.is_subset(&before)) {
-        return Err(format!("there were the interfaces {before:?}, and then {meanwhile:?}").into());
+    if !(during.is_subset(&before) && interfaces()?.is_subset(&before)) {
+        return Err(format!("the interfaces changed from {before:?} to {during:?}").into());
     }
     for group in groups {
         expect_gone(group)?;
@@ -147,18 +143,16 @@ fn no_network_is_left() -> Result<Completion, Failed> {
 
 /// The names of the interfaces of this network namespace.
 fn interfaces() -> io::Result<BTreeSet<String>> {
-    let table = fs::read_to_string("/proc/self/net/dev")?;
-    let names = table.lines().filter_map(|line| line.split_once(':'));
-    Ok(names.map(|(name, _)| name.trim().to_string()).collect())
+    let interfaces = procfs::net::dev_status().map_err(io::Error::other)?;
+    Ok(interfaces.into_keys().collect())
 }
 
-/// `net:[4026531840]`; none once the process is gone.
+/// Such as `net:[4026531840]`; `None` if the process does not exist.
 fn namespace(pid: Pid) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
-/// Kills a harness that puts a server to a case as soon as a process of it is what
-/// `is_there` looks for.
+/// Kills a harness that runs a case as soon as `is_there` is true of one of its processes.
 fn case_leaves_nothing(id: &str, is_there: fn(Pid) -> bool) -> Result<Completion, Failed> {
     let mut child = start_examining(id)?;
     let harness = Pid::from_raw(child.id() as i32);
@@ -177,32 +171,32 @@ fn case_leaves_nothing(id: &str, is_there: fn(Pid) -> bool) -> Result<Completion
     }
     let is_gone = |&pid: &Pid| processes::process(pid).is_none_or(|process| process.state == 'Z');
     let nothing_is_left = || family.iter().all(is_gone) && !folders.iter().any(|folder| folder.exists());
-    if wait_until(GONE_WITHIN, nothing_is_left) {
+    if wait_until(TIMEOUT, nothing_is_left) {
         return Ok(Completion::Completed);
     }
     let left: Vec<_> = family.iter().filter(|pid| !is_gone(pid)).collect();
-    Err(format!("{GONE_WITHIN:?} after the end of the harness there were {left:?} of {folders:?}").into())
+    Err(format!("{TIMEOUT:?} after the end of the harness, {left:?} and {folders:?} still exist").into())
 }
 
-/// Starts a harness that puts a server to a case until it is killed, and says what comes of it.
+/// Starts a harness that runs a case until it is killed, and prints the outcomes.
 fn start_examining(id: &str) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.env(HARNESS, id).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
-/// Waits until the case of a harness is where it is to be killed. One that cannot be run here
-/// ends by itself.
+/// Waits until the harness is where it is to be killed; false if it ends first, as it does
+/// when the host does not allow its case.
 fn gets_so_far(harness: &mut Child, is_there: impl Fn() -> bool) -> bool {
     let mut there = false;
-    wait_until(STALL, || {
+    wait_until(TIMEOUT, || {
         there = is_there();
         there || harness.try_wait().is_ok_and(|end| end.is_some())
     });
     there
 }
 
-/// What is to be said of a harness, which has ended, whose case did not get so far.
+/// The result of a test whose harness ended before it could be killed.
 fn unless_skipped(mut harness: Child) -> Result<Completion, Failed> {
     let mut said = String::new();
     let mut output = harness.stdout.take().ok_or("no output")?;
@@ -213,7 +207,7 @@ fn unless_skipped(mut harness: Child) -> Result<Completion, Failed> {
     }
 }
 
-/// The pids cgroup of a process; nothing where it is gone, or there are none.
+/// The pids cgroup of a process; empty if there is none.
 fn folder(pid: Pid) -> PathBuf {
     fault::folder_of(pid).unwrap_or_default()
 }
@@ -223,7 +217,7 @@ fn is_of_case(folder: &Path) -> bool {
     name.is_some_and(|name| name.starts_with("echobench-"))
 }
 
-/// A harness that puts a server to a case until it is killed, or the host does not allow it.
+/// A harness that runs a case until it is killed, or ends if the host does not allow it.
 fn examine(case: &Case) -> ! {
     let subject = models::find(MODEL).map(Subject::model).expect("a model");
     loop {
@@ -237,7 +231,7 @@ fn examine(case: &Case) -> ! {
     }
 }
 
-/// A harness, in its own process: starts a server and ends as it was told to.
+/// A harness in its own process: starts a server and ends as `end` says.
 fn harness(end: &str) -> ! {
     if let Some(case) = conformance::find(end) {
         examine(case);
@@ -249,7 +243,7 @@ fn harness(end: &str) -> ! {
     println!("{group}");
     let _ = io::stdin().read(&mut [0; 1]);
     match end.ends_with("panic") {
-        true => panic!("as it was told to"),
+        true => panic!("on purpose"),
         false => std::process::exit(0),
     }
 }
@@ -274,7 +268,7 @@ fn start() -> (Server, Pid, Vec<Client>) {
     (server, group, clients)
 }
 
-/// Stops the server and its children, as a case does.
+/// Stops the server and its children with SIGSTOP, as some cases do.
 fn freeze(group: Pid) {
     for process in processes::group_members(group).unwrap() {
         kill(process.pid, Signal::SIGSTOP).unwrap();
@@ -283,10 +277,10 @@ fn freeze(group: Pid) {
         let members = processes::group_members(group).unwrap();
         members.iter().all(|process| process.state == 'T')
     };
-    assert!(wait_until(GONE_WITHIN, are_stopped));
+    assert!(wait_until(TIMEOUT, are_stopped));
 }
 
-/// Processes of the group that have not ended, the guard not counted.
+/// Counts the live processes of the group, without the guard.
 fn living(group: Pid) -> usize {
     let members = processes::group_members(group).unwrap_or_default();
     members.iter().filter(|process| process.state != 'Z').count()
@@ -296,16 +290,16 @@ fn check(seen: usize, expected: usize) -> Result<(), Failed> {
     if seen == expected {
         return Ok(());
     }
-    Err(format!("{seen} processes served where {expected} were expected").into())
+    Err(format!("{seen} processes served instead of {expected}").into())
 }
 
 fn expect_gone(group: Pid) -> Result<(), Failed> {
     let guard_is_gone = || processes::process(group).is_none_or(|guard| guard.state == 'Z');
-    if wait_until(GONE_WITHIN, || living(group) == 0 && guard_is_gone()) {
+    if wait_until(TIMEOUT, || living(group) == 0 && guard_is_gone()) {
         return Ok(());
     }
     Err(format!(
-        "{GONE_WITHIN:?} after the end of the harness there were {:?}",
+        "{TIMEOUT:?} after the end of the harness, these still run: {:?}",
         processes::group_members(group)
     )
     .into())

@@ -1,8 +1,8 @@
-//! The highest rate at which a server meets its objectives.
+//! Finds the highest rate at which a server meets its objectives.
 //!
-//! A [`Search`] decides which rate to try next and knows nothing of servers. A [`Survey`]
-//! puts the objectives to the loads that were run at these rates, and makes a [`Capacity`]
-//! of what it saw. Neither runs a load: that is left to the caller.
+//! A [`Search`] decides which rate to try next and knows nothing of servers. A [`Survey`] checks
+//! the loads at these rates against the objectives, and makes a [`Capacity`] of the results. The
+//! caller runs the loads.
 
 pub mod search;
 pub mod text;
@@ -12,46 +12,46 @@ use std::time::Duration;
 use crate::condition::{Condition, ConditionError};
 use record::units::show_rate;
 use record::{Capacity, CapacityTrial, Limit, Load, SCHEMA_VERSION};
-use search::{Range, Search, Step, Verdict};
+use search::{Range, Search, Step, TrialResult};
 
-/// The lowest rate that is tried, per second: a server that does not hold it holds nothing.
+/// The lowest rate that is tried, per second: a server that misses it has no capacity.
 const LOWEST_RATE: f64 = 1.0;
 
-/// A shorter trial says more about how the load began than about how it went on.
+/// A shorter trial measures the start of the load rather than its course.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// So many times the messages are sent that the objectives need: arrivals are random, and
-/// without some to spare every other trial would have too few.
+/// A trial sends this many times the messages that the objectives need: arrivals are random,
+/// and with the bare number every other trial would have too few.
 const SPARE: f64 = 1.5;
 
-/// Messages that every trial should have: with fewer, none at all becomes likely.
+/// Every trial should have this many messages: with fewer, none at all becomes likely.
 const FEWEST_MESSAGES: u64 = 3;
 
-/// What is searched for, and how.
+/// The objectives and the limits of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
-    /// What has to hold, all of it.
+    /// The conditions that a load has to meet, all of them.
     pub objectives: Vec<Condition>,
-    /// The rate that is tried first, per second.
+    /// The first rate, per second.
     pub first: f64,
-    /// The highest that is tried, per second.
+    /// The highest rate, per second.
     pub highest: f64,
-    /// How long the longest trial lasts.
+    /// The length of the longest trial.
     pub longest: Duration,
-    /// How many runs verify what was found; at least one.
+    /// How many runs verify a rate; at least one.
     pub runs: u32,
 }
 
-/// A trial that is to be run: an open loop.
+/// The next trial: an open loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Next {
     /// Messages per second.
     pub rate: f64,
-    /// How long.
+    /// Its length.
     pub duration: Duration,
 }
 
-/// The search put to a server.
+/// A search on one server.
 #[derive(Debug, Clone)]
 pub struct Survey {
     target: String,
@@ -60,35 +60,35 @@ pub struct Survey {
     trials: Vec<CapacityTrial>,
 }
 
-/// Why a text is not an objective; says what to write instead.
+/// Why a text is not an objective, and what to write instead.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ObjectiveError {
-    /// Not a condition at all.
+    /// Not a condition.
     #[error(transparent)]
     Condition(#[from] ConditionError),
-    /// One that a lighter load does not meet more easily.
+    /// A condition that a lighter load does not meet more easily.
     #[error(
-        "`{0}` is not an objective: bound a time, errors, unanswered or starved from above, such as p99<1ms or \
-         errors<=0; the rate is what is searched, and connections stay open"
+        "`{0}` is not an objective: give an upper bound of a time, errors, unanswered or starved, such as p99<1ms or \
+         errors<=0; the search chooses the rate, and connections stay open"
     )]
     Bound(Condition),
 }
 
-/// Why there is nothing to search; says what to change.
+/// Why there is nothing to search, and what to change.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SurveyError {
-    /// The rates are the wrong way round.
-    #[error("the search begins at {}, above {}, where it ends: lower --from or raise --to", show_rate(*first), show_rate(*highest))]
+    /// The first rate is above the highest.
+    #[error("the search begins at {}, above its end at {}: lower --from or raise --to", show_rate(*first), show_rate(*highest))]
     Range {
         /// The first rate, per second.
         first: f64,
         /// The highest, per second.
         highest: f64,
     },
-    /// The longest trial has too few messages for the objectives at any rate.
+    /// At the highest rate, the longest trial has too few messages for the objectives.
     #[error(
-        "at {} a trial of {longest:?} has too few messages for the objectives, which need {samples}: \
-         raise --to or --duration",
+        "at {} a trial of {longest:?} has too few messages for the objectives, which need {samples}: raise --to or \
+         --duration",
         show_rate(*highest)
     )]
     Samples {
@@ -101,7 +101,7 @@ pub enum SurveyError {
     },
 }
 
-/// Reads an objective: a condition that a lighter load meets more easily.
+/// Parses an objective: a condition that a lighter load meets more easily.
 pub fn objective(text: &str) -> Result<Condition, ObjectiveError> {
     let condition: Condition = text.parse()?;
     match condition.is_objective() {
@@ -111,8 +111,8 @@ pub fn objective(text: &str) -> Result<Condition, ObjectiveError> {
 }
 
 impl Survey {
-    /// A survey of `target`. It begins above the first rate where the longest trial would
-    /// have too few messages there for the objectives.
+    /// A survey of `target`. It begins above the first rate if the longest trial would have too
+    /// few messages there for the objectives.
     pub fn new(target: String, mut terms: Terms) -> Result<Self, SurveyError> {
         let Terms {
             first,
@@ -146,7 +146,7 @@ impl Survey {
         })
     }
 
-    /// The trial to run now; nothing when the search is at its end.
+    /// The next trial; `None` at the end of the search.
     pub fn next(&self) -> Option<Next> {
         match self.search.next() {
             Step::Try { rate, share } => Some(Next {
@@ -157,18 +157,15 @@ impl Survey {
         }
     }
 
-    /// Takes note of the load of the trial that [`Survey::next`] asked for.
-    ///
-    /// `ours` says what the generator did wrong, if it did: then what did not hold is not
-    /// the server's fault.
-    pub fn record(&mut self, load: &Load, ours: Option<String>) -> &CapacityTrial {
+    /// Records the load of the trial that [`Survey::next`] asked for.
+    pub fn record(&mut self, load: &Load) -> &CapacityTrial {
         let rate_per_s = self.next().map_or(0.0, |next| next.rate);
-        let verdict = self.terms.verdict(load, ours);
-        self.search.record(&verdict);
-        let (reason, limit) = match verdict {
-            Verdict::Held => (None, None),
-            Verdict::Broke(reason) => (Some(reason), Some(Limit::Server)),
-            Verdict::Ours(reason) => (Some(reason), Some(Limit::Generator)),
+        let result = self.terms.check(load);
+        self.search.record(&result);
+        let (reason, limit) = match result {
+            TrialResult::Held => (None, None),
+            TrialResult::Missed(reason) => (Some(reason), Some(Limit::Server)),
+            TrialResult::GeneratorLimited(reason) => (Some(reason), Some(Limit::Generator)),
         };
         self.trials.push(CapacityTrial {
             rate_per_s,
@@ -182,8 +179,8 @@ impl Survey {
         &self.trials[self.trials.len() - 1]
     }
 
-    /// How long it takes at most as long as nothing happens by chance; `beside` is what a
-    /// trial takes beside the time that is counted.
+    /// How long the search takes at most if repeated trials have the same results; `beside` is
+    /// the time of a trial outside its window.
     pub fn time(&self, beside: Duration) -> Duration {
         self.search
             .longest(|rate, share| self.terms.duration(rate, share) + beside)
@@ -194,18 +191,18 @@ impl Survey {
         self.terms.first
     }
 
-    /// What is known so far.
+    /// The capacity as far as it is known.
     pub fn capacity(&self) -> Capacity {
-        let finding = self.search.finding();
+        let bracket = self.search.bracket();
         Capacity {
             schema_version: SCHEMA_VERSION,
             target: self.target.clone(),
             objectives: self.terms.objectives.iter().map(Condition::to_string).collect(),
-            low_per_s: finding.low,
-            high_per_s: finding.high,
-            limit: finding.limit,
-            verified: finding.verified,
-            of: finding.of,
+            low_per_s: bracket.low,
+            high_per_s: bracket.high,
+            limit: bracket.limit,
+            verified: bracket.verified,
+            of: bracket.of,
             complete: self.search.next() == Step::Done,
             trials: self.trials.clone(),
         }
@@ -213,197 +210,35 @@ impl Survey {
 }
 
 impl Terms {
-    /// Messages without which a trial says nothing about some objective.
+    /// Messages that a trial needs for all objectives to have a value.
     fn samples_needed(&self) -> u64 {
         let needed = self.objectives.iter().map(Condition::samples_needed);
         needed.fold(FEWEST_MESSAGES, u64::max)
     }
 
-    /// How long a trial lasts: its share of the longest, or longer if it needs that.
+    /// The length of a trial: its share of the longest, or more if it needs more messages.
     fn duration(&self, rate: f64, share: f64) -> Duration {
         let samples_s = self.samples_needed() as f64 * SPARE / rate;
         let wanted = (self.longest.as_secs_f64() * share).max(samples_s);
         Duration::from_secs_f64(wanted).max(SHORTEST).min(self.longest)
     }
 
-    fn verdict(&self, load: &Load, ours: Option<String>) -> Verdict {
-        let missed = self
-            .objectives
-            .iter()
-            .find(|objective| objective.holds(load) != Some(true));
-        let reason = match missed {
-            _ if !load.summary.valid => load.summary.reasons.join("; "),
-            Some(objective) => objective.seen(load),
-            None => return Verdict::Held,
+    /// Whether a load meets the objectives. If the generator is at fault, a load that does not
+    /// says nothing about the server.
+    fn check(&self, load: &Load) -> TrialResult {
+        let findings = &load.summary.findings;
+        let is_missed = |objective: &&Condition| objective.holds(load) != Some(true);
+        let reason = match self.objectives.iter().find(is_missed) {
+            _ if !findings.is_valid() => findings.to_string(),
+            Some(objective) => objective.describe_value(load),
+            None => return TrialResult::Held,
         };
-        match ours {
-            Some(ours) => Verdict::Ours(ours),
-            None => Verdict::Broke(reason),
+        match findings.generator_fault() {
+            Some(fault) => TrialResult::GeneratorLimited(fault.to_string()),
+            None => TrialResult::Missed(reason),
         }
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::condition::tests::load;
-    use crate::gates::own_fault;
-    use record::histogram::{self, Quantiles};
-    use record::{Discipline, ErrorKind};
-
-    pub(crate) fn terms(objectives: &[&str]) -> Terms {
-        Terms {
-            objectives: objectives.iter().map(|text| objective(text).unwrap()).collect(),
-            first: 1e3,
-            highest: 1e6,
-            longest: Duration::from_secs(8),
-            runs: 3,
-        }
-    }
-
-    /// The load of an open loop whose responses all took so long.
-    pub(crate) fn response(micros: u64) -> Load {
-        let mut load = load(Some(1000));
-        let mut times = histogram::empty();
-        times.saturating_record_n(micros * 1000, 1000);
-        load.summary.response_us = Some(Quantiles::of(&times));
-        load
-    }
-
-    /// A survey of a server whose responses take 1 us for each message per second.
-    pub(crate) fn survey(terms: Terms, ours: impl Fn(f64) -> Option<String>) -> Survey {
-        let mut survey = Survey::new("127.0.0.1:7007".into(), terms).unwrap();
-        while let Some(Next { rate, .. }) = survey.next() {
-            survey.record(&response(rate as u64), ours(rate));
-        }
-        survey
-    }
-
-    #[test]
-    fn the_rate_that_meets_all_objectives_is_found() {
-        let found = survey(terms(&["p99<50ms", "p50<20ms", "mean<90ms"]), |_| None).capacity();
-        let (low, high) = (found.low_per_s.unwrap(), found.high_per_s.unwrap());
-        assert!(low <= 20_001.0 && 19_999.0 < high, "{low} to {high}");
-        assert_eq!(
-            (found.limit, found.verified, found.of, found.complete),
-            (Limit::Server, 3, 3, true)
-        );
-        assert_eq!(found.objectives, ["p99<50ms", "p50<20ms", "mean<90ms"]);
-        assert!(found.trials.iter().any(|trial| {
-            let reason = trial.reason.as_deref().unwrap_or_default();
-            !trial.held && trial.limit == Some(Limit::Server) && reason.starts_with("p50 is ")
-        }));
-    }
-
-    #[test]
-    fn what_the_generator_did_wrong_is_not_held_against_the_server() {
-        let saturated = |rate| (rate > 5e3).then(|| "saturated".to_owned());
-        let found = survey(terms(&["p99<5ms"]), saturated).capacity();
-        assert_eq!(found.limit, Limit::Generator);
-        assert!(found.low_per_s.unwrap() <= 5e3);
-    }
-
-    #[test]
-    fn what_held_holds_whatever_the_generator_was_like() {
-        let found = survey(terms(&["p99<5ms"]), |rate| (rate < 5e3).then(|| "busy".into())).capacity();
-        assert_eq!(found.limit, Limit::Server);
-        assert!(
-            found
-                .trials
-                .iter()
-                .all(|trial| trial.held == trial.reason.is_none())
-        );
-    }
-
-    #[test]
-    fn a_load_that_is_not_valid_does_not_hold() {
-        let mut load = response(10);
-        load.summary.valid = false;
-        load.summary.reasons = vec!["too few".into(), "too late".into()];
-        let terms = terms(&["p99<1s"]);
-        assert_eq!(
-            terms.verdict(&load, None),
-            Verdict::Broke("too few; too late".into())
-        );
-        assert_eq!(
-            terms.verdict(&load, Some("busy".into())),
-            Verdict::Ours("busy".into())
-        );
-    }
-
-    #[test]
-    fn an_objective_that_cannot_be_told_is_not_met() {
-        let terms = terms(&["p99.9<1s"]);
-        let verdict = terms.verdict(&response(10), None);
-        assert_eq!(
-            verdict,
-            Verdict::Broke("p99.9 is not known from 1000 samples".into())
-        );
-    }
-
-    #[test]
-    fn a_trial_is_long_enough_for_the_objectives_if_the_longest_is() {
-        for (objective, messages) in [
-            ("p50<1s", 20.0),
-            ("p99<1s", 1e3),
-            ("p99.9<1s", 1e4),
-            ("errors<1", 1.0),
-        ] {
-            let mut survey = Survey::new("a server".into(), terms(&[objective])).unwrap();
-            while let Some(Next { rate, duration }) = survey.next() {
-                assert!(rate * duration.as_secs_f64() > messages, "{objective} at {rate}");
-                assert!((SHORTEST..=Duration::from_secs(8)).contains(&duration));
-                survey.record(&response(2_000_000), None);
-            }
-            assert_eq!(survey.capacity().low_per_s, None);
-        }
-    }
-
-    #[test]
-    fn a_search_that_makes_no_sense_says_what_to_change() {
-        let error = |terms| Survey::new("a server".into(), terms).unwrap_err().to_string();
-        let upside_down = Terms {
-            first: 2e6,
-            ..terms(&["p99<1s"])
-        };
-        assert!(error(upside_down).contains("lower --from or raise --to"));
-        let too_short = Terms {
-            longest: Duration::from_millis(1),
-            ..terms(&["p99<1s"])
-        };
-        assert!(error(too_short).contains("need 1000"));
-        assert!(
-            objective("p99>1ms")
-                .unwrap_err()
-                .to_string()
-                .contains("from above")
-        );
-        assert!(
-            objective("p98<1ms")
-                .unwrap_err()
-                .to_string()
-                .contains("not a metric")
-        );
-    }
-
-    #[test]
-    fn the_faults_of_the_generator_are_told_from_those_of_the_server() {
-        let mut load = response(10);
-        load.plan.discipline = Discipline::Open;
-        load.summary.errors = [(ErrorKind::Reset, 3)].into();
-        assert_eq!(own_fault(&load), None);
-        load.summary.latency_withheld = Some("mostly ours".into());
-        assert_eq!(own_fault(&load).unwrap(), "mostly ours");
-        load.generator.utilisation = 1.0;
-        assert!(own_fault(&load).unwrap().contains("saturated"));
-        load.summary.errors.insert(ErrorKind::NoLocalPort, 2);
-        assert!(own_fault(&load).unwrap().contains("2 errors"));
-    }
-
-    #[test]
-    fn what_was_found_is_read_back() {
-        let found = survey(terms(&["p99<5ms"]), |_| None).capacity();
-        let json = serde_json::to_string(&found).unwrap();
-        assert_eq!(serde_json::from_str::<Capacity>(&json).unwrap(), found);
-    }
-}
+pub(crate) mod tests;

@@ -1,4 +1,4 @@
-//! A load's latencies in the formats that the HdrHistogram tools read.
+//! Writes a load's latencies in the formats that HdrHistogram tools read.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -7,15 +7,15 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
 use record::Load;
-use record::histogram::{DecodeError, Histogram};
+use record::histogram::{self, DecodeError, Histogram};
 
-/// The tools show milliseconds where nothing else is said.
+/// The tools show milliseconds by default.
 const NS_PER_MS: f64 = 1e6;
 
-/// Lines for each halving of the distance to the last percentile: what the tools take.
+/// Lines for each halving of the distance to the last percentile: the default of the tools.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-/// The first line of the log names the format, so that readers know what they have.
+/// The first line of the log names the format.
 const LOG_FORMAT: &str = "[Histogram log format version 1.3]";
 
 /// The names of the fields in a line of the log.
@@ -23,11 +23,11 @@ const LEGEND: &str =
     "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
 
 /// The interval log (`.hlog`): a histogram in nanoseconds for each interval of the load, or
-/// one for the whole window where it was not cut into intervals.
+/// one for the whole window if it has no intervals.
 ///
 /// Times are in seconds from the end of the warm-up, by the generator's clock; the largest
-/// value of an interval, which is there for people, is in milliseconds. It fails when the
-/// load holds a histogram that cannot be decoded.
+/// value of an interval, a number for people, is in milliseconds. Fails if a histogram of the
+/// load cannot be decoded.
 pub fn hlog(load: &Load) -> Result<String, DecodeError> {
     let mut log = header(load);
     let mut serializer = V2DeflateSerializer::new();
@@ -49,8 +49,8 @@ pub fn hlog(load: &Load) -> Result<String, DecodeError> {
     Ok(String::from_utf8(log).expect("the log is ASCII"))
 }
 
-/// The percentile distribution (`.hgrm`) of the response time where there is one, else of the
-/// service time, in milliseconds. It fails when that histogram cannot be decoded.
+/// The percentile distribution (`.hgrm`) of the response time if there is one, else of the
+/// service time, in milliseconds. Fails if that histogram cannot be decoded.
 pub fn hgrm(load: &Load) -> Result<String, DecodeError> {
     let histogram = latency(load)?;
     let mut text = format!(
@@ -74,7 +74,7 @@ pub fn hgrm(load: &Load) -> Result<String, DecodeError> {
     Ok(text + &trailer(&histogram))
 }
 
-/// What stands before the intervals.
+/// The lines before the intervals.
 fn header(load: &Load) -> Vec<u8> {
     let mut text = Vec::new();
     let mut builder = IntervalLogWriterBuilder::new();
@@ -90,33 +90,31 @@ fn header(load: &Load) -> Vec<u8> {
     text
 }
 
-/// When the warm-up was over, but for the time that connecting took, which is not recorded.
+/// The end of the warm-up, less the time that connecting took, which is not recorded.
 fn window_opened_at(load: &Load) -> Option<SystemTime> {
     let started_at = humantime::parse_rfc3339(&load.started_at).ok()?;
     started_at.checked_add(seconds(load.plan.warmup_s))
 }
 
-/// A time of the record; one that is none, in a file that was tampered with, is taken for 0.
+/// A time of the record; an impossible one, from a damaged file, counts as 0.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-/// The latencies that count: with the time that a message had to wait to be sent, if it is known.
+/// The main latency: response time if there is one, else service time.
 fn latency(load: &Load) -> Result<Histogram, DecodeError> {
-    let histograms = &load.histograms;
-    histograms
-        .response
-        .as_ref()
-        .unwrap_or(&histograms.service)
-        .decode()
+    match load.histograms.main() {
+        Some(encoded) => encoded.decode(),
+        None => Ok(histogram::empty()),
+    }
 }
 
 fn ms(ns: u64) -> f64 {
     ns as f64 / NS_PER_MS
 }
 
-/// What stands below the percentiles. Of the smallest buckets each holds twice as many values
-/// as the precision has steps, rounded up to a power of two: those are the sub-buckets.
+/// The lines below the percentiles. The number of sub-buckets is twice the number of steps of
+/// the precision, rounded up to a power of two.
 fn trailer(histogram: &Histogram) -> String {
     let sub_buckets = (2 * 10_u64.pow(histogram.sigfig().into())).next_power_of_two();
     format!(

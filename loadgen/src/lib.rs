@@ -8,6 +8,7 @@
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
 pub mod affinity;
+mod arrival_test;
 pub mod capacity;
 pub mod cli;
 mod clock;
@@ -16,18 +17,19 @@ mod engine;
 pub mod export;
 mod gates;
 pub mod interrupt;
-mod law;
 pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;
 pub mod progress;
 mod run;
+#[cfg(test)]
+mod sample;
 pub mod sizes;
 pub mod source;
+mod stationarity;
 pub mod target;
 pub mod text;
-mod trend;
 
 pub use record::{self, histogram, units};
 pub use run::{Observer, RunError, Snapshot, run};

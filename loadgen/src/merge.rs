@@ -1,7 +1,9 @@
-//! Loads that ran side by side against one server, added up to one.
+//! Merges loads that several generators put on one server at the same time.
 //!
-//! Counts and rates add; histograms add exactly, since all have the same bounds, and
-//! quantiles are read off their sums: an average of quantiles is a quantile of nothing.
+//! Counts and rates add. Histograms add exactly, since all have the same bounds, and quantiles
+//! are taken from their sums: an average of quantiles is a quantile of nothing.
+
+mod error;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,20 +11,21 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use record::histogram::{self, DecodeError, Encoded, Histogram, Quantiles};
+pub use error::MergeError;
+use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, Arrivals, Connections, Generator, Histograms, Interval, Load, PlanRecord, ReadError,
-    SCHEMA_VERSION, StageRecord, Summary,
+    self, Arrivals, BySpan, Connections, Finding, Generator, Interval, Load, PlanRecord, SCHEMA_VERSION,
+    Saturation, Span, StageRecord, Summary,
 };
 
-/// A load is some 100 KB, and a few KB more for each interval: beyond this it is not one.
+/// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// Windows that differ by a larger share than this are not those of one experiment. Less is
-/// the generators' doing: one begins a little late, or its connections took longer to open.
+/// Windows that differ by a larger share than this are not from one experiment. Smaller
+/// differences come from the generators: one begins late, or takes longer to connect.
 const TOLERANCE: f64 = 0.05;
 
-/// What a field of the generator says when the generators differ in it.
+/// The value of a field in which the generators differ.
 const MIXED: &str = "mixed";
 
 /// A load, and the name of the file that it came from.
@@ -30,124 +33,17 @@ const MIXED: &str = "mixed";
 pub struct Part {
     /// Name of the file, for messages.
     pub name: String,
-    /// What it holds.
+    /// The load in it.
     pub load: Load,
 }
 
-/// What the parts add up to.
+/// The sum of the parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sum {
     /// One load, as if one generator had made it.
     pub load: Load,
-    /// What a person should know about it.
+    /// Warnings for a person.
     pub warnings: Vec<String>,
-}
-
-/// Why loads cannot be added up; says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// Reading failed.
-    #[error("cannot read {name}: {error}")]
-    Io {
-        /// The file.
-        name: String,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The file is too large to be a load.
-    #[error(
-        "{name} is larger than {LARGEST_FILE} bytes, so it is not what `loadgen run --format json` printed"
-    )]
-    TooLarge {
-        /// The file.
-        name: String,
-    },
-    /// The file does not hold one load.
-    #[error("{name} does not hold one load, as `loadgen run --format json` prints it: {error}")]
-    Syntax {
-        /// The file.
-        name: String,
-        /// What the parser said.
-        error: serde_json::Error,
-    },
-    /// The file was written by a newer program.
-    #[error("{name}: {error}")]
-    Version {
-        /// The file.
-        name: String,
-        /// Which version was found.
-        error: ReadError,
-    },
-    /// A histogram in the file is damaged.
-    #[error("{name}: {error}")]
-    Histogram {
-        /// The file.
-        name: String,
-        /// What is wrong with it.
-        error: DecodeError,
-    },
-    /// The file does not say when the load was made.
-    #[error("{name}: it began at `{started_at}`, which is not a time as in 2026-01-01T00:00:00Z")]
-    Time {
-        /// The file.
-        name: String,
-        /// What it says instead.
-        started_at: String,
-    },
-    /// There is nothing to add.
-    #[error("two loads or more can be added up: give a file for each generator")]
-    TooFew,
-    /// The same load would be counted twice.
-    #[error("{first} and {second} hold the same load, which would be counted twice: give each file once")]
-    Twice {
-        /// A file.
-        first: String,
-        /// Another.
-        second: String,
-    },
-    /// The generators did not do the same.
-    #[error(
-        "the loads differ in {field}: {one} in {first}, {other} in {second}; only the same load on the same server, \
-         made by several generators, can be added up"
-    )]
-    Differ {
-        /// The field of the schema.
-        field: &'static str,
-        /// A file.
-        first: String,
-        /// What it says.
-        one: String,
-        /// Another file.
-        second: String,
-        /// What that says.
-        other: String,
-    },
-    /// The windows are of different lengths.
-    #[error(
-        "{first} was counted for {one:.2} s and {second} for {other:.2} s: what did not run side by side cannot be \
-         added up; start all generators at the same time with the same --duration, and interrupt none"
-    )]
-    Windows {
-        /// A file.
-        first: String,
-        /// Its window, in seconds.
-        one: f64,
-        /// Another file.
-        second: String,
-        /// Its window, in seconds.
-        other: f64,
-    },
-    /// The windows have no moment in common.
-    #[error(
-        "the window of {first} was over before that of {second} began: what did not run side by side cannot be \
-         added up; start all generators at the same time, on hosts whose clocks agree"
-    )]
-    Apart {
-        /// The file whose window ended first.
-        first: String,
-        /// The file whose window began last.
-        second: String,
-    },
 }
 
 impl Part {
@@ -159,7 +55,10 @@ impl Part {
             return Err(MergeError::Io { name, error });
         }
         if text.len() as u64 > LARGEST_FILE {
-            return Err(MergeError::TooLarge { name });
+            return Err(MergeError::TooLarge {
+                name,
+                limit: LARGEST_FILE,
+            });
         }
         if let Err(error) = record::check_version(&text) {
             return Err(MergeError::Version { name, error });
@@ -171,11 +70,11 @@ impl Part {
     }
 }
 
-/// Adds up loads that several generators put on one server at the same time.
+/// Merges loads that several generators put on one server at the same time.
 ///
-/// Where numbers of different kinds meet: rates add, each over its own window; shares of time
-/// are weighted by threads, the CPU per echo by echoes; the window is the longest, the begin
-/// the earliest. The sum is valid if all parts are.
+/// Rates add, each over its own window; shares of time are weighted by threads, and the CPU per
+/// echo by echoes; the window is the longest, and the begin the earliest. The sum is valid if
+/// all parts are.
 pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     if parts.len() < 2 {
         return Err(MergeError::TooFew);
@@ -183,9 +82,9 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     let target = same(parts, "target", |load| load.target.clone())?;
     let plan = plan(parts)?;
     let windows = windows(parts)?;
-    let histograms = Latencies::of(parts)?;
+    let histograms = histograms(parts)?;
     let intervals = intervals(parts)?;
-    let lost = "the loads are not cut into the same intervals, so the sum has none";
+    let lost = "the loads have different intervals, so the sum has none";
     let warnings = [
         late(&windows),
         seeds(parts),
@@ -203,7 +102,7 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
         error_examples: { parts.iter().rev() }
             .flat_map(|part| part.load.error_examples.clone())
             .collect(),
-        histograms: histograms.encode(),
+        histograms: histograms.map_measured(Encoded::new),
         intervals: intervals.unwrap_or_default(),
     };
     Ok(Sum {
@@ -212,7 +111,7 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     })
 }
 
-/// The plan of all generators together: they must have done the same, each for its share.
+/// The plan of all generators together: they must have done the same, each with its share.
 fn plan(parts: &[Part]) -> Result<PlanRecord, MergeError> {
     let rate = |index: usize, of: fn(&StageRecord) -> f64| total(parts, |load| of(&load.plan.stages[index]));
     let durations = same(parts, "plan.stages (how long they last)", |load| {
@@ -249,10 +148,10 @@ fn plan(parts: &[Part]) -> Result<PlanRecord, MergeError> {
     })
 }
 
-/// What all parts say of a field.
+/// The value of a field in all parts.
 fn same<T: PartialEq + Serialize>(
     parts: &[Part],
-    field: &'static str,
+    field: impl Into<String>,
     of: impl Fn(&Load) -> T,
 ) -> Result<T, MergeError> {
     let common = of(&parts[0].load);
@@ -260,7 +159,7 @@ fn same<T: PartialEq + Serialize>(
     match parts.iter().find(|part| of(&part.load) != common) {
         None => Ok(common),
         Some(other) => Err(MergeError::Differ {
-            field,
+            field: field.into(),
             first: parts[0].name.clone(),
             one: json(&common),
             second: other.name.clone(),
@@ -269,14 +168,14 @@ fn same<T: PartialEq + Serialize>(
     }
 }
 
-/// When a part was counted, by the clock of its host, in seconds of the epoch.
+/// The window of a part by the clock of its host, in seconds since the epoch.
 struct Window {
     index: usize,
     begin_s: f64,
     end_s: f64,
 }
 
-/// The windows of parts that were made at the same time and for equally long.
+/// The windows of the parts, which must overlap and be equally long.
 fn windows(parts: &[Part]) -> Result<Vec<Window>, MergeError> {
     for (index, part) in parts.iter().enumerate() {
         if let Some(twin) = parts[..index].iter().find(|twin| twin.load == part.load) {
@@ -335,52 +234,21 @@ fn first_ended(windows: &[Window]) -> &Window {
     largest(windows, |window| -window.end_s)
 }
 
-/// Whether two lengths are those of one experiment.
+/// Whether two lengths may be from one experiment.
 fn near(one: f64, other: f64) -> bool {
     (one - other).abs() <= TOLERANCE * one.max(other)
 }
 
-/// The latencies of all parts together.
-struct Latencies {
-    service: Histogram,
-    response: Option<Histogram>,
-    send_lag: Option<Histogram>,
-    connect: Option<Histogram>,
-    first_byte: Option<Histogram>,
-    close: Option<Histogram>,
-}
-
-impl Latencies {
-    fn of(parts: &[Part]) -> Result<Self, MergeError> {
-        type Of = fn(&Histograms) -> &Option<Encoded>;
-        let all = |field, of: Of| {
-            let any = same(parts, field, |load| of(&load.histograms).is_some())?;
-            any.then(|| add(parts, |load| of(&load.histograms).as_ref()))
-                .transpose()
-        };
-        Ok(Latencies {
-            service: add(parts, |load| Some(&load.histograms.service))?,
-            response: all("histograms.response (whether there is one)", |all| &all.response)?,
-            send_lag: all("histograms.send_lag (whether there is one)", |all| &all.send_lag)?,
-            connect: all("histograms.connect (whether there is one)", |all| &all.connect)?,
-            first_byte: all("histograms.first_byte (whether there is one)", |all| {
-                &all.first_byte
-            })?,
-            close: all("histograms.close (whether there is one)", |all| &all.close)?,
-        })
-    }
-
-    fn encode(&self) -> Histograms {
-        let encode = |histogram: &Option<Histogram>| histogram.as_ref().map(Encoded::new);
-        Histograms {
-            service: Encoded::new(&self.service),
-            response: encode(&self.response),
-            send_lag: encode(&self.send_lag),
-            connect: encode(&self.connect),
-            first_byte: encode(&self.first_byte),
-            close: encode(&self.close),
+/// The histograms of all parts together, of the spans that all of them measured.
+fn histograms(parts: &[Part]) -> Result<BySpan<Option<Histogram>>, MergeError> {
+    let mut sums = BySpan::from_fn(|_| None);
+    for span in Span::ALL {
+        let field = format!("histograms.{span} (whether it was measured)");
+        if same(parts, field, |load| load.histograms[span].is_some())? {
+            sums[span] = Some(add(parts, |load| load.histograms[span].as_ref())?);
         }
     }
+    Ok(sums)
 }
 
 /// The sum of one histogram of each part.
@@ -396,7 +264,7 @@ fn add<'a>(parts: &'a [Part], of: impl Fn(&'a Load) -> Option<&'a Encoded>) -> R
     Ok(sum)
 }
 
-/// The intervals by their place in the window; `None` where the parts are cut differently.
+/// The intervals by their place in the window; `None` if the parts have different intervals.
 fn intervals(parts: &[Part]) -> Result<Option<Vec<Interval>>, MergeError> {
     let first = &parts[0].load.intervals;
     let as_first = |part: &Part| {
@@ -448,8 +316,7 @@ fn generator(parts: &[Part]) -> Generator {
     }
 }
 
-fn summary(parts: &[Part], latencies: &Latencies) -> Summary {
-    let quantiles = |histogram: &Option<Histogram>| histogram.as_ref().map(Quantiles::of);
+fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
     let every = |of: fn(&Summary) -> Option<f64>| parts.iter().map(|part| of(&part.load.summary)).sum();
     let connections = |of: fn(&Connections) -> u64| count(parts, |load| of(&load.summary.connections));
     let mut errors = BTreeMap::new();
@@ -457,27 +324,19 @@ fn summary(parts: &[Part], latencies: &Latencies) -> Summary {
         let sum: &mut u64 = errors.entry(kind).or_default();
         *sum = sum.saturating_add(number);
     }
-    let withheld = parts.iter().filter_map(|part| {
-        let why = part.load.summary.latency_withheld.as_ref()?;
-        Some(format!("{}: {why}", part.name))
-    });
-    let reasons = parts.iter().flat_map(|part| {
-        let reasons = part.load.summary.reasons.iter();
-        reasons.map(|reason| format!("{}: {reason}", part.name))
+    let findings = parts.iter().flat_map(|part| {
+        part.load.summary.findings.iter().map(|found| Finding::OfPart {
+            part: part.name.clone(),
+            found: Box::new(found.clone()),
+        })
     });
     Summary {
         echoes_per_s: total(parts, |load| load.summary.echoes_per_s),
         offered_per_s: every(|summary| summary.offered_per_s),
         echoes: count(parts, |load| load.summary.echoes),
-        service_us: Quantiles::of(&latencies.service),
-        response_us: quantiles(&latencies.response),
-        send_lag_us: quantiles(&latencies.send_lag),
-        connect_us: quantiles(&latencies.connect),
-        first_byte_us: quantiles(&latencies.first_byte),
-        close_us: quantiles(&latencies.close),
+        latencies: histograms.map_measured(Quantiles::of),
         connections_per_s: every(|summary| summary.connections_per_s),
         unanswered: count(parts, |load| load.summary.unanswered),
-        latency_withheld: withheld.reduce(|all, next| all + "; " + &next),
         connections: Connections {
             asked: connections(|connections| connections.asked),
             open: connections(|connections| connections.open),
@@ -488,26 +347,25 @@ fn summary(parts: &[Part], latencies: &Latencies) -> Summary {
         cpu_us_per_echo: mean(parts, |load| {
             Some((load.summary.cpu_us_per_echo?, load.summary.echoes as f64))
         }),
-        valid: parts.iter().all(|part| part.load.summary.valid),
-        reasons: reasons.collect(),
+        findings: findings.collect(),
     }
 }
 
-/// Rates of windows that overlap in part are never all there at once.
+/// Windows that overlap only in part never have the sum of their rates at one time.
 fn late(windows: &[Window]) -> Option<String> {
     let (first, last) = (first_begun(windows).begin_s, last_begun(windows).begin_s);
     let common_s = first_ended(windows).end_s - last;
     let length_s = common_s + last - first;
     (!near(common_s, length_s)).then(|| {
         format!(
-            "the windows begin {:.1} s apart, by the generators' clocks: the sum is of loads that were not all there \
-             at once; start all generators at the same time",
+            "the windows begin {:.1} s apart, by the generators' clocks, so the loads did not run at the same time \
+             throughout; start all generators at the same time",
             last - first
         )
     })
 }
 
-/// Schedules that were drawn with the same seed are the same, and not independent.
+/// Schedules drawn with the same seed are equal, and not independent.
 fn seeds(parts: &[Part]) -> Option<String> {
     let drawn = |part: &Part| part.load.plan.arrivals == Some(Arrivals::Poisson);
     let seed = |part: &Part| part.load.plan.seed;
@@ -524,9 +382,11 @@ fn seeds(parts: &[Part]) -> Option<String> {
     ))
 }
 
-/// The mean of the utilisation may hide a generator that was the bottleneck.
+/// The mean utilisation may hide a generator that was saturated.
 fn saturated(parts: &[Part]) -> Option<String> {
-    let busy = parts.iter().filter(|part| part.load.generator.is_saturated());
+    let busy = parts
+        .iter()
+        .filter(|part| part.load.generator.saturation() == Saturation::Full);
     let names = busy.map(|part| part.name.as_str()).collect::<Vec<_>>();
     (!names.is_empty()).then(|| {
         format!(
@@ -538,7 +398,7 @@ fn saturated(parts: &[Part]) -> Option<String> {
 
 fn largest<T>(items: &[T], of: impl Fn(&T) -> f64) -> &T {
     let order = |one: &&T, other: &&T| of(one).total_cmp(&of(other));
-    items.iter().max_by(order).expect("there are two or more")
+    items.iter().max_by(order).expect("there are two parts or more")
 }
 
 fn most(parts: &[Part], of: impl Fn(&Load) -> f64) -> f64 {
@@ -549,14 +409,14 @@ fn total(parts: &[Part], of: impl Fn(&Load) -> f64) -> f64 {
     parts.iter().map(|part| of(&part.load)).sum()
 }
 
-/// A sum that no file can make overflow.
+/// A sum that does not overflow, whatever a file holds.
 fn count(parts: &[Part], of: impl Fn(&Load) -> u64) -> u64 {
     parts
         .iter()
         .fold(0, |sum, part| sum.saturating_add(of(&part.load)))
 }
 
-/// The mean of values with their weights, over the parts that have one.
+/// The weighted mean of a value, over the parts that have it.
 fn mean(parts: &[Part], of: impl Fn(&Load) -> Option<(f64, f64)>) -> Option<f64> {
     let weighted = parts.iter().filter_map(|part| of(&part.load));
     let (sum, weight) = weighted.fold((0.0, 0.0), |(sum, all), (value, weight)| {

@@ -1,30 +1,30 @@
-//! How a load stands, on one line of standard error while it runs.
+//! Shows the progress of a load on one line of standard error.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{Observer, Snapshot};
+use crate::run::{Observer, Snapshot};
 use record::units::show_rate;
 use record::words::{count, show_micros};
 
-/// Redraws per second. People read no faster, and the generator needs the processor.
+/// Redraws per second. More would not be legible, and would take CPU time from the generator.
 const REDRAWS_PER_S: u8 = 4;
 
-/// The line. Where standard error is no terminal that can redraw a line there is none, and
-/// nothing runs for it. It is gone when the window closes or this is dropped.
+/// The line. If standard error is no terminal that can redraw a line, there is none, and it
+/// costs nothing. It disappears when the window closes or this is dropped.
 #[derive(Debug)]
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Shows that a load begins.
+    /// Shows the start of a load.
     pub fn start() -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_S);
         if target.is_hidden() {
             return Progress(None);
         }
         let bar = ProgressBar::with_draw_target(None, target);
-        // The template is a constant, and the default serves should it ever be wrong.
+        // The template is constant and valid; the default is a fallback.
         let style = ProgressStyle::with_template("{spinner} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message("connecting and warming up");
@@ -64,7 +64,7 @@ fn describe(snapshot: &Snapshot) -> String {
         0 => "no errors".into(),
         errors => count(errors, "error"),
     };
-    // Rounded up: what has begun is not over yet.
+    // Rounded up: a second that has begun is not over.
     let left_s = snapshot.left.as_millis().div_ceil(1000) as u64;
     format!(
         "measuring: {}, p50 {}, p99 {}, {errors}, {} left",
@@ -107,9 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_runs_where_nothing_is_shown() {
-        // The harness of the tests captures what is printed, but not by redirecting standard
-        // error: on a terminal there is a line.
+    fn without_a_terminal_nothing_runs() {
+        // The test harness does not redirect standard error, so on a terminal there is a line.
         let mut progress = Progress::start();
         let shown = progress.0.is_some();
         assert_eq!(shown, !ProgressDrawTarget::stderr().is_hidden());

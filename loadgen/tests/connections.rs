@@ -103,7 +103,7 @@ fn ports_that_run_out_are_a_limit_of_this_side_and_more_addresses_have_more() {
             assert_eq!(output.status.code(), Some(3), "{error}");
             let errors = &load.summary.errors;
             assert!(errors.keys().eq([&ErrorKind::NoLocalPort]), "{errors:?}");
-            let reasons = load.summary.reasons.join(" ");
+            let reasons = load.summary.reasons().join(" ");
             assert!(
                 reasons.contains("found no local port") && reasons.contains("--source 127.0.0.2-127.0.0.9"),
                 "{reasons}"
@@ -241,7 +241,7 @@ fn descriptors_that_run_out_are_a_limit_of_this_side() {
             "{:?}",
             load.summary.errors
         );
-        let reasons = load.summary.reasons.join(" ");
+        let reasons = load.summary.reasons().join(" ");
         assert!(reasons.contains("ulimit -n"), "{reasons}");
     }
 }

@@ -16,7 +16,7 @@ use loadgen::plan::{Engine, Loop, Request, Wait};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use record::{Arrivals, Load};
+use record::{Arrivals, Load, Span};
 
 /// Per second: far below what server and generator take, so that the stall is all that
 /// there is to wait for.
@@ -156,11 +156,11 @@ fn assert_right(
     let mut was_wrong = false;
     for _ in 0..ATTEMPTS {
         let (load, stopped_s) = attempt(discipline.clone(), engine, wait);
-        let reasons = &load.summary.reasons;
+        let reasons = &load.summary.reasons();
         match judge(&load, stopped_s) {
             Ok(()) if reasons.iter().all(|reason| is_of_others(reason)) => return,
-            Err(wrong) if load.summary.valid && was_wrong => panic!("{wrong}"),
-            Err(wrong) if load.summary.valid => {
+            Err(wrong) if load.summary.is_valid() && was_wrong => panic!("{wrong}"),
+            Err(wrong) if load.summary.is_valid() => {
                 println!("{wrong}");
                 was_wrong = true;
             }
@@ -214,7 +214,7 @@ fn attempt(discipline: Loop, engine: Engine, wait: Wait) -> (Load, f64) {
 fn assert_shows_the_stall(engine: Engine, wait: Wait, arrivals: Arrivals) {
     let discipline = Loop::open(RATE, WINDOW, arrivals);
     assert_right(&discipline, engine, wait, |load, stopped_s| {
-        let seen = load.summary.response_us.as_ref().unwrap();
+        let seen = load.summary.latencies[Span::Response].as_ref().unwrap();
         let check = |name, q: f64, seen_us: Option<f64>, machine_ms: fn(f64) -> f64| {
             let window_s = WINDOW.as_secs_f64();
             let beyond = (1.0 - q) * RATE * window_s;
@@ -267,7 +267,7 @@ fn a_stall_is_in_the_latencies_of_poisson_arrivals_over_io_uring() {
 #[test]
 fn a_closed_loop_omits_the_stall() {
     assert_right(&Loop::closed(), Engine::Epoll, Wait::Sleep, |load, stopped_s| {
-        let seen = &load.summary.service_us;
+        let seen = load.summary.latencies[Span::Service].as_ref().unwrap();
         let stall_us = 1e6 * stopped_s;
         let hidden = |quantile: Option<f64>| quantile.unwrap() < stall_us / 10.0;
         match hidden(seen.p99) && hidden(seen.p99_9) && seen.max.unwrap() > 0.99 * stall_us {

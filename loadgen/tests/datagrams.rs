@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use loadgen::plan::Request;
 use loadgen::sizes::Sizes;
-use record::{ErrorKind, Transport};
+use record::{ErrorKind, Span, Transport};
 
 mod support;
 use support::*;
@@ -48,8 +48,12 @@ fn every_third_datagram_dropped_is_lost_and_counted_and_the_rest_is_measured() {
         assert!(lost + 4 >= echoes / 2, "{lost} of {echoes}");
         assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
         assert_eq!(load.summary.connections.answered, 4, "a loss ends no connection");
-        assert!(!load.summary.valid && load.summary.reasons[0].contains("were lost"));
-        let slowest = load.summary.service_us.max.unwrap();
+        assert!(!load.summary.is_valid() && load.summary.reasons()[0].contains("were lost"));
+        let slowest = load.summary.latencies[Span::Service]
+            .as_ref()
+            .unwrap()
+            .max
+            .unwrap();
         assert!(slowest < 200_000.0, "{slowest} us: what was lost has no latency");
         assert!(loadgen::text::describe(&load).contains("lost (no answer within 200ms)"));
     }
@@ -67,7 +71,7 @@ fn a_rare_loss_is_counted_and_leaves_the_load_valid() {
             })
         });
         assert_eq!(count(&load, ErrorKind::Lost), 1, "{:?}", load.summary.errors);
-        assert_eq!(own_reasons(&load), [""; 0]);
+        assert!(own_reasons(&load).is_empty());
     }
 }
 
@@ -92,7 +96,7 @@ fn garbage_cut_off_and_empty_datagrams_are_wrong() {
                 "{:?}",
                 load.summary.errors
             );
-            assert!(!load.summary.valid);
+            assert!(!load.summary.is_valid());
             assert_eq!(load.summary.echoes, 0);
         }
     }
@@ -111,7 +115,7 @@ fn a_doubled_answer_is_taken_for_no_other_and_counted() {
         let (stale, echoes) = (count(&load, ErrorKind::Stale), load.summary.echoes);
         assert!(echoes > 0 && stale + 4 >= echoes, "{stale} of {echoes}");
         assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
-        assert!(!load.summary.valid && load.summary.reasons[0].contains("more than once"));
+        assert!(!load.summary.is_valid() && load.summary.reasons()[0].contains("more than once"));
     }
 }
 
@@ -164,9 +168,9 @@ fn datagrams_that_are_never_answered_are_counted_and_not_valid() {
         );
         assert!(count(&load, ErrorKind::Lost) >= 4);
         assert!(
-            summary.reasons[0].contains("no message came back"),
+            summary.reasons()[0].contains("no message came back"),
             "{:?}",
-            summary.reasons
+            summary.reasons()
         );
     }
 }

@@ -10,8 +10,8 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use loadgen::export::{hgrm, hlog};
 use proptest::prelude::*;
-use record::Load;
 use record::histogram::{Histogram, empty};
+use record::{Load, Span};
 
 use crate::fixture::{load, of};
 
@@ -68,7 +68,7 @@ fn a_load_without_intervals_is_one_line_of_the_whole_window() {
 #[test]
 fn a_closed_loop_exports_its_service_times() {
     let mut load = load(&[vec![1_000]]);
-    (load.histograms.response, load.intervals) = (None, Vec::new());
+    (load.histograms[Span::Response], load.intervals) = (None, Vec::new());
     assert_eq!(decode(&intervals(&hlog(&load).unwrap())[0]), of(&[7]));
     assert!(hgrm(&load).unwrap().contains("Total count    =            1]"));
 }
@@ -83,7 +83,7 @@ fn times_that_are_none_and_text_that_is_no_histogram_do_no_harm() {
     assert!(!log.contains("StartTime:"), "{log}");
     assert!(log.lines().last().unwrap().starts_with("0.000,0.000,"), "{log}");
     load.intervals[0].latency = serde_json::from_str("\"AAAA\"").unwrap();
-    load.histograms.response = Some(load.intervals[0].latency.clone());
+    load.histograms[Span::Response] = Some(load.intervals[0].latency.clone());
     assert!(hlog(&load).is_err() && hgrm(&load).is_err());
 }
 

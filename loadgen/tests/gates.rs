@@ -98,13 +98,13 @@ fn assert_objects(words: &str, mut command: impl FnMut() -> Command) -> Vec<Stri
         let summary = load(&output).summary;
         assert_eq!(
             output.status.code(),
-            Some(if summary.valid { 0 } else { INVALID })
+            Some(if summary.is_valid() { 0 } else { INVALID })
         );
-        assert_eq!(summary.valid, summary.reasons.is_empty());
-        if summary.reasons.iter().any(|reason| reason.contains(words)) {
-            return summary.reasons;
+        assert_eq!(summary.is_valid(), summary.reasons().is_empty());
+        if summary.reasons().iter().any(|reason| reason.contains(words)) {
+            return summary.reasons();
         }
-        println!("{:?}", summary.reasons);
+        println!("{:?}", summary.reasons());
     }
     panic!("`{words}` is not said");
 }
@@ -113,12 +113,12 @@ fn assert_objects(words: &str, mut command: impl FnMut() -> Command) -> Vec<Stri
 fn a_rate_that_the_server_cannot_keep_is_its_own() {
     let _alone = alone();
     let options = "--rate 5k/s -d 500ms --warmup 100ms -c 8";
-    assert_objects("the server or the path to it did not keep up", || {
+    assert_objects("the server, or the path to it, did not keep up", || {
         load_of(slow_server(), options)
     });
     let forced = load_of(slow_server(), options).arg("--force").output().unwrap();
     assert_eq!(forced.status.code(), Some(0));
-    assert!(!load(&forced).summary.valid);
+    assert!(!load(&forced).summary.is_valid());
 }
 
 /// Ends a process when it is dropped.
@@ -243,7 +243,7 @@ fn connections_that_find_no_descriptor_are_a_limit_of_this_side() {
     let load = load_of(target, "--connect-rate 1k/s -d 300ms --warmup 200ms");
     let words = "a limit of this side and not of the server";
     let reasons = assert_objects(words, || after("ulimit -n 100 &&", &load));
-    let of_the_server = "the server or the path to it did not keep up";
+    let of_the_server = "the server, or the path to it, did not keep up";
     assert!(
         !reasons.iter().any(|reason| reason.contains(of_the_server)),
         "{reasons:?}"
@@ -258,7 +258,7 @@ fn a_condition_that_holds_fails_and_what_is_not_valid_is_graver() {
     let failed = load_of(good_server(), quick).args(condition).output().unwrap();
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert_eq!(failed.status.code(), Some(FAILED), "{said}");
-    assert!(load(&failed).summary.valid);
+    assert!(load(&failed).summary.is_valid());
     assert!(said.contains("failed: p50>1ns: "), "{said}");
 
     let passed = load_of(good_server(), quick)

@@ -14,7 +14,7 @@ use loadgen::plan::{Engine, Loop, Request};
 use loadgen::sizes::Sizes;
 use loadgen::{Observer, Snapshot};
 use record::histogram::{self, Encoded, Histogram};
-use record::{Arrivals, ErrorKind, Load};
+use record::{Arrivals, ErrorKind, Load, Span};
 use socket2::{Domain, Socket, Type};
 
 mod support;
@@ -63,11 +63,11 @@ fn due(load: &Load) -> u64 {
 /// That all that was due was answered, and that every time of it was recorded.
 fn assert_all_answered(load: &Load) {
     let (service, response, lag) = (
-        load.histograms.service.decode().unwrap(),
-        decode(&load.histograms.response),
-        decode(&load.histograms.send_lag),
+        load.histograms[Span::Service].as_ref().unwrap().decode().unwrap(),
+        decode(&load.histograms[Span::Response]),
+        decode(&load.histograms[Span::SendLag]),
     );
-    assert_eq!(load.summary.unanswered, 0, "{:?}", load.summary.reasons);
+    assert_eq!(load.summary.unanswered, 0, "{:?}", load.summary.reasons());
     assert_eq!(response.len(), due(load));
     assert_eq!((service.len(), lag.len()), (response.len(), response.len()));
     for permille in 0..=1000 {
@@ -105,9 +105,9 @@ fn a_closed_loop_is_right_whatever_the_depth_and_the_sizes() {
             assert_right(&load);
             assert_eq!(load.summary.connections.open, 4);
             assert_eq!(load.summary.connections.answered, 4, "{depth} of {sizes}");
-            let service = load.histograms.service.decode().unwrap();
+            let service = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
             assert_eq!(service.len(), load.summary.echoes);
-            assert_eq!(load.histograms.response, None);
+            assert_eq!(load.histograms[Span::Response], None);
         }
     }
 }
@@ -215,7 +215,11 @@ fn a_slow_server_has_several_messages_of_a_connection_in_flight() {
         assert_all_answered(&load);
         let most = most.load(Ordering::SeqCst);
         assert!(most > 2, "at most {most} at a time");
-        let slowest_us = load.summary.response_us.unwrap().max.unwrap();
+        let slowest_us = load.summary.latencies[Span::Response]
+            .as_ref()
+            .unwrap()
+            .max
+            .unwrap();
         assert!(
             slowest_us > 150_000.0,
             "the last one waits for those before: {slowest_us}"
@@ -373,13 +377,13 @@ fn connections_that_come_by_themselves_talk_and_are_closed() {
         let summary = &load.summary;
         assert_eq!((summary.connections.asked, summary.unanswered), (100, 0));
         for histogram in [
-            &load.histograms.connect,
-            &load.histograms.first_byte,
-            &load.histograms.close,
+            &load.histograms[Span::Connect],
+            &load.histograms[Span::FirstByte],
+            &load.histograms[Span::Close],
         ] {
             assert!(decode(histogram).len() > 50, "{summary:?}");
         }
-        assert_eq!(decode(&load.histograms.send_lag).len(), 100);
+        assert_eq!(decode(&load.histograms[Span::SendLag]).len(), 100);
         let per_second = summary.connections_per_s.unwrap();
         assert!((100.0..300.0).contains(&per_second), "{per_second}");
         // Those that were not done with when the run ended are broken off.
@@ -427,7 +431,7 @@ fn a_connection_that_is_opened_again_and_again_has_its_messages_and_a_proper_end
             // Each may be on its way to the server when the window closes, and it opens some
             // time after the server's count was read off.
             let accepted = counted.seen[1] - counted.seen[0];
-            let connected = decode(&load.histograms.connect).len();
+            let connected = decode(&load.histograms[Span::Connect]).len();
             assert!(
                 (connected - CONNECTIONS..connected * 3 / 2).contains(&accepted),
                 "{connected}, but the server saw {accepted}"
@@ -548,8 +552,7 @@ fn the_intervals_add_up_to_the_whole_and_are_shown_as_they_end() {
             for interval in &load.intervals {
                 sum += interval.latency.decode().unwrap();
             }
-            let whole = load.histograms.response.as_ref();
-            assert_eq!(&Encoded::new(&sum), whole.unwrap_or(&load.histograms.service));
+            assert_eq!(Some(&Encoded::new(&sum)), load.histograms.main());
             let echoes: u64 = load.intervals.iter().map(|interval| interval.echoes).sum();
             assert_eq!(echoes, load.summary.echoes);
             let length_s: f64 = load.intervals.iter().map(|interval| interval.duration_s).sum();
@@ -645,8 +648,8 @@ fn assert_stops(engine: Engine, discipline: &Loop, serve: fn(TcpStream)) {
     let load = loadgen::run(&plan, &mut stopper, &stop).unwrap();
     let took = told.lock().unwrap().unwrap().elapsed();
     assert!(took < Duration::from_secs(1), "{discipline:?} took {took:?}");
-    assert!(load.window_s < 30.0 && !load.summary.valid);
-    let first = &load.summary.reasons[0];
+    assert!(load.window_s < 30.0 && !load.summary.is_valid());
+    let first = &load.summary.reasons()[0];
     assert!(first.starts_with("interrupted"), "{first}");
 }
 

@@ -1,13 +1,13 @@
-//! What an older echobench wrote is read as long as this one exists.
+//! Records of older schema versions are read.
 
 use std::collections::BTreeMap;
 
 use loadgen::export::{hgrm, hlog};
 use loadgen::merge::{Part, merge};
 use record::histogram::Quantiles;
-use record::{Arrivals, Load, Measured, Outcome, Transport};
+use record::{Arrivals, Finding, Load, Measured, Outcome, Span, Transport};
 
-/// A run of version 1 with two of its trials, as it was written.
+/// A run of version 1 with two of its trials, as written then.
 const VERSION_1: &str = include_str!("data/version_1.jsonl");
 
 /// The loads of its trials, by the server that was loaded.
@@ -33,26 +33,27 @@ fn a_run_of_version_1_is_read_whole() {
             .all(|server| server.transport == Transport::Tcp)
     );
     for (server, load) in loads() {
-        let service = load.histograms.service.decode().unwrap();
-        assert_eq!(load.summary.service_us, Quantiles::of(&service), "{server}");
+        let service = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
+        let stored = load.summary.latencies[Span::Service].as_ref();
+        assert_eq!(stored, Some(&Quantiles::of(&service)), "{server}");
         assert_eq!(load.summary.echoes, service.len(), "{server}");
     }
 }
 
 #[test]
-fn what_version_1_did_not_know_is_as_it_was_then() {
+fn fields_newer_than_version_1_have_their_defaults() {
     let load = &loads()["epoll"];
     let plan = &load.plan;
     assert_eq!((plan.transport, plan.depth, plan.idle), (Transport::Tcp, 1, 0));
     assert_eq!((plan.think_s, plan.messages_per_connection), (0.0, None));
     assert_eq!((plan.sizes.as_ref(), plan.arrivals), (None, None::<Arrivals>));
     assert!(plan.stages.is_empty() && plan.sources.is_empty() && load.intervals.is_empty());
-    assert!(load.histograms.response.is_none() && load.summary.connections_per_s.is_none());
+    assert!(load.histograms[Span::Response].is_none() && load.summary.connections_per_s.is_none());
     assert_eq!(load.summary.unanswered, 0);
 }
 
 #[test]
-fn a_load_of_version_1_is_exported_and_added_up() {
+fn a_load_of_version_1_is_exported_and_merged() {
     let load = loads().remove("epoll").unwrap();
     assert_eq!(hlog(&load).unwrap().matches(",HIST").count(), 1);
     assert!(hgrm(&load).unwrap().contains("258187]"));
@@ -65,5 +66,35 @@ fn a_load_of_version_1_is_exported_and_added_up() {
     let sum = merge(&[part("one.json", &load), part("other.json", &twin)]).unwrap();
     assert_eq!(sum.load.schema_version, record::SCHEMA_VERSION);
     assert_eq!(sum.load.summary.echoes, 2 * 258_187);
-    assert_eq!(sum.load.summary.service_us.p50, load.summary.service_us.p50);
+    let p50 = |load: &Load| load.summary.latencies.main().and_then(|times| times.p50);
+    assert!(p50(&load).is_some());
+    assert_eq!(p50(&sum.load), p50(&load));
+}
+
+/// A run of version 3, whose loads have their findings as sentences only.
+const VERSION_3: &str = include_str!("../../reports/examples/results.jsonl");
+
+#[test]
+fn the_verdict_of_a_load_of_version_3_is_read_from_its_sentences() {
+    let Measured { run, trials } = record::read(VERSION_3.as_bytes()).unwrap().measured.unwrap();
+    assert_eq!(run.schema_version, 3);
+    let raw = VERSION_3
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let raw: Vec<_> = raw.filter(|line| line["kind"] == "trial").collect();
+    assert_eq!(raw.len(), trials.len());
+    for (trial, raw) in trials.iter().zip(&raw) {
+        let Outcome::Measured { load, .. } = &trial.outcome else {
+            continue;
+        };
+        let summary = &raw["load"]["summary"];
+        assert_eq!(load.summary.is_valid(), summary["valid"]);
+        let reasons: Vec<_> = load.summary.findings.reasons().collect();
+        let sentences = summary["reasons"].as_array().unwrap();
+        assert_eq!(reasons.len(), sentences.len());
+        for (finding, sentence) in reasons.into_iter().zip(sentences) {
+            let text = sentence.as_str().unwrap().to_owned();
+            assert_eq!(finding, &Finding::Reason { text });
+        }
+    }
 }

@@ -73,7 +73,7 @@ fn outcomes(trials: &[Trial], loads: &[&Load]) -> Doubt {
     let count = |matches: fn(&Outcome) -> bool| trials.iter().filter(|trial| matches(&trial.outcome)).count();
     let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
-    let invalid = loads.iter().filter(|load| !load.summary.valid).count();
+    let invalid = loads.iter().filter(|load| !load.summary.is_valid()).count();
     let measured = format::counted(loads.len(), "trial");
     let text = if loads.is_empty() {
         format!("No trial was measured; {failed} failed and {skipped} were skipped.")

@@ -1,7 +1,7 @@
 //! What is measured of a trial and shown: one list, from which the tables, the text,
 //! the JSON and the check of a report follow.
 
-use record::{Cost, Load};
+use record::{Cost, Load, Span};
 
 /// One number of a trial.
 pub struct Measure {
@@ -53,7 +53,7 @@ pub static MEASURES: [Measure; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "Median time from sending a message to the end of its answer.",
-        read: |load, _| load.summary.service_us.p50,
+        read: |load, _| load.summary.latencies[Span::Service].as_ref()?.p50,
     },
     Measure {
         key: P99,
@@ -61,7 +61,7 @@ pub static MEASURES: [Measure; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "The time that 99% of the answers did not exceed.",
-        read: |load, _| load.summary.service_us.p99,
+        read: |load, _| load.summary.latencies[Span::Service].as_ref()?.p99,
     },
     Measure {
         key: "p99_9_us",
@@ -69,7 +69,7 @@ pub static MEASURES: [Measure; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "The time that 99.9% of the answers did not exceed.",
-        read: |load, _| load.summary.service_us.p99_9,
+        read: |load, _| load.summary.latencies[Span::Service].as_ref()?.p99_9,
     },
     Measure {
         key: "max_us",
@@ -77,7 +77,7 @@ pub static MEASURES: [Measure; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "The largest time of a trial, averaged over trials like the rest.",
-        read: |load, _| load.summary.service_us.max,
+        read: |load, _| load.summary.latencies[Span::Service].as_ref()?.max,
     },
     Measure {
         key: CPU,

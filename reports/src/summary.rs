@@ -245,7 +245,7 @@ impl<'a> Measured<'a> {
         let valid: Vec<_> = all
             .iter()
             .copied()
-            .filter(|(_, load, _)| load.summary.valid)
+            .filter(|(_, load, _)| load.summary.is_valid())
             .collect();
         let basis = match (valid.is_empty(), all.is_empty()) {
             (false, _) => Basis::Valid,
@@ -344,8 +344,8 @@ fn outcomes(trials: &[&Trial]) -> Trials {
         match &trial.outcome {
             Outcome::Measured { load, .. } => {
                 found.measured += 1;
-                if !load.summary.valid {
-                    let reason = match load.summary.reasons.as_slice() {
+                if !load.summary.is_valid() {
+                    let reason = match load.summary.reasons().as_slice() {
                         [] => "the generator gave no reason".to_owned(),
                         reasons => reasons.join("; "),
                     };

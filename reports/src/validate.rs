@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use record::histogram::{DecodeError, Quantiles};
-use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records};
+use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Span};
 
 /// Some thirty models exist; a file with more names than this is not from a run.
 const MOST_SERVERS: usize = 200;
@@ -230,16 +230,17 @@ fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Inval
 
 /// The table shows the percentiles and the figures the histogram: they must be one.
 fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
-    let histogram = load
-        .histograms
-        .service
-        .decode()
-        .map_err(|error| Invalid::Histogram {
-            place: place.to_owned(),
-            error,
-        })?;
+    let (Some(encoded), Some(stored)) = (
+        &load.histograms[Span::Service],
+        &load.summary.latencies[Span::Service],
+    ) else {
+        return Err(Invalid::Percentiles(place.to_owned()));
+    };
+    let histogram = encoded.decode().map_err(|error| Invalid::Histogram {
+        place: place.to_owned(),
+        error,
+    })?;
     let found = Quantiles::of(&histogram);
-    let stored = &load.summary.service_us;
     let same = [
         (found.p50, stored.p50),
         (found.p90, stored.p90),

@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
-use record::{ErrorKind, Outcome, Record, Run, Trial};
+use record::{ErrorKind, Finding, Outcome, Record, Run, Span, Trial};
 use reports::summary::{Basis, Summary};
 use reports::verdict::Decision;
 use reports::{check, html, text, validate};
@@ -170,8 +170,7 @@ fn invalid_trials_are_left_out_and_named() {
             continue;
         };
         if trial.server == "thread" || (trial.server == "epoll" && trial.block == 0) {
-            load.summary.valid = false;
-            load.summary.reasons = vec!["ports ran out".into()];
+            load.summary.findings = [Finding::NoEchoes].into();
             load.summary.echoes_per_s *= 100.0;
         }
     }
@@ -451,8 +450,13 @@ fn records_that_cannot_be_right_are_refused() {
         with(&|_, all| load(&mut all[0], &|load| load.generator.utilisation = -1.0)).contains("cannot have")
     );
     assert!(
-        with(&|_, all| load(&mut all[0], &|load| load.summary.service_us.p99 = Some(1.0)))
-            .contains("percentiles")
+        with(
+            &|_, all| load(&mut all[0], &|load| load.summary.latencies[Span::Service]
+                .as_mut()
+                .unwrap()
+                .p99 = Some(1.0))
+        )
+        .contains("percentiles")
     );
     assert!(
         html::render(&records(
@@ -481,7 +485,7 @@ proptest! {
                 (0, _) => continue,
                 (1, outcome) => *outcome = Outcome::Skipped { reason: "absent".into() },
                 (2, outcome) => *outcome = Outcome::Failed { error: "ended".into(), stderr: "why".into() },
-                (3, Outcome::Measured { load, .. }) => load.summary.valid = false,
+                (3, Outcome::Measured { load, .. }) => load.summary.findings = [Finding::NoEchoes].into(),
                 (4, Outcome::Measured { load, cost }) => {
                     *load = support::load(&record::histogram::empty(), 100, 0.0, 0, 0);
                     *cost = record::Cost::default();

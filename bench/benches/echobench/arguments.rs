@@ -1,8 +1,8 @@
-//! What criterion's arguments mean for the part that is not criterion's.
+//! Criterion's arguments, as far as they matter to the suite that follows criterion.
 
 use regex::Regex;
 
-/// Options of criterion that are followed by a value, which is then not the filter.
+/// Options of criterion whose value is the next argument, which is then not the filter.
 const WITH_VALUE: [&str; 20] = [
     "-b",
     "-c",
@@ -26,7 +26,7 @@ const WITH_VALUE: [&str; 20] = [
     "--warm-up-time",
 ];
 
-/// The arguments, as far as they matter here; criterion reads and checks them itself.
+/// The arguments. Criterion parses and checks them itself.
 #[derive(Debug)]
 pub struct Arguments {
     options: Vec<String>,
@@ -40,7 +40,7 @@ enum Filter {
 }
 
 impl Arguments {
-    /// Splits the options from the filter.
+    /// Separates the options from the filter.
     pub fn of(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let (mut options, mut filter) = (Vec::new(), None);
         let mut arguments = arguments;
@@ -66,7 +66,7 @@ impl Arguments {
         Ok(Arguments { options, filter })
     }
 
-    /// Whether a benchmark of that name is to run.
+    /// Whether the filter selects a benchmark.
     pub fn selects(&self, name: &str) -> bool {
         match &self.filter {
             _ if self.has("--ignored") => false,
@@ -76,24 +76,24 @@ impl Arguments {
         }
     }
 
-    /// Whether a filter was given.
+    /// Whether there is a filter.
     pub fn filters(&self) -> bool {
         self.filter.is_some()
     }
 
-    /// Whether the benchmarks are to be listed only.
+    /// Whether the benchmarks are only listed.
     pub fn lists(&self) -> bool {
         self.has("--list")
     }
 
-    /// Whether anything new is to be measured: not when listing, testing or profiling,
-    /// nor when results that were saved are to be looked at.
+    /// Whether something is measured, and not only listed, tested, profiled or loaded from
+    /// saved results.
     pub fn measures(&self) -> bool {
         let other = ["--list", "--load-baseline", "--profile-time", "--test"];
         self.has("--bench") && !other.iter().any(|option| self.has(option))
     }
 
-    /// Whether a rough answer is enough.
+    /// Whether short measurements are enough.
     pub fn quick(&self) -> bool {
         self.has("--quick")
     }

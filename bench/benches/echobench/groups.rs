@@ -1,4 +1,4 @@
-//! The criterion groups: one connection at a time, a round trip and a whole life.
+//! The criterion groups: round trips on one connection, and whole connections one at a time.
 
 use std::io::{Read, Write};
 use std::iter::Cycle;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use std::vec::IntoIter;
 
 use anyhow::Context;
-use bench::affinity;
-use bench::conditions::Conditions;
-use bench::contender::Contender;
+use bench::host::affinity;
+use bench::participant::Participant;
 use bench::results;
+use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::record::Placement;
@@ -20,26 +20,27 @@ use socket2::{Domain, Socket, Type};
 
 use crate::arguments::Arguments;
 
-/// As the load of the quick suite.
+/// As long as the messages of the quick suite.
 const MESSAGE: [u8; 64] = *b"echo: sixty-four bytes that should come back just as they left!\n";
 
-/// Loopback addresses to connect from: a port that was used stays taken for a minute,
-/// and one address has 28,000 of them.
+/// Loopback addresses to connect from: one address has 28,000 ports, and a used port stays
+/// taken for a minute.
 const SOURCES: &str = "127.0.0.1-127.0.0.16";
 
-/// A server that hangs is an error, not a benchmark that never ends.
+/// Turns a server that hangs into an error.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs `roundtrip/SERVER` and `connect/SERVER`, as far as criterion's filter lets them.
-///
-/// The second not over UDP, where there is no connection to make.
-pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()> {
+/// Runs `roundtrip/SERVER` and, over TCP, `connect/SERVER`, if criterion's filter selects them.
+pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Result<()> {
     let placement = affinity::split(&affinity::allowed()?);
-    let runnable: Vec<_> = contenders.iter().copied().filter(is_runnable).collect();
+    let runnable: Vec<_> = participants
+        .iter()
+        .filter(|participant| is_runnable(participant))
+        .collect();
     let connecting: Vec<_> = runnable
         .iter()
         .copied()
-        .filter(|contender| contender.transport() == Transport::Stream)
+        .filter(|participant| participant.transport() == Transport::Stream)
         .collect();
     let measured = affinity::with(&placement.generator_cpus, || {
         let mut criterion = Criterion::default()
@@ -59,15 +60,15 @@ pub fn run(contenders: &[Contender], arguments: &Arguments) -> anyhow::Result<()
     measured.context("cannot pin to the processors of the generator")
 }
 
-fn is_runnable(contender: &Contender) -> bool {
-    let reason = contender.unavailable();
+fn is_runnable(participant: &Participant) -> bool {
+    let reason = participant.unavailable();
     if let Some(reason) = &reason {
-        eprintln!("{}: skipped: {reason}", contender.name());
+        eprintln!("{}: skipped: {reason}", participant.name());
     }
     reason.is_none()
 }
 
-/// Something to do with a server over and over.
+/// An operation on a server that criterion repeats.
 trait Exercise {
     fn once(&mut self) -> std::io::Result<()>;
 }
@@ -75,19 +76,19 @@ trait Exercise {
 fn group<E: Exercise>(
     criterion: &mut Criterion,
     name: &str,
-    contenders: &[Contender],
+    participants: &[&Participant],
     placement: &Placement,
     exercise: fn(SocketAddr, Transport) -> std::io::Result<E>,
 ) {
     let mut group = criterion.benchmark_group(name);
-    for contender in contenders {
-        // Criterion calls the closure for each sample; the server is started by the first.
+    for participant in participants {
+        // Criterion calls the closure for each sample; the first call starts the server.
         let mut running = None;
-        group.bench_function(contender.name(), |bencher| {
+        group.bench_function(participant.name(), |bencher| {
             let (_server, exercise) = running.get_or_insert_with(|| {
-                let server = start(*contender, placement);
+                let server = start(participant, placement);
                 let exercise =
-                    exercise(server.address(), contender.transport()).expect("the server is ready");
+                    exercise(server.address(), participant.transport()).expect("the server is ready");
                 (server, exercise)
             });
             bencher.iter(|| exercise.once().expect("the server echoes"));
@@ -96,22 +97,22 @@ fn group<E: Exercise>(
     group.finish();
 }
 
-/// A panic here ends the benchmark, and the guard ends the server.
-fn start(contender: Contender, placement: &Placement) -> Server {
-    let log = results::home().join(format!("criterion-{}.log", contender.name()));
+/// Starts a server. A panic ends the benchmark, and the guard ends the server.
+fn start(participant: &Participant, placement: &Placement) -> Server {
+    let log = results::home().join(format!("criterion-{}.log", participant.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
-        program: contender.program(),
+        program: participant.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
         cpus: placement.server_cpus.clone(),
         log,
     };
-    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", contender.name()))
+    Server::start(&launch).unwrap_or_else(|error| panic!("{}: {error}", participant.name()))
 }
 
-/// A message and its answer on a connection that stays open.
+/// A message and its echo on a connection that stays open.
 struct RoundTrip(Socket);
 
 impl RoundTrip {
@@ -126,7 +127,7 @@ impl Exercise for RoundTrip {
     }
 }
 
-/// A connection, a message, its answer, and the end.
+/// A new connection, a message, its echo, and a close.
 struct Connect {
     address: SocketAddr,
     transport: Transport,
@@ -167,9 +168,9 @@ fn connect(address: SocketAddr, transport: Transport, from: IpAddr) -> std::io::
 }
 
 fn exchange(socket: &mut Socket) -> std::io::Result<()> {
-    let mut answer = [0; MESSAGE.len()];
+    let mut echo = [0; MESSAGE.len()];
     socket.write_all(&MESSAGE)?;
-    socket.read_exact(&mut answer)?;
-    assert!(answer == MESSAGE, "the server echoes what it reads");
+    socket.read_exact(&mut echo)?;
+    assert!(echo == MESSAGE, "the server changed the message");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cargo bench`: criterion on single connections, then the quick suite, then the report.
+//! `cargo bench`: criterion on single connections, then the quick suite and its report.
 
 mod arguments;
 mod groups;
@@ -12,11 +12,11 @@ use clap::Parser;
 
 use arguments::Arguments;
 
-/// With `--quick`: enough for a look, and the whole stays below a minute and a half.
+/// With `--quick`: the whole takes less than a minute and a half.
 const QUICK_WARMUP: Duration = Duration::from_millis(100);
 const QUICK_DURATION: Duration = Duration::from_millis(250);
 
-/// Nothing from the command line, which is criterion's: `ECHOBENCH_*` alone.
+/// Options from `ECHOBENCH_*` only: the command line belongs to criterion.
 #[derive(Parser)]
 struct Environment {
     #[command(flatten)]
@@ -24,7 +24,7 @@ struct Environment {
 }
 
 fn main() -> ExitCode {
-    bench::role::play().unwrap_or_else(|| {
+    bench::reexec::dispatch().unwrap_or_else(|| {
         run().unwrap_or_else(|error| {
             eprintln!("echobench: {error:#}");
             ExitCode::FAILURE
@@ -44,11 +44,11 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let mut candidates = suite.clone();
     if arguments.filters() || arguments.lists() {
-        // A filter may ask for any model.
+        // A filter may select any model.
         candidates.select(&["all".into()])?;
     }
-    let candidates = candidates.contenders()?;
-    // Before the groups, so that what cannot be done is said before anybody waits.
+    let candidates = candidates.participants()?;
+    // Before the groups, so that an error shows at once.
     let prepared = match arguments.measures() && arguments.selects(&name) {
         true => Some(options.prepare(suite)?),
         false => None,

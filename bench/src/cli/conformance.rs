@@ -17,8 +17,8 @@ use crate::conformance::{
     CASES, Case, Kept, Outcome, SEED, SEED_VARIABLE, Scale, Settings, Subject, Sweep, find, seed,
 };
 use crate::external::External;
+use crate::names;
 use crate::progress::CaseProgress;
-use crate::suite;
 
 /// Most of a case is waiting, and on few processors four still keep their bounds.
 const JOBS: NonZero<usize> = NonZero::new(4).unwrap();
@@ -33,7 +33,7 @@ const JOBS: NonZero<usize> = NonZero::new(4).unwrap();
 #[command(after_help = EXAMPLES)]
 pub struct ConformanceOptions {
     /// Models to test [default: all, or none with --server].
-    #[arg(long = "model", visible_alias = "models", value_name = "NAME,...", value_delimiter = ',', value_parser = suite::model)]
+    #[arg(long = "model", visible_alias = "models", value_name = "NAME,...", value_delimiter = ',', value_parser = names::model)]
     models: Vec<&'static dyn Model>,
 
     /// Another echo server to test, as for `run`; can be given several times.
@@ -112,7 +112,7 @@ impl ConformanceOptions {
     }
 
     fn sweep(&self) -> anyhow::Result<Sweep> {
-        suite::check_names(&self.server)?;
+        names::check_distinct(&self.server)?;
         self.server.iter().try_for_each(External::check)?;
         let mut models: Vec<&dyn Model> = Vec::new();
         for model in &self.models {
@@ -176,5 +176,5 @@ fn case(id: &str) -> anyhow::Result<&'static Case> {
 
 fn nearest(id: &str) -> String {
     let names = CASES.iter().flat_map(|case| [case.id(), case.name()]);
-    suite::nearest(id, names)
+    names::suggestion(id, names)
 }

@@ -11,9 +11,10 @@ use nix::unistd::Pid;
 use super::client::{Client, STALL, noise, wait_until};
 use super::fault::{Limit, Resource};
 use super::{Case, Running};
-use crate::conditions::Conditions;
-use crate::meter::cpu_time;
-use crate::processes::{Process, descriptors, process};
+use crate::proc::descriptors::descriptors;
+use crate::proc::processes::{Process, process};
+use crate::proc::usage::cpu_time;
+use crate::server::conditions::Conditions;
 
 pub const CASE: Case = Case::new(
     "C9",

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, ensure};
 use super::client::{Connecting, noise};
 use super::observe::backlog_overflows;
 use super::{Case, Running};
-use crate::sockets;
+use crate::proc::tcp;
 
 pub const CASE: Case = Case::new(
     "C18",
@@ -38,7 +38,7 @@ const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 fn drive(running: &mut Running) -> anyhow::Result<()> {
     let address = running.address();
-    let own = sockets::listeners()?.into_iter();
+    let own = tcp::listeners()?.into_iter();
     let listeners = own.filter(|listener| listener.local == address).count();
     let clients = CLIENTS.max(listeners * CLIENTS_PER_LISTENER);
 

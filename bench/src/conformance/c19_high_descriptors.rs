@@ -10,8 +10,8 @@ use servers::listener::Transport;
 
 use super::client::{Client, noise};
 use super::{Case, Running};
-use crate::conditions::Conditions;
 use crate::server::ServerError;
+use crate::server::conditions::Conditions;
 
 pub const CASE: Case = Case::new(
     "C19",

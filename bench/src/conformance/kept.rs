@@ -13,7 +13,8 @@ use loadgen::record::{CaseDescription, CaseResult, Conformance, Record, Records,
 use servers::models::MODELS;
 
 use super::{CASES, Case, Scale, Subject, Sweep};
-use crate::{host, results};
+use crate::host::fingerprint as host;
+use crate::results;
 
 /// What results.jsonl is called until it is complete.
 const PARTIAL: &str = "partial.jsonl";
@@ -146,7 +147,7 @@ fn describe(sweep: &Sweep) -> Conformance {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: results::now(),
-        host: host::fingerprint(),
+        host: host::read(),
         full: sweep.settings.scale == Scale::Full,
         seed: sweep.settings.seed,
         cases: sweep.cases.iter().map(description).collect(),

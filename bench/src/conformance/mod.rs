@@ -67,7 +67,7 @@ pub use running::Running;
 pub use subject::Subject;
 pub use sweep::Sweep;
 
-use crate::conditions::Conditions;
+use crate::server::conditions::Conditions;
 
 /// Every case, in the order in which a table shows them. C28 is not among them: it is the
 /// servers with bugs on which these cases have to fail, in this package's tests.

@@ -10,8 +10,9 @@ use std::os::fd::RawFd;
 
 use nix::unistd::Pid;
 
-use crate::processes::{descriptors, group_members, own_tasks, socket_descriptors};
-use crate::sockets::{self, Socket};
+use crate::proc::descriptors::{descriptors, socket_descriptors};
+use crate::proc::processes::{group_members, own_tasks};
+use crate::proc::tcp::{self, Socket};
 
 /// What a server holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,11 +89,13 @@ pub fn holdings(group: Pid) -> io::Result<Holdings> {
 /// The connections of a local port, also those that no process has any more.
 pub fn connections(port: u16) -> io::Result<Vec<Connection>> {
     let connection = |socket: Socket| Connection {
-        state: socket.state,
+        state: socket.state as u8,
         unsent_bytes: socket.unsent_bytes,
         unread_bytes: socket.unread_bytes,
     };
-    let of_port = sockets::all()?.filter(|socket| socket.local.port() == port);
+    let of_port = tcp::all()?
+        .into_iter()
+        .filter(|socket| socket.local.port() == port);
     Ok(of_port.map(connection).collect())
 }
 

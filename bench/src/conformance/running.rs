@@ -20,11 +20,12 @@ use super::log::Log;
 use super::observe::{self, Holdings};
 use super::subject::Subject;
 use super::{Case, NotHere, Scale, Settings};
-use crate::conditions::Conditions;
-use crate::meter;
-use crate::processes::{self, Process, group_members, process};
+use crate::proc::descriptors;
+use crate::proc::processes::{Process, group_members, process};
+use crate::proc::tcp::{self, Socket};
+use crate::proc::usage;
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Server};
-use crate::sockets::{self, Socket};
 
 /// Time for a fresh client to have its echo after a case.
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
@@ -275,11 +276,11 @@ impl Running {
     pub fn server_of(&self, client: &Client) -> anyhow::Result<Pid> {
         let (here, there) = (self.address(), client.address()?);
         let is_it = |socket: &Socket| socket.local.port() == here.port() && socket.remote == there;
-        let Some(connection) = sockets::all()?.find(is_it) else {
+        let Some(connection) = tcp::all()?.into_iter().find(is_it) else {
             bail!("the server has no connection to its client on {there}");
         };
         let mut candidates = self.workers()?.into_iter().chain([self.pid()]);
-        let owner = candidates.find(|&pid| processes::sockets(pid).contains(&connection.inode));
+        let owner = candidates.find(|&pid| descriptors::sockets(pid).contains(&connection.inode));
         owner.ok_or_else(|| anyhow!("no process of the server has the connection to {there}"))
     }
 
@@ -390,7 +391,7 @@ impl Running {
     pub fn memory_bytes(&self) -> anyhow::Result<u64> {
         let mut all = 0;
         for Process { pid, .. } in self.processes()? {
-            match meter::anonymous_pss_bytes(&[pid]) {
+            match usage::anonymous_pss_bytes(&[pid]) {
                 Some(bytes) => all += bytes,
                 None if process(pid).is_none_or(|process| process.state == 'Z') => {}
                 None => bail!(NotHere(
@@ -404,7 +405,7 @@ impl Running {
     /// Whether one of its processes has an io_uring.
     pub fn has_ring(&self) -> io::Result<bool> {
         let processes = self.processes()?;
-        Ok(processes.iter().any(|process| processes::has_ring(process.pid)))
+        Ok(processes.iter().any(|process| descriptors::has_ring(process.pid)))
     }
 
     /// Fails as not possible here if the harness may not have descriptors for so many clients.

@@ -9,8 +9,8 @@ use std::process::{self, Child, Command, ExitCode, exit};
 use std::thread;
 use std::time::Duration;
 
-use bench::affinity;
 use bench::conformance::client::wait_until;
+use bench::host::affinity;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getppid, setsid};
 

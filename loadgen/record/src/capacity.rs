@@ -10,40 +10,40 @@ use crate::load::{Generator, Summary};
 pub struct Capacity {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
-    /// The server, as it was named.
+    /// The server, as named on the command line.
     pub target: String,
-    /// What had to hold, all of it, as it was typed.
+    /// The conditions that had to hold, all of them, as typed.
     pub objectives: Vec<String>,
-    /// The highest rate that held; `null` where none did.
+    /// The highest rate that held; `null` if none did.
     pub low_per_s: Option<f64>,
-    /// The lowest rate that did not hold; `null` where all did.
+    /// The lowest rate that did not hold; `null` if all did.
     pub high_per_s: Option<f64>,
-    /// What kept the rate from being higher.
+    /// Why the rate is not higher.
     pub limit: Limit,
-    /// In how many of the runs that verified it the low rate held.
+    /// How many of the runs that verified the low rate met the objectives.
     pub verified: u32,
     /// How many runs verified it.
     pub of: u32,
-    /// Whether the search came to its end.
+    /// Whether the search was completed.
     pub complete: bool,
-    /// The trials, in the order in which they were made.
+    /// The trials, in the order in which they ran.
     pub trials: Vec<CapacityTrial>,
 }
 
 /// An open loop at one rate, and whether it met the objectives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapacityTrial {
-    /// The rate that was asked for.
+    /// The rate asked for.
     pub rate_per_s: f64,
     /// Whether every objective was met.
     pub held: bool,
-    /// Why not; absent where it was.
+    /// Why not; absent if all were met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who is to blame; absent where it held.
+    /// Which side was the limit; absent if all objectives were met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// Seconds that were counted.
+    /// Seconds that were measured.
     pub window_s: f64,
     /// The numbers of the load.
     pub summary: Summary,
@@ -51,14 +51,14 @@ pub struct CapacityTrial {
     pub generator: Generator,
 }
 
-/// What kept the rate from being higher.
+/// Why the rate is not higher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// The server, or the path to it.
     Server,
-    /// The generator: the server may hold more.
+    /// The generator or its host: the server may hold more.
     Generator,
-    /// Nothing did: no higher rate was tried.
+    /// No higher rate was tried.
     NotReached,
 }

@@ -1,36 +1,36 @@
-//! The kinds of errors that connections and messages can have.
+//! The kinds of errors of connections and messages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What can go wrong with a connection, or over UDP with a message.
+/// How a connection, or over UDP a message, can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// Nobody listens there.
+    /// No server listens there.
     Refused,
     /// The peer reset the connection.
     Reset,
-    /// The connection was not established, or not closed by the server, in time.
+    /// The connection was not established, or the server did not close it, in time.
     TimedOut,
-    /// A byte came back that is not the one that was due.
+    /// A byte came back that differs from the one sent.
     WrongBytes,
     /// The peer ended the connection while an answer was due.
     EarlyEnd,
-    /// No local port was left: a limit of this side, not the server's.
+    /// No local port was free: a limit of this side, not of the server.
     NoLocalPort,
-    /// Too many open files: a limit of this side, not the server's.
+    /// Too many open files: a limit of this side, not of the server.
     TooManyOpenFiles,
-    /// Over UDP: a message had no answer in time, and the next was sent.
+    /// Over UDP: a message had no answer in time.
     Lost,
-    /// Over UDP: an answer to an earlier message came, too late or a second time.
+    /// Over UDP: an answer came too late, or a second time.
     Stale,
-    /// Anything else; the example says what.
+    /// Another error, which the example names.
     Other,
 }
 
 impl ErrorKind {
-    /// The name under which it is stored and shown.
+    /// The name in records, conditions and text.
     pub fn name(self) -> &'static str {
         match self {
             ErrorKind::Refused => "refused",
@@ -46,13 +46,13 @@ impl ErrorKind {
         }
     }
 
-    /// Whether it is about one message, and its connection went on.
+    /// Whether it affects one message, and not its connection.
     pub fn is_of_a_message(self) -> bool {
         matches!(self, ErrorKind::Lost | ErrorKind::Stale)
     }
 
-    /// Whether this side caused it: such an error makes a load invalid.
-    pub fn is_ours(self) -> bool {
+    /// Whether a limit of this side caused it.
+    pub fn is_local(self) -> bool {
         matches!(self, ErrorKind::NoLocalPort | ErrorKind::TooManyOpenFiles)
     }
 }

@@ -146,10 +146,12 @@ mod tests {
     use super::*;
     use crate::conformance::{CaseOutcome, CaseResult};
     use crate::error_kind::ErrorKind;
+    use crate::finding::Finding;
     use crate::histogram::{self, Encoded, Quantiles};
-    use crate::load::{Connections, Generator, Histograms, Interval, Load, Summary};
+    use crate::load::{Connections, Generator, Interval, Load, Summary};
     use crate::plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
     use crate::run::{Cost, Host, Outcome, Placement, Server};
+    use crate::span::Span;
     use proptest::prelude::*;
 
     fn run() -> Run {
@@ -230,15 +232,11 @@ mod tests {
                 echoes_per_s: rate,
                 offered_per_s: None,
                 echoes: service.len(),
-                service_us: Quantiles::of(&service),
-                response_us: Some(Quantiles::of(&service)),
-                send_lag_us: None,
-                connect_us: None,
-                first_byte_us: None,
-                close_us: Some(Quantiles::of(&service)),
+                latencies: [Span::Service, Span::Response, Span::Close]
+                    .map(|span| (span, Quantiles::of(&service)))
+                    .into(),
                 connections_per_s: Some(rate),
                 unanswered: 5,
-                latency_withheld: Some("because".into()),
                 connections: Connections {
                     asked: 1,
                     open: 1,
@@ -247,18 +245,18 @@ mod tests {
                 },
                 errors,
                 cpu_us_per_echo: Some(rate),
-                valid: false,
-                reasons: vec!["because".into()],
+                findings: [
+                    Finding::NoEchoes,
+                    Finding::Withheld {
+                        text: "because".into(),
+                    },
+                ]
+                .into(),
             },
             error_examples: BTreeMap::from([(ErrorKind::Reset, "reset \"by\" peer".into())]),
-            histograms: Histograms {
-                service: Encoded::new(&service),
-                response: Some(Encoded::new(&service)),
-                send_lag: None,
-                connect: None,
-                first_byte: None,
-                close: Some(Encoded::new(&service)),
-            },
+            histograms: [Span::Service, Span::Response, Span::Close]
+                .map(|span| (span, Encoded::new(&service)))
+                .into(),
             intervals: vec![Interval {
                 start_s: 0.0,
                 duration_s: 1.0,

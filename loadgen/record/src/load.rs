@@ -6,8 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error_kind::ErrorKind;
-use crate::histogram::{Encoded, Quantiles};
+use crate::finding::Finding;
+use crate::findings::Findings;
+use crate::histogram::Encoded;
 use crate::plan::PlanRecord;
+use crate::span::{Histograms, Latencies};
 
 /// What the load generator saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,25 +93,6 @@ pub struct Generator {
     pub steal: Option<f64>,
 }
 
-/// Above this share of its threads' time the generator is taken for saturated: a thread
-/// that never waits shows a little less, since the kernel's work for the sockets is in
-/// part charged to nobody.
-pub const SATURATED: f64 = 0.9;
-
-impl Generator {
-    /// Whether it was the bottleneck, so that the server may be faster than what was seen.
-    /// One that spins uses a whole processor by design, and this does not tell.
-    pub fn is_saturated(&self) -> bool {
-        self.wait != "spin" && self.utilisation >= SATURATED
-    }
-
-    /// Whether it ran all the time, or would have if it had been let: it may have been too
-    /// late for what the server could do.
-    pub fn never_slept(&self) -> bool {
-        self.wait != "spin" && self.utilisation + self.kept_waiting >= SATURATED
-    }
-}
-
 /// The numbers of a load under the names that scripts may rely on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -118,23 +102,9 @@ pub struct Summary {
     pub offered_per_s: Option<f64>,
     /// Messages that came back whole and right within the window.
     pub echoes: u64,
-    /// From the actual send to the end of the answer, in microseconds.
-    pub service_us: Quantiles,
-    /// From the intended send to the end of the answer; `null` in a closed loop.
-    pub response_us: Option<Quantiles>,
-    /// From the intended to the actual send; `null` in a closed loop.
-    pub send_lag_us: Option<Quantiles>,
-    /// From the call of connect to the established connection; absent where connections
-    /// stay open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect_us: Option<Quantiles>,
-    /// From the call of connect to the first byte of the first answer; absent where
-    /// connections stay open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_byte_us: Option<Quantiles>,
-    /// From the end of our side to that of the server's; absent where connections stay open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub close_us: Option<Quantiles>,
+    /// Latencies in microseconds: `service_us`, `response_us` and so on.
+    #[serde(flatten)]
+    pub latencies: Latencies,
     /// Connections that were opened, used and closed, per second; absent where they stay
     /// open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,10 +113,6 @@ pub struct Summary {
     /// are missing in the histograms at their upper end. Always 0 in a closed loop.
     #[serde(default)]
     pub unanswered: u64,
-    /// Why the latencies should not be compared with others, where it is so: they are mostly
-    /// the generator's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency_withheld: Option<String>,
     /// What happened to the connections.
     pub connections: Connections,
     /// Errors over the whole run, warm-up included, by kind; a kind that did not
@@ -154,10 +120,21 @@ pub struct Summary {
     pub errors: BTreeMap<ErrorKind, u64>,
     /// CPU time of the generator per echo, in microseconds.
     pub cpu_us_per_echo: Option<f64>,
+    /// What the gates found: `valid`, `reasons`, `latency_withheld` and `findings`.
+    #[serde(flatten)]
+    pub findings: Findings,
+}
+
+impl Summary {
     /// Whether the numbers may be believed.
-    pub valid: bool,
-    /// Why they may not.
-    pub reasons: Vec<String>,
+    pub fn is_valid(&self) -> bool {
+        self.findings.is_valid()
+    }
+
+    /// Why the numbers may not be believed, in words.
+    pub fn reasons(&self) -> Vec<String> {
+        self.findings.reasons().map(Finding::to_string).collect()
+    }
 }
 
 /// What happened to the connections of a load. Where they are opened again and again, those
@@ -173,27 +150,4 @@ pub struct Connections {
     /// How many were open beside them and sent nothing.
     #[serde(default)]
     pub idle: u64,
-}
-
-/// The latencies of a load, whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Histograms {
-    /// From the actual send to the end of the answer.
-    pub service: Encoded,
-    /// From the intended send to the end of the answer; absent in a closed loop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<Encoded>,
-    /// From the intended to the actual send; absent in a closed loop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send_lag: Option<Encoded>,
-    /// From the call of connect to the established connection; absent where connections
-    /// stay open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Encoded>,
-    /// From the call of connect to the first byte of the first answer; absent likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_byte: Option<Encoded>,
-    /// From the end of our side to that of the server's; absent likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub close: Option<Encoded>,
 }

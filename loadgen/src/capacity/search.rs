@@ -1,30 +1,30 @@
-//! Which rate to try next, from what became of the ones before. It knows nothing of servers.
+//! Decides which rate to try next from the results of earlier trials. It knows nothing of servers.
 
 use std::time::Duration;
 
 use record::Limit;
 
-/// The highest rate that held and the lowest that did not are at most this ratio apart at
-/// the end: what trials on a quiet host differ by anyway.
+/// At the end, the highest rate that held and the lowest that did not are at most this ratio
+/// apart: trials on a quiet host differ by as much anyway.
 const WIDTH: f64 = 1.05;
 
-/// The share of the longest trial that the first ones last. They only have to find the
-/// order of magnitude.
+/// The length of the first trials as a share of the longest. They only have to find the order
+/// of magnitude.
 const FIRST_SHARE: f64 = 0.25;
 
-/// How often a rate is tried before it is taken for one that does not hold, until there is
-/// something to verify: a single hiccup of the host would cut off all the rates above.
+/// How often a rate is tried before it counts as one that does not hold, until a rate is
+/// verified: a single hiccup of the host would rule out all rates above.
 const ATTEMPTS: u32 = 2;
 
-/// What became of a trial.
+/// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TrialResult {
     /// Every objective was met.
     Held,
-    /// The server, or the path to it, did not meet one; why.
-    Broke(String),
-    /// The generator failed to put this load on the server; why.
-    Ours(String),
+    /// The server, or the path to it, missed an objective; why.
+    Missed(String),
+    /// The generator could not make the load; why.
+    GeneratorLimited(String),
 }
 
 /// What to do next.
@@ -37,29 +37,29 @@ pub enum Step {
         /// How long, as a share of the longest trial.
         share: f64,
     },
-    /// Nothing: [`Search::finding`] is final.
+    /// Nothing: [`Search::bracket`] is final.
     Done,
 }
 
-/// Between which rates is searched, per second.
+/// The rates of the search, per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
-    /// Below it nothing is tried.
+    /// The lowest rate.
     pub lowest: f64,
-    /// The first that is tried.
+    /// The first rate.
     pub first: f64,
-    /// Above it nothing is tried.
+    /// The highest rate.
     pub highest: f64,
 }
 
-/// What the trials so far say.
+/// The capacity as far as the trials show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Finding {
-    /// The highest rate that held, per second; `None` where none did.
+pub struct Bracket {
+    /// The highest rate that held, per second; `None` if none did.
     pub low: Option<f64>,
-    /// The lowest rate that did not, per second; `None` where all did.
+    /// The lowest rate that did not hold, per second; `None` if all did.
     pub high: Option<f64>,
-    /// What kept the low one from being higher.
+    /// Why the low rate is not higher.
     pub limit: Limit,
     /// In how many of the runs that verified it the low rate held.
     pub verified: u32,
@@ -69,10 +69,9 @@ pub struct Finding {
 
 /// A search for the highest rate that holds.
 ///
-/// It doubles the rate until one does not hold, or halves it until one does, and then
-/// bisects. At the end it verifies: the rate that was found has to hold in most of several
-/// runs. If it does not, the search steps down, further each time, and bisects again in
-/// the same manner, so that it ends whatever the server does.
+/// It doubles the rate until one does not hold, or halves it until one does, and then bisects.
+/// At the end it verifies: the rate has to hold in most of several runs. If it does not, the
+/// search steps down, further each time, and bisects again, so it ends whatever the server does.
 #[derive(Debug, Clone)]
 pub struct Search {
     range: Range,
@@ -85,16 +84,16 @@ pub struct Search {
     steps_down: u32,
 }
 
-/// What became of the trials at one rate.
+/// The results of the trials at one rate.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     held: u32,
-    broke: u32,
-    ours: u32,
+    missed: u32,
+    generator_limited: u32,
 }
 
 impl Search {
-    /// A search in `range` that verifies with so many runs, at least one.
+    /// A search in `range` that verifies a rate with that many runs, at least one.
     pub fn new(range: Range, runs: u32) -> Self {
         Search {
             range,
@@ -108,7 +107,7 @@ impl Search {
         }
     }
 
-    /// What to do next; asking changes nothing.
+    /// The next step.
     pub fn next(&self) -> Step {
         let Some(rate) = self.rate else {
             return Step::Done;
@@ -124,13 +123,13 @@ impl Search {
         Step::Try { rate, share }
     }
 
-    /// Takes note of what became of the trial that [`Search::next`] asked for.
-    pub fn record(&mut self, verdict: &Verdict) {
+    /// Records the result of the trial that [`Search::next`] asked for.
+    pub fn record(&mut self, result: &TrialResult) {
         let Some(rate) = self.rate else { return };
-        match verdict {
-            Verdict::Held => self.seen.held += 1,
-            Verdict::Broke(_) => self.seen.broke += 1,
-            Verdict::Ours(_) => self.seen.ours += 1,
+        match result {
+            TrialResult::Held => self.seen.held += 1,
+            TrialResult::Missed(_) => self.seen.missed += 1,
+            TrialResult::GeneratorLimited(_) => self.seen.generator_limited += 1,
         }
         let Some(holds) = self.decided() else { return };
         let seen = std::mem::take(&mut self.seen);
@@ -146,16 +145,16 @@ impl Search {
         }
     }
 
-    /// What is known so far; final when there is nothing more to do.
-    pub fn finding(&self) -> Finding {
-        // While a rate is verified for the first time, it stands for what was found.
+    /// The bracket so far; final once the search is done.
+    pub fn bracket(&self) -> Bracket {
+        // The first rate that is verified counts as the low one meanwhile.
         let unverified = self.rate.filter(|_| self.verifying).map(|rate| (rate, self.seen));
         let low = self.low.or(unverified);
         let seen = low
             .filter(|_| self.verifying)
             .map(|(_, seen)| seen)
             .unwrap_or_default();
-        Finding {
+        Bracket {
             low: low.map(|(rate, _)| rate),
             high: self.high.map(|(rate, _)| rate),
             limit: self.high.map_or(Limit::NotReached, |(_, limit)| limit),
@@ -164,11 +163,11 @@ impl Search {
         }
     }
 
-    /// How long the search takes at most, as long as trials that are repeated give the same
-    /// again; `cost` is the time of a trial.
+    /// How long the search takes at most if repeated trials have the same results; `cost` is the
+    /// time of a trial.
     pub fn longest(&self, cost: impl Fn(f64, f64) -> Duration) -> Duration {
-        // One threshold in each bracket that the search can end with: none is as narrow as a
-        // step here, as long as the range is not.
+        // At least one threshold in each bracket that the search can end with: none is as narrow
+        // as a step here, unless the range is.
         let Range { lowest, highest, .. } = self.range;
         let step = WIDTH.powf(0.4);
         let thresholds = std::iter::successors(Some(lowest / step), |threshold| {
@@ -179,8 +178,8 @@ impl Search {
             while let Step::Try { rate, share } = search.next() {
                 sum += cost(rate, share);
                 search.record(&match rate <= threshold {
-                    true => Verdict::Held,
-                    false => Verdict::Broke(String::new()),
+                    true => TrialResult::Held,
+                    false => TrialResult::Missed(String::new()),
                 });
             }
             sum
@@ -188,7 +187,7 @@ impl Search {
         thresholds.map(time).max().unwrap_or_default()
     }
 
-    /// Whether the rate that is tried holds, once that is clear.
+    /// Whether the current rate holds, once that is clear.
     fn decided(&self) -> Option<bool> {
         let Seen { held, .. } = self.seen;
         let failed = self.seen.failed();
@@ -200,12 +199,12 @@ impl Search {
         }
     }
 
-    /// The next rate, or nothing if the bracket is narrow enough or cannot be closed.
+    /// The next rate; `None` if the bracket is narrow enough or cannot be closed.
     fn choose(&mut self) -> Option<f64> {
         let Range { lowest, highest, .. } = self.range;
         match (self.low, self.high) {
             (Some((low, _)), Some((high, _))) => {
-                // What was stepped down by is the width, and rounding may not make it more.
+                // A step down has exactly this width; rounding must not make it wider.
                 let narrow = high / low <= WIDTH * (1.0 + f64::EPSILON * 4.0);
                 (!narrow).then(|| (low * high).sqrt())
             }
@@ -225,11 +224,11 @@ impl Search {
 
 impl Seen {
     fn failed(self) -> u32 {
-        self.broke + self.ours
+        self.missed + self.generator_limited
     }
 
     fn limit(self) -> Limit {
-        match self.ours > self.broke {
+        match self.generator_limited > self.missed {
             true => Limit::Generator,
             false => Limit::Server,
         }
@@ -243,16 +242,16 @@ mod tests {
 
     const RUNS: u32 = 3;
 
-    /// Runs a search against a made-up server; returns its finding and the rates and shares
+    /// Runs a search against a made-up server; returns its bracket and the rates and shares
     /// of its trials.
-    fn run(range: Range, mut server: impl FnMut(f64) -> Verdict) -> (Finding, Vec<(f64, f64)>) {
+    fn run(range: Range, mut server: impl FnMut(f64) -> TrialResult) -> (Bracket, Vec<(f64, f64)>) {
         let (mut search, mut trials) = (Search::new(range, RUNS), Vec::new());
         while let Step::Try { rate, share } = search.next() {
             trials.push((rate, share));
             assert!(trials.len() <= most_trials(range), "it does not end: {trials:?}");
             search.record(&server(rate));
         }
-        (search.finding(), trials)
+        (search.bracket(), trials)
     }
 
     /// Doubling or halving over the whole range, bisecting an octave, and the same again
@@ -263,15 +262,15 @@ mod tests {
         (f64::from(ATTEMPTS) * (octaves + 5.0) + f64::from(RUNS) * 2.0 * widths) as usize
     }
 
-    fn broke() -> Verdict {
-        Verdict::Broke("too slow".into())
+    fn missed() -> TrialResult {
+        TrialResult::Missed("too slow".into())
     }
 
     /// A server that holds up to a rate, always.
-    fn up_to(threshold: f64) -> impl FnMut(f64) -> Verdict {
+    fn up_to(threshold: f64) -> impl FnMut(f64) -> TrialResult {
         move |rate| match rate <= threshold {
-            true => Verdict::Held,
-            false => broke(),
+            true => TrialResult::Held,
+            false => missed(),
         }
     }
 
@@ -296,46 +295,46 @@ mod tests {
         #[test]
         fn a_threshold_is_found(range in range(), place in 0.0..1.0f64) {
             let threshold = range.lowest * (range.highest / range.lowest).powf(place);
-            let (finding, _) = run(range, up_to(threshold));
-            let low = finding.low.unwrap();
+            let (bracket, _) = run(range, up_to(threshold));
+            let low = bracket.low.unwrap();
             prop_assert!(low <= threshold);
-            prop_assert_eq!((finding.verified, finding.of), (RUNS, RUNS));
-            match finding.high {
-                Some(high) => prop_assert!(threshold < high && is_narrow(low, high), "{:?}", finding),
+            prop_assert_eq!((bracket.verified, bracket.of), (RUNS, RUNS));
+            match bracket.high {
+                Some(high) => prop_assert!(threshold < high && is_narrow(low, high), "{:?}", bracket),
                 None => prop_assert_eq!(low, range.highest),
             }
         }
 
         #[test]
         fn below_the_range_nothing_holds(range in range(), part in 0.0..0.999f64) {
-            let (finding, _) = run(range, up_to(range.lowest * part));
-            prop_assert_eq!((finding.low, finding.high), (None, Some(range.lowest)));
-            prop_assert_eq!(finding.limit, Limit::Server);
+            let (bracket, _) = run(range, up_to(range.lowest * part));
+            prop_assert_eq!((bracket.low, bracket.high), (None, Some(range.lowest)));
+            prop_assert_eq!(bracket.limit, Limit::Server);
         }
 
         #[test]
         fn above_the_range_its_end_holds(range in range(), times in 1.0..10.0f64) {
-            let (finding, _) = run(range, up_to(range.highest * times));
-            prop_assert_eq!((finding.low, finding.high), (Some(range.highest), None));
-            prop_assert_eq!(finding.limit, Limit::NotReached);
+            let (bracket, _) = run(range, up_to(range.highest * times));
+            prop_assert_eq!((bracket.low, bracket.high), (Some(range.highest), None));
+            prop_assert_eq!(bracket.limit, Limit::NotReached);
         }
 
         #[test]
         fn whatever_the_trials_say_it_ends_and_what_it_says_was_verified(
             range in range(),
-            verdicts in prop::collection::vec(0..3u8, 1..40),
+            results in prop::collection::vec(0..3u8, 1..40),
         ) {
-            let mut verdicts = verdicts.into_iter().cycle();
-            let (finding, _) = run(range, |_| match verdicts.next() {
-                Some(0) => Verdict::Held,
-                Some(1) => broke(),
-                _ => Verdict::Ours("saturated".into()),
+            let mut results = results.into_iter().cycle();
+            let (bracket, _) = run(range, |_| match results.next() {
+                Some(0) => TrialResult::Held,
+                Some(1) => missed(),
+                _ => TrialResult::GeneratorLimited("saturated".into()),
             });
-            if let Some(low) = finding.low {
-                prop_assert!(finding.of == RUNS && finding.verified * 2 > RUNS, "{:?}", finding);
-                prop_assert!(finding.high.is_none_or(|high| is_narrow(low, high)), "{:?}", finding);
+            if let Some(low) = bracket.low {
+                prop_assert!(bracket.of == RUNS && bracket.verified * 2 > RUNS, "{:?}", bracket);
+                prop_assert!(bracket.high.is_none_or(|high| is_narrow(low, high)), "{:?}", bracket);
             }
-            prop_assert_eq!(finding.high.is_none(), finding.limit == Limit::NotReached);
+            prop_assert_eq!(bracket.high.is_none(), bracket.limit == Limit::NotReached);
         }
 
         #[test]
@@ -343,25 +342,25 @@ mod tests {
             let range = Range { lowest: 1.0, first: 1e3, highest: 1e7 };
             let threshold = range.lowest * (range.highest / range.lowest).powf(place);
             let mut random = fastrand::Rng::with_seed(seed);
-            let (finding, _) = run(range, |rate| {
+            let (bracket, _) = run(range, |rate| {
                 up_to(threshold * (1.0 + 0.1 * (random.f64() - 0.5)))(rate)
             });
-            let low = finding.low.unwrap();
-            prop_assert!((0.85..1.06).contains(&(low / threshold)), "{:?} of {}", finding, threshold);
+            let low = bracket.low.unwrap();
+            prop_assert!((0.85..1.06).contains(&(low / threshold)), "{:?} of {}", bracket, threshold);
         }
 
         #[test]
         fn a_generator_that_gives_out_first_is_the_limit(place in 0.1..0.9f64, server in 1.0..3.0f64) {
             let range = Range { lowest: 1.0, first: 1e3, highest: 1e7 };
             let generator = range.highest.powf(place);
-            let (finding, _) = run(range, |rate| match rate {
-                rate if rate <= generator => Verdict::Held,
-                rate if rate <= generator * server => Verdict::Ours("saturated".into()),
-                _ => broke(),
+            let (bracket, _) = run(range, |rate| match rate {
+                rate if rate <= generator => TrialResult::Held,
+                rate if rate <= generator * server => TrialResult::GeneratorLimited("saturated".into()),
+                _ => missed(),
             });
-            let (low, high) = (finding.low.unwrap(), finding.high.unwrap());
+            let (low, high) = (bracket.low.unwrap(), bracket.high.unwrap());
             prop_assert!(low <= generator && generator < high);
-            prop_assert!(finding.limit == Limit::Generator || high > generator * server);
+            prop_assert!(bracket.limit == Limit::Generator || high > generator * server);
         }
 
         #[test]
@@ -398,16 +397,16 @@ mod tests {
             highest: 1e7,
         };
         let mut tried = 0;
-        let (finding, _) = run(range, |rate| {
+        let (bracket, _) = run(range, |rate| {
             tried += 1;
             match tried {
-                3 => broke(),
+                3 => missed(),
                 _ => up_to(100e3)(rate),
             }
         });
         assert!(
-            finding.low.unwrap() <= 100e3 && 100e3 < finding.high.unwrap(),
-            "{finding:?}"
+            bracket.low.unwrap() <= 100e3 && 100e3 < bracket.high.unwrap(),
+            "{bracket:?}"
         );
     }
 
@@ -423,9 +422,9 @@ mod tests {
             let threshold = if share < 1.0 { 100e3 } else { 30e3 };
             search.record(&up_to(threshold)(rate));
         }
-        let finding = search.finding();
-        let (low, high) = (finding.low.unwrap(), finding.high.unwrap());
-        assert!(low <= 30e3 && 30e3 < high && is_narrow(low, high), "{finding:?}");
+        let bracket = search.bracket();
+        let (low, high) = (bracket.low.unwrap(), bracket.high.unwrap());
+        assert!(low <= 30e3 && 30e3 < high && is_narrow(low, high), "{bracket:?}");
     }
 
     #[test]
@@ -436,18 +435,18 @@ mod tests {
             highest: 1e7,
         };
         let mut search = Search::new(range, RUNS);
-        assert_eq!(search.finding().low, None);
-        search.record(&Verdict::Held);
-        assert_eq!((search.finding().low, search.finding().of), (Some(1e3), 0));
+        assert_eq!(search.bracket().low, None);
+        search.record(&TrialResult::Held);
+        assert_eq!((search.bracket().low, search.bracket().of), (Some(1e3), 0));
         while !search.verifying {
             let Step::Try { rate, .. } = search.next() else {
                 break;
             };
             search.record(&up_to(50e3)(rate));
         }
-        search.record(&Verdict::Held);
-        let finding = search.finding();
-        assert!(finding.low.unwrap() <= 50e3 && 50e3 < finding.high.unwrap());
-        assert_eq!((finding.verified, finding.of), (1, 1));
+        search.record(&TrialResult::Held);
+        let bracket = search.bracket();
+        assert!(bracket.low.unwrap() <= 50e3 && 50e3 < bracket.high.unwrap());
+        assert_eq!((bracket.verified, bracket.of), (1, 1));
     }
 }

@@ -1,28 +1,31 @@
 //! A capacity as a person reads it: the curve, then the answer.
 
+use crate::text::layout::{table, wrap};
+use record::histogram::Quantiles;
 use record::units::show_rate;
 use record::words::show_micros;
 use record::{Capacity, CapacityTrial, Limit};
 
-/// The trials by their rate, and what they say together.
+/// The trials by their rate, and the capacity.
 pub fn describe(capacity: &Capacity) -> String {
     let mut trials: Vec<&CapacityTrial> = capacity.trials.iter().collect();
     trials.sort_by(|one, other| one.rate_per_s.total_cmp(&other.rate_per_s));
     let mut lines = vec![
         format!("{}: which rate meets {}", capacity.target, objectives(capacity)),
         String::new(),
-        row(
-            ["offered", "achieved", "p50", "p99", "p99.9"].map(String::from),
-            "",
-        ),
     ];
-    lines.extend(trials.iter().map(|trial| of_trial(trial)));
-    lines.extend([String::new(), format!("capacity: {}", answer(capacity))]);
-    lines.extend(limit(capacity).map(|text| format!("  {text}")));
+    let header = ["offered", "achieved", "p50", "p99", "p99.9"];
+    let rows = trials.into_iter().map(cells);
+    lines.extend(table(header, rows).into_iter().map(|line| format!("  {line}")));
+    lines.extend([
+        String::new(),
+        wrap(&format!("capacity: {}", answer(capacity)), "", "  "),
+    ]);
+    lines.extend(limit(capacity).map(|text| wrap(&text, "  ", "  ")));
     lines.join("\n") + "\n"
 }
 
-/// What became of a trial, in a line: `22.6k/s held`.
+/// The result of a trial in a line: `22.6k/s held`.
 pub fn outcome(trial: &CapacityTrial) -> String {
     format!("{} {}", show_rate(trial.rate_per_s), held(trial))
 }
@@ -31,30 +34,26 @@ fn objectives(capacity: &Capacity) -> String {
     capacity.objectives.join(" and ")
 }
 
-fn row(cells: [String; 5], outcome: &str) -> String {
-    let [offered, achieved, p50, p99, p99_9] = cells;
-    let line = format!("{offered:>11}{achieved:>11}{p50:>9}{p99:>9}{p99_9:>9}  {outcome}");
-    line.trim_end().into()
-}
-
-fn of_trial(trial: &CapacityTrial) -> String {
+fn cells(trial: &CapacityTrial) -> Vec<String> {
     let summary = &trial.summary;
-    let times = summary.response_us.as_ref().unwrap_or(&summary.service_us);
-    let time = |micros: Option<f64>| micros.map_or("-".into(), show_micros);
-    let cells = [
+    let time = |of: fn(&Quantiles) -> Option<f64>| {
+        let micros = summary.latencies.main().and_then(of);
+        micros.map_or("-".into(), show_micros)
+    };
+    vec![
         show_rate(trial.rate_per_s),
         show_rate(summary.echoes_per_s),
-        time(times.p50),
-        time(times.p99),
-        time(times.p99_9),
-    ];
-    row(cells, &held(trial))
+        time(|times| times.p50),
+        time(|times| times.p99),
+        time(|times| times.p99_9),
+        held(trial),
+    ]
 }
 
 fn held(trial: &CapacityTrial) -> String {
     match (&trial.reason, trial.limit) {
         (None, _) => "held".into(),
-        (Some(reason), Some(Limit::Generator)) => format!("not told: {reason}"),
+        (Some(reason), Some(Limit::Generator)) => format!("no result: {reason}"),
         (Some(reason), _) => format!("did not hold: {reason}"),
     }
 }
@@ -66,7 +65,7 @@ fn answer(capacity: &Capacity) -> String {
         (None, Some(high)) if capacity.complete => {
             return format!("not found: {objectives} did not hold even at {}", show_rate(high));
         }
-        (None, _) => return format!("not found: no rate was seen yet at which {objectives} held"),
+        (None, _) => return format!("not found: {objectives} have not held at any rate yet"),
     };
     let verified = match (capacity.verified, capacity.of) {
         (_, 0) => format!("{objectives} held at {low}; not verified"),
@@ -81,17 +80,17 @@ fn answer(capacity: &Capacity) -> String {
     }
 }
 
-/// Which side was saturated, as the last trial above what held shows it.
+/// Which side was the limit, from the last trial at the rate that did not hold.
 fn limit(capacity: &Capacity) -> Option<String> {
     let high = capacity.high_per_s?;
-    let blamed = |trial: &&CapacityTrial| trial.rate_per_s == high && trial.limit == Some(capacity.limit);
-    let trial = capacity.trials.iter().rfind(blamed)?;
+    let is_limited = |trial: &&CapacityTrial| trial.rate_per_s == high && trial.limit == Some(capacity.limit);
+    let trial = capacity.trials.iter().rfind(is_limited)?;
     Some(match capacity.limit {
         Limit::Generator => format!(
             "{}; the server may hold more: try more --threads, and --cpus that the server does not need",
             trial.reason.as_deref().unwrap_or_default()
         ),
-        _ if trial.generator.wait == "spin" => "the server, or the path to it, was the limit".into(),
+        _ if trial.generator.spins() => "the server, or the path to it, was the limit".into(),
         _ => format!(
             "the server, or the path to it, was the limit: at {} the generator used {:.0}% of its threads' time",
             show_rate(high),
@@ -103,8 +102,15 @@ fn limit(capacity: &Capacity) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::tests::{response, survey, terms};
+    use crate::capacity::tests::{response, saturated_above, survey, terms};
     use crate::capacity::{Survey, Terms};
+
+    /// The line of the answer, up to its end.
+    fn answer_of(text: &str) -> String {
+        let lines = text.lines().skip_while(|line| !line.starts_with("capacity: "));
+        let words: Vec<_> = lines.flat_map(str::split_whitespace).collect();
+        words.join(" ")
+    }
 
     #[test]
     fn the_curve_goes_up_and_the_answer_stands_below_it() {
@@ -118,62 +124,52 @@ mod tests {
         assert!(offered.is_sorted(), "{text}");
         let (low, high) = (capacity.low_per_s.unwrap(), capacity.high_per_s.unwrap());
         let (low, high) = (show_rate(low), show_rate(high));
-        let answer = format!(
-            "capacity: between {low} and {high} (p99<20ms and errors<=9 held in 3 of 3 runs at {low})"
-        );
-        assert!(text.contains(&answer), "{text}");
-        assert!(
-            text.contains("the server, or the path to it, was the limit"),
-            "{text}"
-        );
-        assert!(text.contains("50% of its threads' time"), "{text}");
+        let answer = answer_of(&text);
+        assert!(answer.starts_with(&format!(
+            "capacity: between {low} and {high} (p99<20ms and errors<=9"
+        )));
+        assert!(answer.contains("50% of its threads' time"), "{answer}");
     }
 
     #[test]
-    fn a_limit_of_the_generator_is_said_clearly() {
-        let saturated = |rate| (rate > 5e3).then(|| "saturated at 97%".to_owned());
-        let text = describe(&survey(terms(&["p99<5ms"]), saturated).capacity());
-        assert!(text.contains("capacity: at least "), "{text}");
-        assert!(text.contains("the generator was the limit from "), "{text}");
-        assert!(
-            text.contains("saturated at 97%; the server may hold more"),
-            "{text}"
-        );
+    fn a_limit_of_the_generator_gives_a_lower_bound_and_the_fault() {
+        let capacity = survey(terms(&["p99<5ms"]), saturated_above(3e3)).capacity();
+        let answer = answer_of(&describe(&capacity));
+        assert!(answer.starts_with("capacity: at least "), "{answer}");
+        let fault = saturated_above(0.0)(1.0).unwrap().to_string();
+        assert!(answer.contains(&fault), "{answer}");
     }
 
     #[test]
     fn a_range_that_holds_to_its_end_is_a_lower_bound() {
         let text = describe(&survey(terms(&["p99<1h"]), |_| None).capacity());
         assert!(
-            text.contains(
-                "at least 1.00M/s: no higher rate was tried (p99<1h held in 3 of 3 runs at 1.00M/s)"
-            ),
+            answer_of(&text).starts_with("capacity: at least 1.00M/s"),
             "{text}"
         );
     }
 
     #[test]
-    fn what_holds_at_no_rate_is_said_with_the_lowest_that_was_tried() {
+    fn a_server_that_holds_no_rate_is_shown_with_the_lowest_one() {
         let nothing = Terms {
             first: 1e3,
             ..terms(&["max<=0s"])
         };
         let text = describe(&survey(nothing, |_| None).capacity());
+        let answer = answer_of(&text);
         assert!(
-            text.contains("capacity: not found: max<=0s did not hold even at 1.00/s"),
+            answer.starts_with("capacity: not found") && answer.contains("1.00/s"),
             "{text}"
         );
     }
 
     #[test]
-    fn what_was_found_when_it_was_ended_is_not_called_verified() {
+    fn a_search_that_was_ended_early_has_not_verified_its_rate() {
         let mut survey = Survey::new("a server".into(), terms(&["p99<1s"])).unwrap();
-        assert!(describe(&survey.capacity()).contains("no rate was seen yet"));
-        survey.record(&response(10), None);
+        assert!(answer_of(&describe(&survey.capacity())).starts_with("capacity: not found"));
+        survey.record(&response(10));
         let text = describe(&survey.capacity());
-        assert!(
-            text.contains("at least 1.00k/s") && text.contains("not verified"),
-            "{text}"
-        );
+        assert!(answer_of(&text).contains("at least 1.00k/s"), "{text}");
+        assert!(text.contains("not verified"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use crate::capacity::{self, Next, Survey, Terms};
 use crate::condition::Condition;
 use crate::plan::{Loop, Plan, Request};
 use crate::progress::Progress;
-use crate::{RunError, gates, interrupt, units};
+use crate::{RunError, interrupt, units};
 use record::words;
 use record::{Arrivals, Capacity, Limit};
 
@@ -113,7 +113,7 @@ impl CapacityOptions {
             }
             match result {
                 Ok(load) => {
-                    let trial = survey.record(&load, gates::own_fault(&load));
+                    let trial = survey.record(&load);
                     eprintln!("loadgen: {}", capacity::text::outcome(trial));
                 }
                 Err(error) => break Some(error),

@@ -45,7 +45,7 @@ impl MergeOptions {
             eprintln!("loadgen: warning: {warning}");
         }
         self.format.print(&sum.load)?;
-        Ok(if sum.load.summary.valid { 0 } else { INVALID })
+        Ok(if sum.load.summary.is_valid() { 0 } else { INVALID })
     }
 }
 

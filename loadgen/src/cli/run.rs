@@ -165,7 +165,11 @@ impl RunOptions {
         for failure in &failures {
             eprintln!("failed: {failure}");
         }
-        let code = exit_code(interrupted, load.summary.valid || self.force, failures.is_empty());
+        let code = exit_code(
+            interrupted,
+            load.summary.is_valid() || self.force,
+            failures.is_empty(),
+        );
         if code == INVALID {
             eprintln!("{NOT_VALID}");
         }
@@ -257,7 +261,7 @@ With --force the exit code is that of a valid one, and the result still says tha
 /// The conditions that hold, and those that cannot be told: what is not known is not fine.
 fn failures(conditions: &[Condition], load: &Load) -> Vec<String> {
     let bad = |condition: &&Condition| condition.holds(load) != Some(false);
-    let shown = |condition: &Condition| format!("{condition}: {}", condition.seen(load));
+    let shown = |condition: &Condition| format!("{condition}: {}", condition.describe_value(load));
     conditions.iter().filter(bad).map(shown).collect()
 }
 

@@ -1,26 +1,24 @@
-//! The intervals of the window: what all workers counted in each of them, in order.
+//! The intervals of the window: the counts of all workers in each of them, in order.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::observer::Snapshot;
 use super::tally::Cut;
-use crate::clock::nanos;
 use record::histogram::{self, Histogram, quantile};
 
-/// The longest interval that the window is cut into, and the fewest intervals of a short
-/// window and the most of a long one: a line each in a log, 300 KB each in memory.
+/// The longest interval, and the fewest intervals of a short window and the most of a long one:
+/// each is a line in a log, and 300 KB in memory.
 const LONGEST: Duration = Duration::from_secs(1);
 const FEWEST: u32 = 20;
 const MOST: u32 = 100;
 
-/// How long the intervals of a window are.
-pub fn length(window: Duration) -> Duration {
+/// The length of the intervals of a window.
+pub fn interval(window: Duration) -> Duration {
     let longest = LONGEST.max(window / MOST);
     (window / FEWEST).clamp(Duration::from_nanos(1), longest)
 }
 
-/// What all workers counted in an interval.
+/// The counts of all workers in an interval.
 #[derive(Debug)]
 pub struct Interval {
     /// Messages that came back.
@@ -29,21 +27,38 @@ pub struct Interval {
     pub latency: Histogram,
 }
 
-/// Collects what the workers hand over.
+/// The progress of a load: what it measured in the last interval of the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Snapshot {
+    /// Time since the window opened.
+    pub elapsed: Duration,
+    /// Time until it closes.
+    pub left: Duration,
+    /// Messages that came back per second.
+    pub echoes_per_s: f64,
+    /// Median latency in microseconds; of response time if there is one.
+    pub p50_us: Option<f64>,
+    /// 99th percentile in microseconds.
+    pub p99_us: Option<f64>,
+    /// Errors since the run began.
+    pub errors: u64,
+}
+
+/// Collects the counts that the workers hand over.
 #[derive(Debug)]
 pub struct Intervals {
     length: Duration,
     window: Duration,
     workers: usize,
     cuts: Receiver<Cut>,
-    /// With how many workers have contributed to each, and the errors that they had.
+    /// Each with the number of workers that have contributed to it, and their errors.
     found: Vec<(Interval, usize, u64)>,
     /// How many snapshots were taken.
     shown: usize,
 }
 
 impl Intervals {
-    /// For a window of that length and so many workers.
+    /// Intervals of that length, for a window and a number of workers.
     pub fn new(length: Duration, window: Duration, workers: usize, cuts: Receiver<Cut>) -> Self {
         Intervals {
             length,
@@ -55,7 +70,7 @@ impl Intervals {
         }
     }
 
-    /// Adds what a worker counted.
+    /// Adds the counts of a worker.
     pub fn add(&mut self, cut: Cut) {
         while self.found.len() <= cut.number {
             let latency = histogram::empty();
@@ -68,7 +83,7 @@ impl Intervals {
         *errors += cut.errors;
     }
 
-    /// How it went in the next interval that all workers have left, without waiting for it.
+    /// A snapshot of the next interval that all workers have left; does not wait for it.
     pub fn next_snapshot(&mut self) -> Option<Snapshot> {
         while let Ok(cut) = self.cuts.try_recv() {
             self.add(cut);
@@ -95,8 +110,8 @@ impl Intervals {
         while let Ok(cut) = self.cuts.try_recv() {
             self.add(cut);
         }
-        let most = nanos(self.window).div_ceil(nanos(self.length)) as usize;
-        debug_assert!(self.found.len() <= most);
+        let most = self.window.as_nanos().div_ceil(self.length.as_nanos());
+        debug_assert!(self.found.len() as u128 <= most);
         self.found.into_iter().map(|(interval, ..)| interval).collect()
     }
 }

@@ -37,7 +37,8 @@ use tally::{Cut, Tally};
 use thread::{Context, Meeting};
 use usage::Steal;
 
-pub use observer::{Observer, Snapshot};
+pub use intervals::Snapshot;
+pub use observer::Observer;
 
 /// Why there is no load to report.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         pattern,
         clock: Monotonic::start(),
         draw: due::draw,
-        interval_ns: nanos(intervals::length(request.duration)),
+        interval_ns: nanos(intervals::interval(request.duration)),
         shared,
     };
     let (tally, window) = std::thread::scope(|scope| -> io::Result<_> {
@@ -108,7 +109,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         let seeds = seeds(request.seed, request.threads);
         let workers: Vec<_> = seeds.into_iter().enumerate().map(start).collect();
         drop(cuts);
-        let length = intervals::length(request.duration);
+        let length = intervals::interval(request.duration);
         let mut intervals = Intervals::new(length, request.duration, request.threads, cut);
         connected.wait();
         let (duration_ns, steal) = watch(context, &mut intervals, observer);

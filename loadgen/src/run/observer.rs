@@ -1,6 +1,6 @@
 //! What a caller of a run may watch.
 
-use std::time::Duration;
+use super::intervals::Snapshot;
 
 /// Is called when the measured window opens and closes; all connections are open at both
 /// times, so the caller can read what the server has used.
@@ -20,20 +20,3 @@ pub trait Observer {
 
 /// Watches nothing.
 impl Observer for () {}
-
-/// The last interval of the window.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Snapshot {
-    /// Time since the window opened.
-    pub elapsed: Duration,
-    /// Time until it closes.
-    pub left: Duration,
-    /// Messages that came back per second.
-    pub echoes_per_s: f64,
-    /// Median latency in microseconds: of response time where there is one.
-    pub p50_us: Option<f64>,
-    /// 99th percentile.
-    pub p99_us: Option<f64>,
-    /// Errors since the run began.
-    pub errors: u64,
-}

@@ -1,32 +1,32 @@
-//! From the counts of the workers to the record of a load.
+//! Makes the record of a load from the counts of the workers.
 
 use std::time::SystemTime;
 
-use super::intervals::{self, Interval};
+use super::intervals::{Interval, interval};
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
-use crate::plan::{Engine, Loop, Plan, Wait};
+use crate::plan::{Engine, Loop, Plan, Request, Wait};
 use record::histogram::{self, Encoded, Histogram, Quantiles};
-use record::{self, Connections, Generator, Histograms, Load, SCHEMA_VERSION, Summary};
+use record::{self, BySpan, Connections, Findings, Generator, Load, SCHEMA_VERSION, Scope, Span, Summary};
 
 /// The window as the watching thread saw it.
 #[derive(Debug)]
 pub struct Window {
     /// How long it was.
     pub duration_ns: u64,
-    /// Share of it that the hypervisor took.
+    /// Share of the processors' time that the hypervisor took.
     pub steal: Option<f64>,
-    /// Whether the run was told to end.
+    /// Whether the run was told to end early.
     pub interrupted: bool,
-    /// How many messages were on their way when it gave up; 0 if it did not.
+    /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,
-    /// What was counted, piece by piece.
+    /// The counts of its intervals.
     pub intervals: Vec<Interval>,
     /// When the run began.
     pub started_at: SystemTime,
 }
 
-/// The record of a load, with what the gates say of it.
+/// The record of a load, with the findings of the gates.
 pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
     let request = plan.request();
     let window_s = window.duration_ns as f64 / 1e9;
@@ -38,99 +38,102 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
         }
     };
     let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
-    let mut latency = histogram::empty();
-    for interval in &window.intervals {
-        latency += &interval.latency;
-    }
-    let closed = matches!(request.discipline, Loop::Closed { .. });
-    let coming_and_going = !request.is_lasting();
-    let (service, response) = match closed {
-        true => (&latency, None),
-        false => (&tally.service, Some(&latency)),
-    };
-    let where_paced = |histogram| (!closed).then_some(histogram);
-    let where_closed = |histogram| coming_and_going.then_some(histogram);
-    let send_lag = where_paced(&tally.send_lag);
-    let connections = match coming_and_going {
+    let latency = whole(&window.intervals);
+    let latencies = latencies(request, &tally, &latency);
+    let short_connections = !request.is_lasting();
+    let connections = match short_connections {
         true => tally.asked,
         false => request.connections as u64,
     };
+    let errors = || tally.errors.iter();
     let mut load = Load {
         schema_version: SCHEMA_VERSION,
         target: request.target.to_string(),
         started_at: humantime::format_rfc3339_millis(window.started_at).to_string(),
         plan: plan.record(),
-        generator: Generator {
-            version: env!("CARGO_PKG_VERSION").into(),
-            engine: match request.engine {
-                Engine::Epoll => "epoll",
-                Engine::Uring => "uring",
-            }
-            .into(),
-            wait: match request.wait {
-                Wait::Sleep => "sleep",
-                Wait::Spin => "spin",
-            }
-            .into(),
-            cpus: request.cpus.clone(),
-            utilisation: tally.usage.share(tally.usage.cpu),
-            kept_waiting: tally.usage.share(tally.usage.kept_waiting),
-            involuntary_switches: tally.usage.involuntary_switches,
-            steal: window.steal,
-        },
+        generator: generator(request, &tally, &window),
         window_s,
         summary: Summary {
             echoes_per_s: per_second(echoes as f64),
             offered_per_s: matches!(request.discipline, Loop::Open(_)).then(|| per_second(tally.due as f64)),
             echoes,
-            service_us: Quantiles::of(service),
-            response_us: response.map(Quantiles::of),
-            send_lag_us: send_lag.map(Quantiles::of),
-            connect_us: where_closed(&tally.connect).map(Quantiles::of),
-            first_byte_us: where_closed(&tally.first_byte).map(Quantiles::of),
-            close_us: where_closed(&tally.close).map(Quantiles::of),
-            connections_per_s: coming_and_going.then(|| per_second(tally.closed as f64)),
+            latencies: latencies.map_measured(|histogram| Quantiles::of(histogram)),
+            connections_per_s: short_connections.then(|| per_second(tally.closed as f64)),
             unanswered: tally.unanswered,
-            latency_withheld: None,
             connections: Connections {
                 asked: connections,
                 open: tally.open,
                 answered: tally.answered,
                 idle: tally.idle,
             },
-            errors: tally
-                .errors
-                .iter()
-                .map(|(kind, (count, _))| (*kind, *count))
-                .collect(),
+            errors: errors().map(|(kind, (count, _))| (*kind, *count)).collect(),
             cpu_us_per_echo: (echoes > 0).then(|| tally.usage.cpu.as_secs_f64() * 1e6 / echoes as f64),
-            valid: true,
-            reasons: Vec::new(),
+            findings: Findings::default(),
         },
-        error_examples: tally
-            .errors
-            .iter()
+        error_examples: { errors() }
             .map(|(kind, (_, example))| (*kind, example.clone()))
             .collect(),
-        histograms: Histograms {
-            service: Encoded::new(service),
-            response: response.map(Encoded::new),
-            send_lag: send_lag.map(Encoded::new),
-            connect: where_closed(&tally.connect).map(Encoded::new),
-            first_byte: where_closed(&tally.first_byte).map(Encoded::new),
-            close: where_closed(&tally.close).map(Encoded::new),
-        },
+        histograms: latencies.map_measured(|histogram| Encoded::new(histogram)),
         intervals: pieces(plan, &window),
     };
     let evidence = evidence(plan, tally, &window, &latency, &load);
-    load.summary.latency_withheld = gates::withheld(&load, &evidence);
-    load.summary.reasons = gates::reasons(&load, &evidence);
-    load.summary.valid = load.summary.reasons.is_empty();
+    load.summary.findings = gates::findings(&load, &evidence);
     load
 }
 
+/// The main latency of the whole window: response time, or in a closed loop service time.
+fn whole(intervals: &[Interval]) -> Histogram {
+    let mut latency = histogram::empty();
+    for interval in intervals {
+        latency += &interval.latency;
+    }
+    latency
+}
+
+/// The latencies that this load measures. The workers count the main one by intervals, and the
+/// others over the whole window.
+fn latencies<'a>(request: &Request, tally: &'a Tally, main: &'a Histogram) -> BySpan<Option<&'a Histogram>> {
+    let scheduled = request.discipline.pace().is_some();
+    let main_span = match scheduled {
+        true => Span::Response,
+        false => Span::Service,
+    };
+    BySpan::from_fn(|span| {
+        let is_measured = match span.scope() {
+            Scope::Every => true,
+            Scope::Scheduled => scheduled,
+            Scope::ShortConnections => !request.is_lasting(),
+        };
+        is_measured.then_some(match span == main_span {
+            true => main,
+            false => &tally.latencies[span],
+        })
+    })
+}
+
+fn generator(request: &Request, tally: &Tally, window: &Window) -> Generator {
+    Generator {
+        version: env!("CARGO_PKG_VERSION").into(),
+        engine: match request.engine {
+            Engine::Epoll => "epoll",
+            Engine::Uring => "uring",
+        }
+        .into(),
+        wait: match request.wait {
+            Wait::Sleep => "sleep",
+            Wait::Spin => "spin",
+        }
+        .into(),
+        cpus: request.cpus.clone(),
+        utilisation: tally.usage.share(tally.usage.cpu),
+        kept_waiting: tally.usage.share(tally.usage.kept_waiting),
+        involuntary_switches: tally.usage.involuntary_switches,
+        steal: window.steal,
+    }
+}
+
 fn pieces(plan: &Plan, window: &Window) -> Vec<record::Interval> {
-    let length_s = intervals::length(plan.request().duration).as_secs_f64();
+    let length_s = interval(plan.request().duration).as_secs_f64();
     let window_s = window.duration_ns as f64 / 1e9;
     let pieces = window.intervals.iter().enumerate();
     pieces
@@ -159,7 +162,7 @@ fn evidence<'a>(
         overran: window.overran,
         due: tally.due,
         done: match plan.request().discipline {
-            Loop::PartlyOpen { .. } => tally.first_byte.len(),
+            Loop::PartlyOpen { .. } => tally.latencies[Span::FirstByte].len(),
             _ => load.summary.echoes,
         },
         outstanding: (tally.outstanding_at_start, tally.outstanding_at_end),

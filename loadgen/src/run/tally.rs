@@ -1,10 +1,10 @@
-//! What a worker counts, and how the counts of all become a [`Load`].
+//! The counts of a worker, and of all workers together.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use record::ErrorKind;
 use record::histogram::{self, Histogram};
+use record::{BySpan, ErrorKind};
 
 use super::usage::Usage;
 
@@ -19,7 +19,7 @@ pub struct Tally {
     pub open: u64,
     /// Connections answered within the window, of those that count as open.
     pub answered: u64,
-    /// Connections that say nothing.
+    /// Connections that send nothing.
     pub idle: u64,
     /// Connections that were closed within the window after all their messages.
     pub closed: u64,
@@ -27,38 +27,36 @@ pub struct Tally {
     pub due: u64,
     /// Messages that were due within the window and never answered.
     pub unanswered: u64,
-    /// Messages on their way when the window opened, and when it closed.
+    /// Messages that were outstanding when the window opened, and when it closed.
     pub outstanding_at_start: u64,
     pub outstanding_at_end: u64,
-    /// How many messages, and connections, were due then and had no byte with the kernel.
+    /// Messages, and connections, that were due then with no byte handed to the kernel.
     pub waiting_at_start: u64,
     pub waiting_at_end: u64,
-    /// What the generator used within the window.
+    /// CPU time and more that the generator used within the window.
     pub usage: Usage,
     /// Messages that had to wait for room, before the window closed.
     pub blocked: u64,
-    /// The first times of the window that the schedule of each worker gave, from its begin.
+    /// The first times in the window of each worker's schedule, from the window's begin.
     pub intended_ns: Vec<Vec<u64>>,
     /// The largest service time of the whole run.
     pub longest_ns: u64,
-    /// How long each connection that was served before, and has a message without an answer,
-    /// had waited when the window closed.
+    /// For each connection that was served before and has an unanswered message: how long it had
+    /// waited when the window closed.
     pub waits_ns: Vec<u64>,
     /// Connections that were open when the window closed and were never served.
     pub unserved: u64,
-    /// What a closed loop did with its time.
+    /// How a closed loop spent its time.
     pub account: Option<Account>,
-    /// What has been counted since the last cut.
+    /// The counts since the last cut.
     pub cut: Cut,
-    pub service: Histogram,
-    pub send_lag: Histogram,
-    pub connect: Histogram,
-    pub first_byte: Histogram,
-    pub close: Histogram,
+    /// Latencies in nanoseconds, except those of the cuts.
+    pub latencies: BySpan<Histogram>,
+    /// How many errors of each kind, and the first one as an example.
     pub errors: BTreeMap<ErrorKind, (u64, String)>,
 }
 
-/// What was counted in an interval of the window.
+/// The counts of an interval of the window.
 #[derive(Debug)]
 pub struct Cut {
     /// Number of the interval, from 0.
@@ -67,20 +65,20 @@ pub struct Cut {
     pub echoes: u64,
     /// Response times, or in a closed loop service times.
     pub latency: Histogram,
-    /// Errors of the whole run until then.
+    /// Errors of the whole run up to the end of the interval.
     pub errors: u64,
 }
 
-/// What the connections of a closed loop that were answered did in the window.
+/// How the connections of a closed loop that were answered spent the window.
 #[derive(Debug, Clone, Copy)]
 pub struct Account {
-    /// How long the window was, for every message that should be in flight.
+    /// The length of the window, for every message that should be in flight.
     pub expected_ns: u64,
-    /// What of it no recorded latency covers.
+    /// Time in it that no recorded latency covers.
     pub unrecorded_ns: u64,
-    /// What of the recorded latencies lies before the window.
+    /// Time before the window that recorded latencies cover.
     pub before_ns: u64,
-    /// Whether every connection was there all the time.
+    /// Whether every connection was open all the time.
     pub is_whole: bool,
 }
 
@@ -96,7 +94,7 @@ impl Default for Account {
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// Empty counts.
     pub fn new() -> Self {
         Tally {
             established: 0,
@@ -119,11 +117,7 @@ impl Tally {
             unserved: 0,
             account: None,
             cut: Cut::new(0),
-            service: histogram::empty(),
-            send_lag: histogram::empty(),
-            connect: histogram::empty(),
-            first_byte: histogram::empty(),
-            close: histogram::empty(),
+            latencies: BySpan::from_fn(|_| histogram::empty()),
             errors: BTreeMap::new(),
         }
     }
@@ -142,7 +136,7 @@ impl Tally {
         self.error(kind(error), error);
     }
 
-    /// What was counted since the last time; the next interval begins.
+    /// The counts since the last cut; begins the next interval.
     pub fn take_cut(&mut self) -> Cut {
         let next = Cut {
             errors: self.cut.errors,
@@ -178,11 +172,9 @@ impl Tally {
             sum.before_ns += other.before_ns;
             sum.is_whole &= other.is_whole;
         }
-        self.service += other.service;
-        self.send_lag += other.send_lag;
-        self.connect += other.connect;
-        self.first_byte += other.first_byte;
-        self.close += other.close;
+        for (span, histogram) in other.latencies.iter() {
+            self.latencies[span] += histogram;
+        }
         for (kind, (count, example)) in other.errors {
             self.errors.entry(kind).or_insert((0, example)).0 += count;
         }
@@ -225,12 +217,13 @@ fn kind(error: &io::Error) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use record::Span;
 
     #[test]
     fn workers_add_up() {
         let (mut left, mut right) = (Tally::new(), Tally::new());
-        left.service.saturating_record(1000);
-        right.service.saturating_record(3000);
+        left.latencies[Span::Service].saturating_record(1000);
+        right.latencies[Span::Service].saturating_record(3000);
         left.open = 2;
         right.open = 3;
         right.account = Some(Account {
@@ -242,7 +235,7 @@ mod tests {
         right.error(ErrorKind::Reset, "second");
         right.error(ErrorKind::Refused, "other");
         left.merge(right);
-        assert_eq!((left.service.len(), left.open), (2, 5));
+        assert_eq!((left.latencies[Span::Service].len(), left.open), (2, 5));
         assert!(
             left.account
                 .is_some_and(|account| account.expected_ns == 7 && !account.is_whole)

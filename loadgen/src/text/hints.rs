@@ -1,27 +1,26 @@
-//! What to try next, from what was seen.
+//! What to try next, from the result of a load.
 
 use std::net::SocketAddr;
 
-use super::fell_behind;
 use record::units::show_rate;
-use record::{Discipline, ErrorKind, Load};
+use record::{Discipline, ErrorKind, Load, PaceSetter, Span, fell_behind};
 
-/// More is not read.
+/// A reader takes in no more.
 const MOST: usize = 2;
 
-/// Of the rate that a server reached, what it serves with a queue that does not grow.
+/// The share of a server's highest rate at which its queue does not grow.
 const EASY: f64 = 0.7;
 
-/// A wake-up takes up to some fifty microseconds: below this it is a tenth of a latency.
+/// A wake-up takes up to some fifty microseconds, a tenth of this.
 const WAKE_UP_MATTERS_US: f64 = 500.0;
 
-/// Each with the option first.
+/// The hints, each with its option first.
 pub(super) fn hints(load: &Load) -> Vec<String> {
     let mut hints = obstacles(load);
     hints.extend(match () {
-        () if load.generator.is_saturated() => vec![more_threads(load)],
+        () if PaceSetter::of(load) == PaceSetter::Generator => vec![more_threads(load)],
         () if fell_behind(load) => slower(load).into_iter().collect(),
-        () if !load.summary.valid => Vec::new(),
+        () if !load.summary.is_valid() => Vec::new(),
         () => match load.plan.discipline {
             Discipline::Closed => at_a_rate(load).into_iter().collect(),
             Discipline::Open => further(load),
@@ -32,7 +31,7 @@ pub(super) fn hints(load: &Load) -> Vec<String> {
     hints
 }
 
-/// What kept the load from being the one that was asked for.
+/// What to change about a load that was not the one asked for.
 fn obstacles(load: &Load) -> Vec<String> {
     let happened = |kind| load.summary.errors.get(&kind).is_some_and(|&count| count > 0);
     let answered = load.summary.connections.answered;
@@ -53,10 +52,12 @@ fn obstacles(load: &Load) -> Vec<String> {
         hints.push(format!("{fewer}, or a higher limit of open files (`ulimit -n`)"));
     }
     if load.starved() > 0 && answered > 0 {
-        hints.push(format!("`-c {answered}`: as many connections as were answered"));
+        hints.push(format!(
+            "`-c {answered}`: only as many connections as the server answered"
+        ));
     }
-    if happened(ErrorKind::Lost) && !load.summary.valid {
-        hints.push("a smaller `-c` or `--rate`, which loses fewer datagrams".into());
+    if happened(ErrorKind::Lost) && !load.summary.is_valid() {
+        hints.push("a smaller `-c` or `--rate`, to lose fewer datagrams".into());
     }
     hints
 }
@@ -66,7 +67,7 @@ fn more_threads(load: &Load) -> String {
     format!("`--threads {threads}`, or `--cpus`, to see whether the server is faster than one generator")
 }
 
-/// For a load that was not kept up with.
+/// For a schedule with which the server did not keep up.
 fn slower(load: &Load) -> Option<String> {
     let summary = &load.summary;
     let (option, reached) = match load.plan.discipline {
@@ -75,10 +76,10 @@ fn slower(load: &Load) -> Option<String> {
         Discipline::PartlyOpen => ("--connect-rate", summary.connections_per_s?),
     };
     let rate = typed_rate(reached * EASY)?;
-    Some(format!("`{option} {rate}`: 70% of what came back"))
+    Some(format!("`{option} {rate}`: 70% of the rate that came back"))
 }
 
-/// For a closed loop: what it cannot tell.
+/// For a closed loop, which does not measure latency at a rate.
 fn at_a_rate(load: &Load) -> Option<String> {
     let summary = &load.summary;
     Some(match load.plan.messages_per_connection {
@@ -93,38 +94,40 @@ fn at_a_rate(load: &Load) -> Option<String> {
     })
 }
 
-/// For an open loop in which all is well.
+/// For an open loop with which the server kept up.
 fn further(load: &Load) -> Vec<String> {
     let mut hints = vec![format!(
-        "`loadgen capacity {}`: the highest rate that it keeps up with",
+        "`loadgen capacity {}`: the highest rate that the server keeps up with",
         load.target
     )];
-    let median = load.summary.response_us.as_ref().and_then(|times| times.p50);
-    if load.generator.wait != "spin" && median.is_some_and(|micros| micros < WAKE_UP_MATTERS_US) {
-        hints.push("`--spin`: times this short are in good part the generator's wake-up".into());
+    let median = load.summary.latencies[Span::Response]
+        .as_ref()
+        .and_then(|times| times.p50);
+    if !load.generator.spins() && median.is_some_and(|micros| micros < WAKE_UP_MATTERS_US) {
+        hints.push("`--spin`: the generator's wake-up is a large part of times this short".into());
     }
     hints
 }
 
-/// For connections that come by themselves and are all served.
+/// For connections that arrive by a schedule with which the server kept up.
 fn faster(load: &Load) -> Option<String> {
     let rate = typed_rate(load.summary.connections_per_s? * 2.0)?;
     Some(format!("`--connect-rate {rate}`: twice as many connections"))
 }
 
-/// A rate as `--rate` reads it; none where it is next to nothing.
+/// A rate as `--rate` reads it; `None` if it is close to 0.
 fn typed_rate(per_second: f64) -> Option<String> {
     (per_second >= 1.0).then(|| show_rate(per_second))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{load, open};
     use super::*;
     use crate::plan::Loop;
-    use record::units;
+    use crate::sample::{busy, busy_open};
+    use record::{Finding, units};
 
-    /// What stands behind an option in a hint.
+    /// The value behind an option in a hint.
     fn value<'a>(hints: &'a [String], option: &str) -> &'a str {
         let all = hints.iter().flat_map(|hint| hint.split(['`', ' ']));
         all.skip_while(|word| *word != option)
@@ -138,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_closed_loop_a_rate_below_what_it_reached() {
-        let hints = hints(&load(Loop::closed()));
+    fn after_a_closed_loop_a_rate_below_its_own() {
+        let hints = hints(&busy(Loop::closed()));
         assert_eq!(units::rate(value(&hints, "--rate")), Ok(70_000.0), "{hints:?}");
     }
 
     #[test]
     fn after_churn_connections_at_a_rate() {
-        let mut load = load(Loop::closed());
+        let mut load = busy(Loop::closed());
         load.plan.messages_per_connection = Some(3);
         load.summary.connections_per_s = Some(1000.0);
         let hints = hints(&load);
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_saturated_generator_needs_threads_in_any_loop() {
-        for mut load in [load(Loop::closed()), open(1000.0)] {
+        for mut load in [busy(Loop::closed()), busy_open(1000.0)] {
             load.generator.utilisation = 0.97;
             let hints = hints(&load);
             assert_eq!(hints.len(), 1, "{hints:?}");
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_open_loop_that_was_kept_up_with_may_go_further() {
-        let mut load = open(100e3);
+        let mut load = busy_open(100e3);
         let first = hints(&load);
         assert!(first[0].contains("loadgen capacity 127.0.0.1:7007"), "{first:?}");
         assert!(first[1].contains("--spin"), "{first:?}");
@@ -175,14 +178,14 @@ mod tests {
 
     #[test]
     fn an_open_loop_that_was_not_kept_up_with_goes_slower() {
-        let mut load = open(300e3);
-        load.summary.valid = false;
+        let mut load = busy_open(300e3);
+        load.summary.findings = [Finding::NoEchoes].into();
         assert_eq!(units::rate(value(&hints(&load), "--rate")), Ok(70_000.0));
     }
 
     #[test]
     fn connections_come_faster_or_slower() {
-        let mut load = open(100e3);
+        let mut load = busy_open(100e3);
         connections_come(&mut load);
         let faster = hints(&load);
         assert_eq!(units::rate(value(&faster, "--connect-rate")), Ok(1000.0));
@@ -193,9 +196,9 @@ mod tests {
 
     #[test]
     fn what_kept_a_load_back_comes_first() {
-        let mut load = load(Loop::closed());
-        load.summary.valid = false;
-        assert!(hints(&load).is_empty(), "nothing is known of what was not valid");
+        let mut load = busy(Loop::closed());
+        load.summary.findings = [Finding::NoEchoes].into();
+        assert!(hints(&load).is_empty(), "a load that is not valid shows nothing");
         load.summary.connections.answered = 40;
         assert_eq!(value(&hints(&load), "-c"), "40");
         load.summary.errors.insert(ErrorKind::NoLocalPort, 1);

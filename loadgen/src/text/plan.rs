@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Row, row, rows};
+use super::layout::{Row, row, rows};
 use record::units::show_rate;
 use record::words::count;
 use record::{Arrivals, Discipline, Load, PlanRecord, StageRecord, Transport};
@@ -148,10 +148,10 @@ fn show_seconds(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::load;
     use super::*;
     use crate::pacer::{Pace, stages};
     use crate::plan::Loop;
+    use crate::sample::busy as load;
 
     fn words(load: &Load) -> String {
         let rows = describe(load).into_iter().map(|(_, text)| text);

@@ -1,8 +1,8 @@
 //! Percentiles of latency against log 1/(1-p): what an average hides.
 
 use plotters::style::text_anchor::HPos;
-use record::Outcome;
 use record::histogram::{self, Histogram};
+use record::{Outcome, Span};
 
 use super::axis::{Axis, Scale};
 use super::label;
@@ -106,18 +106,17 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Hist
         let Outcome::Measured { load, .. } = &trial.outcome else {
             continue;
         };
-        if row.basis == Basis::Valid && !load.summary.valid {
+        if row.basis == Basis::Valid && !load.summary.is_valid() {
             continue;
         }
         let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-        let one = load
-            .histograms
-            .service
-            .decode()
-            .map_err(|error| Error::Histogram {
-                place: place(),
-                error,
-            })?;
+        let Some(encoded) = &load.histograms[Span::Service] else {
+            continue;
+        };
+        let one = encoded.decode().map_err(|error| Error::Histogram {
+            place: place(),
+            error,
+        })?;
         sum.add(one).map_err(|_| Error::Merge(place()))?;
     }
     Ok(sum)

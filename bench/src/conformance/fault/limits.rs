@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use rustix::process::{self, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::conformance::Running;
-use crate::processes::group_members;
+use crate::proc::processes::group_members;
 
 /// A limit that all processes of a server have; they get back what the first of them had before,
 /// which is what they all started with.

@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 
 use crate::conformance::client::{STALL, wait_until};
 use crate::conformance::{NotHere, Running};
-use crate::guard::remove;
-use crate::processes::tasks;
+use crate::proc::processes::tasks;
+use crate::server::guard::remove;
 
 /// A cgroup with the processes of one server in it; dropping it moves them back.
 #[derive(Debug)]

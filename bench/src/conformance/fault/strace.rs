@@ -16,8 +16,8 @@ use nix::unistd::Pid;
 use crate::conformance::client::{STALL, wait_until};
 use crate::conformance::log::Log;
 use crate::conformance::{NotHere, Running};
-use crate::guard::Guard;
-use crate::processes::{group_members, own_tasks};
+use crate::proc::processes::{group_members, own_tasks};
+use crate::server::guard::Guard;
 
 /// Which calls of each thread fail, as strace counts them.
 pub const FIRST_THREE: &str = "1..3";

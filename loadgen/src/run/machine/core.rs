@@ -13,7 +13,7 @@ use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, Request};
 use crate::run::tally::{Cut, Tally};
-use record::{ErrorKind, Transport};
+use record::{ErrorKind, Span, Transport};
 
 /// Connects under way at once: enough to hide a round trip to another host. On loopback a
 /// connect is over before the server has accepted, so there it only bounds bursts.
@@ -285,7 +285,7 @@ impl<'a> Core<'a> {
         slot.state = State::Gone;
         if self.window.holds(now_ns) {
             self.tally.closed += 1;
-            self.tally.close.saturating_record(now_ns - slot.since_ns);
+            self.tally.latencies[Span::Close].saturating_record(now_ns - slot.since_ns);
         }
         self.actions.push_back(Action::Remove(at));
     }

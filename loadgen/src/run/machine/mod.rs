@@ -24,7 +24,7 @@ use crate::pattern::Pattern;
 use crate::plan::Plan;
 use conversation::Received;
 use due::{Draw, Due};
-use record::{ErrorKind, Transport};
+use record::{ErrorKind, Span, Transport};
 
 #[cfg(test)]
 pub use self::core::Ledger;
@@ -400,7 +400,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             core.tally.open += 1;
         }
         if core.window.holds(now_ns) {
-            core.tally.connect.saturating_record(now_ns - slot.since_ns);
+            core.tally.latencies[Span::Connect].saturating_record(now_ns - slot.since_ns);
         }
         match core.phase {
             Phase::Connecting => {}
@@ -442,7 +442,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         if !slot.reached {
             slot.reached = true;
             if core.window.holds(now_ns) {
-                core.tally.first_byte.saturating_record(now_ns - slot.since_ns);
+                core.tally.latencies[Span::FirstByte].saturating_record(now_ns - slot.since_ns);
             }
         }
         match meaning {

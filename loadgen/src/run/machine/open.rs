@@ -5,6 +5,7 @@ use super::core::{Core, Phase};
 use super::slot::State;
 use super::workload::Workload;
 use crate::plan::Loop;
+use record::Span;
 
 /// Connections take turns to send what is due.
 pub struct Open {
@@ -53,10 +54,8 @@ impl Workload for Open {
         if message.of_window {
             let tally = &mut core.tally;
             tally.cut.latency.saturating_record(now_ns - message.intended_ns);
-            tally.service.saturating_record(now_ns - message.sent_ns);
-            tally
-                .send_lag
-                .saturating_record(message.sent_ns - message.intended_ns);
+            tally.latencies[Span::Service].saturating_record(now_ns - message.sent_ns);
+            tally.latencies[Span::SendLag].saturating_record(message.sent_ns - message.intended_ns);
         }
     }
 

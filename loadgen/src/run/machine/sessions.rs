@@ -7,7 +7,7 @@ use super::slot::{Slot, State};
 use super::workload::Workload;
 use crate::clock::nanos;
 use crate::plan::Loop;
-use record::ErrorKind;
+use record::{ErrorKind, Span};
 
 /// Connections come and go.
 pub struct Sessions {
@@ -73,7 +73,7 @@ impl Workload for Sessions {
         let slot = &core.slots[at];
         if core.window.holds(slot.arrived_ns) && !slot.idle {
             let lag_ns = slot.since_ns.saturating_sub(slot.arrived_ns);
-            core.tally.send_lag.saturating_record(lag_ns);
+            core.tally.latencies[Span::SendLag].saturating_record(lag_ns);
         }
     }
 
@@ -81,7 +81,7 @@ impl Workload for Sessions {
         if message.of_window {
             let tally = &mut core.tally;
             tally.cut.latency.saturating_record(now_ns - message.intended_ns);
-            tally.service.saturating_record(now_ns - message.sent_ns);
+            tally.latencies[Span::Service].saturating_record(now_ns - message.sent_ns);
         }
     }
 

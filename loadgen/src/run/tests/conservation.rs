@@ -8,7 +8,7 @@ use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency, Script};
 use crate::plan::{Loop, Request};
 use crate::sizes::Sizes;
-use record::{Arrivals, ErrorKind, Transport};
+use record::{Arrivals, ErrorKind, Span, Transport};
 
 const WINDOW: Duration = Duration::from_millis(60);
 
@@ -194,7 +194,10 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
     } else {
         prop_assert!(tally.answered <= tally.open && tally.open <= tally.asked);
     }
-    let (service, send_lag) = (tally.service.len(), tally.send_lag.len());
+    let (service, send_lag) = (
+        tally.latencies[Span::Service].len(),
+        tally.latencies[Span::SendLag].len(),
+    );
     match &request.discipline {
         Loop::Closed { .. } => {
             prop_assert_eq!(latency.len(), echoes);
@@ -222,7 +225,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
                 ledger
             );
             prop_assert_eq!((service, send_lag), (latency.len(), latency.len()));
-            prop_assert!(tally.service.max() <= latency.max());
+            prop_assert!(tally.latencies[Span::Service].max() <= latency.max());
         }
         Loop::PartlyOpen { .. } => {
             prop_assert_eq!(service, latency.len());

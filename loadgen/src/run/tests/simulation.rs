@@ -21,8 +21,8 @@ use crate::engine::simulated::{Script, Server, Simulated, VirtualClock};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::{Loop, Plan, Request};
-use record::histogram::{self, Encoded, Histogram};
-use record::{Arrivals, Load};
+use record::histogram::{self, Histogram};
+use record::{Arrivals, Load, Span};
 
 /// No run takes more steps: one that does is stuck.
 const MOST_STEPS: u64 = 50_000_000;
@@ -115,7 +115,7 @@ impl Simulation {
             ..self.script.clone()
         };
         let server = RefCell::new(Server::new(script));
-        let length = intervals::length(request.duration);
+        let length = intervals::interval(request.duration);
         let (cuts, cut) = mpsc::channel();
         let seeds = seeds(request.seed, request.threads).into_iter().enumerate();
         let mut workers: Vec<_> = seeds
@@ -250,27 +250,27 @@ impl Simulation {
 
 /// The latencies of a load that has them.
 pub fn response(load: &Load) -> Histogram {
-    decode(&load.histograms.response)
+    decode(load, Span::Response)
 }
 
 pub fn service(load: &Load) -> Histogram {
-    load.histograms.service.decode().unwrap()
+    decode(load, Span::Service)
 }
 
 pub fn send_lag(load: &Load) -> Histogram {
-    decode(&load.histograms.send_lag)
+    decode(load, Span::SendLag)
 }
 
 pub fn connects(load: &Load) -> Histogram {
-    decode(&load.histograms.connect)
+    decode(load, Span::Connect)
 }
 
 pub fn closes(load: &Load) -> Histogram {
-    decode(&load.histograms.close)
+    decode(load, Span::Close)
 }
 
-fn decode(encoded: &Option<Encoded>) -> Histogram {
-    encoded.as_ref().unwrap().decode().unwrap()
+fn decode(load: &Load, span: Span) -> Histogram {
+    load.histograms[span].as_ref().unwrap().decode().unwrap()
 }
 
 /// A histogram of these times.

@@ -1,12 +1,12 @@
-//! Which processors do what: always set, never left to inheritance.
+//! Which processors run the server and the generator. Affinity is always set, never inherited.
 
 use std::io;
 
 pub use loadgen::affinity::{allowed, pin};
 use loadgen::record::Placement;
 
-/// Runs `action` on other processors, so that a process that it starts is born there:
-/// a runtime that counts its processors at the start must find the right ones.
+/// Runs `action` pinned to `cpus`. A process that it spawns inherits them from the start, as
+/// a runtime counts its processors when it starts.
 pub fn with<T>(cpus: &[usize], action: impl FnOnce() -> T) -> io::Result<T> {
     let before = allowed()?;
     pin(cpus)?;
@@ -15,7 +15,7 @@ pub fn with<T>(cpus: &[usize], action: impl FnOnce() -> T) -> io::Result<T> {
     Ok(result)
 }
 
-/// Halves the processors between server and generator; a single one is shared.
+/// Halves the processors between server and generator, which share a single one.
 pub fn split(allowed: &[usize]) -> Placement {
     let (server, generator) = match allowed {
         [only] => (vec![*only], vec![*only]),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn server_and_generator_are_apart_where_there_is_room() {
+    fn server_and_generator_get_different_processors() {
         for cpus in [vec![0, 1], vec![2, 5, 7], (0..16).collect()] {
             let placement = split(&cpus);
             assert!(!placement.shared());
@@ -44,12 +44,12 @@ mod tests {
     }
 
     #[test]
-    fn a_single_processor_is_shared_and_known_to_be() {
+    fn a_single_processor_is_shared() {
         assert!(split(&[3]).shared());
     }
 
     #[test]
-    fn what_is_run_elsewhere_leaves_the_thread_where_it_was() {
+    fn the_thread_returns_to_its_processors_after_the_action() {
         let before = allowed().unwrap();
         let inside = with(&before[..1], || allowed().unwrap()).unwrap();
         assert_eq!(inside, before[..1]);

@@ -1,4 +1,6 @@
-//! One trial: a fresh server, a load, what it cost, the end of the server.
+//! One trial: starts a fresh server, loads it, meters it, and stops it.
+
+pub mod meter;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,47 +12,50 @@ use loadgen::record::{self, Outcome, Placement};
 use loadgen::sizes::Sizes;
 use servers::listener::Transport;
 
-use crate::affinity;
-use crate::conditions::Conditions;
-use crate::contender::Contender;
-use crate::meter::Meter;
+use crate::host::affinity;
+use crate::participant::Participant;
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::{Scenario, Suite};
+use crate::trial::meter::Meter;
 
-/// How long a connection may take: a server that is slow to accept is measured, one
-/// that never does is not waited for.
+/// Time to connect: enough for a server that accepts slowly; one that never accepts fails.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than the drain time of the servers, which is five seconds.
+/// Longer than the drain time of the models, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// An external server that has not ended by then is killed, after every trial.
+/// An external server that still runs after this time is killed, which costs it no trial.
 const EXTERNAL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a trial is made of.
+/// Time for the end of a server to show after a load with errors: the kernel closes the
+/// connections of a process before its exit status is known.
+const EXIT_SEEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// A trial to run.
 #[derive(Clone)]
 pub struct Spec<'a> {
-    /// The suite that it belongs to, for the times.
+    /// Its suite, which has the times.
     pub suite: &'a Suite,
     /// The load.
     pub scenario: &'a Scenario,
     /// The server.
-    pub contender: Contender<'a>,
-    /// Who runs where.
+    pub participant: &'a Participant,
+    /// The processors of server and generator.
     pub placement: &'a Placement,
-    /// Where the server's standard error goes.
+    /// File for the server's standard error.
     pub log: PathBuf,
 }
 
-/// The transport of a server in the words of a record.
-pub fn transport(contender: &Contender) -> record::Transport {
-    match contender.transport() {
+/// The transport of a server, as a record names it.
+pub fn transport(participant: &Participant) -> record::Transport {
+    match participant.transport() {
         Transport::Stream => record::Transport::Tcp,
         Transport::Datagram => record::Transport::Udp,
     }
 }
 
-/// What the load generator is asked for in a scenario.
+/// The request to the load generator for a scenario.
 pub fn request(
     suite: &Suite,
     scenario: &Scenario,
@@ -70,18 +75,18 @@ pub fn request(
     }
 }
 
-/// Runs a trial; `None` when it was interrupted, since half a window is no result.
+/// Runs a trial; `None` if it was interrupted, since half a window is no result.
 pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
-    if let Some(reason) = spec.contender.unavailable() {
+    if let Some(reason) = spec.participant.unavailable() {
         return Some(Outcome::Skipped { reason });
     }
     let request = request(
         spec.suite,
         spec.scenario,
         spec.placement,
-        transport(&spec.contender),
+        transport(spec.participant),
     );
-    // The load itself was checked before the run began, for streams.
+    // The load was checked before the run, but only for streams.
     if let Err(reason) = request.clone().validate() {
         return Some(Outcome::Skipped {
             reason: reason.to_string(),
@@ -96,7 +101,7 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
 
 fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
-        program: spec.contender.program(),
+        program: spec.participant.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
@@ -112,27 +117,30 @@ fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<O
     let load = affinity::with(&spec.placement.generator_cpus, || {
         loadgen::run(&plan, &mut meter, stop)
     })?;
-    if let Some(status) = server.ended()? {
+    let ended = match &load {
+        Ok(load) if load.summary.errors.is_empty() => server.ended()?,
+        _ => server.wait(EXIT_SEEN_WITHIN)?,
+    };
+    if let Some(status) = ended {
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    end(server, spec.contender)?;
+    end(server, spec.participant)?;
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
 }
 
-fn end(server: Server, contender: Contender) -> anyhow::Result<()> {
-    match contender {
-        Contender::Model(_) => {
+fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
+    match participant {
+        Participant::Model(_) | Participant::Executable(_) => {
             let status = server.stop(STOP_WITHIN)?;
             ensure!(
                 status.success(),
-                "told to stop after the load, the server ended with {status}"
+                "after the load and SIGTERM the server ended with {status}"
             );
         }
-        // The contract is that of the models: SIGTERM may be the end of any other program,
-        // or nothing to it.
-        Contender::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
+        // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
+        Participant::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
             Ok(_) | Err(ServerError::NotStopped(_)) => {}
             Err(error) => return Err(error.into()),
         },

@@ -1,8 +1,8 @@
-//! What a process finds when it starts: conditions that have to hold before its first
-//! instruction, which a process in between sets up (see [`Role::Preparation`]).
+//! Conditions that must hold before the first instruction of a server. A process in between
+//! sets them and then becomes the server ([`Entry::Preparation`]).
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -11,23 +11,22 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use crate::role::Role;
+use super::own_executable::{self, Entry};
 
-/// Carries what is to be prepared to the process that does.
+/// Passes the task to the process in between.
 const VARIABLE: &str = "ECHOBENCH_CONDITIONS";
 
-/// Conditions that a server is started under.
+/// Conditions that a server starts under.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
-    /// Descriptors from the first to the second, inclusive, are taken: what the process
-    /// opens gets those below and above.
+    /// Descriptors in this range, inclusive, are taken: the server gets those below and above.
     pub taken_descriptors: Option<(i32, i32)>,
-    /// It may have so many descriptors, and cannot raise that.
+    /// Limit on descriptors, which the server cannot raise.
     pub descriptor_limit: Option<u64>,
 }
 
-/// What the process in between has to do: the conditions, and the environment that is the
-/// program's alone.
+/// The task of the process in between: the conditions, and the environment that only the
+/// program gets.
 #[derive(Serialize, Deserialize)]
 struct Task {
     conditions: Conditions,
@@ -35,19 +34,19 @@ struct Task {
 }
 
 impl Conditions {
-    /// Nothing special.
+    /// No special conditions.
     pub const NONE: Conditions = Conditions {
         taken_descriptors: None,
         descriptor_limit: None,
     };
 
-    /// A command that starts the same program under these conditions; it has the same
-    /// process id as soon as it runs.
+    /// A command that starts the same program under these conditions, with the process id of
+    /// the process in between.
     pub(crate) fn impose(&self, command: Command) -> io::Result<Command> {
         if *self == Conditions::NONE {
             return Ok(command);
         }
-        let text = |value: &std::ffi::OsStr| value.to_string_lossy().into_owned();
+        let text = |value: &OsStr| value.to_string_lossy().into_owned();
         let task = Task {
             conditions: *self,
             environment: command
@@ -55,7 +54,7 @@ impl Conditions {
                 .map(|(name, value)| (text(name), value.map(text)))
                 .collect(),
         };
-        let mut prepared = Role::Preparation.command();
+        let mut prepared = Entry::Preparation.command();
         prepared
             .env(VARIABLE, serde_json::to_string(&task)?)
             .arg(command.get_program())
@@ -74,26 +73,26 @@ impl Conditions {
     }
 }
 
-/// Opens descriptors that outlive the start of another program.
+/// Opens descriptors that stay open across `exec`.
 fn take(first: i32, last: i32) -> io::Result<()> {
-    // Copies of one that is there anyway, so that nothing has to be opened among them.
+    // Duplicates of an open descriptor, so that no new file takes a number in the range.
     let copied = io::stdin();
     let mut next = first;
     while next <= last {
-        // The lowest that is free: some may be taken already, by whoever started the harness.
+        // The lowest free number: the process that started the harness may have taken some.
         next = fcntl(&copied, FcntlArg::F_DUPFD(next))? + 1;
     }
     Ok(())
 }
 
-/// The life of the process in between, which ends in becoming another program.
+/// The entry point of the process in between.
 pub fn main() -> ExitCode {
     let error = become_program().unwrap_or_else(|error| error);
     eprintln!("cannot prepare a process: {error}");
     ExitCode::FAILURE
 }
 
-/// Returns only if that fails.
+/// Returns only on failure.
 fn become_program() -> Result<io::Error, io::Error> {
     let task = env::var(VARIABLE).map_err(io::Error::other)?;
     let task: Task = serde_json::from_str(&task)?;
@@ -101,8 +100,9 @@ fn become_program() -> Result<io::Error, io::Error> {
     let mut arguments = env::args_os().skip(1);
     let program: OsString = arguments.next().ok_or_else(|| io::Error::other("no program"))?;
     let mut command = Command::new(program);
-    command.args(arguments).env_remove(VARIABLE);
-    Role::forget(&mut command);
+    command.args(arguments);
+    // The program is an entry of this executable only if its own environment says so.
+    command.env_remove(VARIABLE).env_remove(own_executable::VARIABLE);
     for (name, value) in task.environment {
         match value {
             Some(value) => command.env(name, value),

@@ -1,4 +1,4 @@
-//! The machine's fingerprint: what else a result depends on.
+//! The machine's fingerprint: what a result depends on beside the servers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,10 +7,11 @@ use std::thread;
 
 use loadgen::record::Host;
 use nix::sys::resource::{Resource, getrlimit};
+use procfs::{CpuInfo, Current, Meminfo};
 
-use crate::affinity;
+use super::affinity;
 
-/// The settings of the kernel that change what is measured here.
+/// The kernel settings that affect the measurements.
 const SYSCTLS: [&str; 9] = [
     "net.core.netdev_max_backlog",
     "net.core.somaxconn",
@@ -24,18 +25,18 @@ const SYSCTLS: [&str; 9] = [
 ];
 
 /// Reads the fingerprint of this machine.
-pub fn fingerprint() -> Host {
-    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+pub fn read() -> Host {
+    let processors = CpuInfo::current().ok();
+    let field = |name| processors.as_ref().and_then(|all| all.get_field(0, name));
     Host {
-        kernel: read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
+        kernel: setting("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
         architecture: std::env::consts::ARCH.into(),
-        cpu_model: value(&processors, "model name"),
+        cpu_model: field("model name").map(Into::into),
         cpus_online: processors_online(),
         cpus_allowed: affinity::allowed().unwrap_or_default(),
-        memory_bytes: value(&memory, "MemTotal").and_then(|text| kibibytes(&text)),
-        governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        hypervisor: hypervisor(&processors),
+        memory_bytes: Meminfo::current().ok().map(|memory| memory.mem_total),
+        governor: setting("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        hypervisor: field("flags").and_then(hypervisor),
         mitigations: mitigations(),
         sysctls: sysctls(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard),
@@ -46,32 +47,20 @@ pub fn fingerprint() -> Host {
     }
 }
 
-/// The first line of a file, unless it is empty.
-fn read(path: impl AsRef<Path>) -> Option<String> {
+/// The content of a one-line file; `None` if it is empty or missing.
+fn setting(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().replace('\t', " ")).filter(|text| !text.is_empty())
 }
 
-/// The value of `name : value` in a file of the kernel.
-fn value(text: &str, name: &str) -> Option<String> {
-    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .find(|(found, _)| found.trim() == name)
-        .map(|(_, value)| value.trim().to_owned())
-}
-
-fn kibibytes(text: &str) -> Option<u64> {
-    Some(text.strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 fn processors_online() -> usize {
-    let cpus = read("/sys/devices/system/cpu/online")
+    let cpus = setting("/sys/devices/system/cpu/online")
         .as_deref()
         .map(count_ranges);
     cpus.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into))
 }
 
-/// How many numbers `0-3,8,10-11` names.
+/// Counts the numbers in a list such as `0-3,8,10-11`.
 fn count_ranges(ranges: &str) -> usize {
     let length = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -81,21 +70,19 @@ fn count_ranges(ranges: &str) -> usize {
     ranges.split(',').filter_map(length).sum()
 }
 
-/// The maker of the virtual machine, where the processor says that it is virtual.
-fn hypervisor(processors: &str) -> Option<String> {
-    let virtual_machine = value(processors, "flags")?
-        .split(' ')
-        .any(|flag| flag == "hypervisor");
-    virtual_machine.then(|| read("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into()))
+/// The vendor of the virtual machine, if the processor's flags include `hypervisor`.
+fn hypervisor(flags: &str) -> Option<String> {
+    let is_virtual = flags.split(' ').any(|flag| flag == "hypervisor");
+    is_virtual.then(|| setting("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into()))
 }
 
-/// Only those that are active: they are what costs time.
+/// The active mitigations, since only these cost time.
 fn mitigations() -> BTreeMap<String, String> {
     let Ok(entries) = fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else {
         return BTreeMap::new();
     };
     let active = |entry: fs::DirEntry| {
-        let state = read(entry.path())?;
+        let state = setting(entry.path())?;
         let name = entry.file_name().to_string_lossy().into_owned();
         state.starts_with("Mitigation").then_some((name, state))
     };
@@ -103,13 +90,11 @@ fn mitigations() -> BTreeMap<String, String> {
 }
 
 fn sysctls() -> BTreeMap<String, String> {
-    let setting = |name: &str| {
-        Some((
-            name.to_owned(),
-            read(format!("/proc/sys/{}", name.replace('.', "/")))?,
-        ))
+    let named = |name: &str| {
+        let value = setting(format!("/proc/sys/{}", name.replace('.', "/")))?;
+        Some((name.to_owned(), value))
     };
-    SYSCTLS.into_iter().filter_map(setting).collect()
+    SYSCTLS.into_iter().filter_map(named).collect()
 }
 
 #[cfg(test)]
@@ -117,27 +102,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_processors_are_counted() {
+    fn processors_in_a_list_of_ranges_are_counted() {
         assert_eq!(count_ranges("0"), 1);
         assert_eq!(count_ranges("0-3,8,10-11"), 7);
         assert_eq!(count_ranges(""), 0);
     }
 
     #[test]
-    fn the_files_of_the_kernel_are_read() {
-        let text = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nMemTotal:   1024 kB\n";
-        assert_eq!(value(text, "model name"), Some("Some CPU @ 2 GHz".into()));
-        assert_eq!(
-            value(text, "MemTotal").and_then(|text| kibibytes(&text)),
-            Some(1024 * 1024)
-        );
-        assert_eq!(value(text, "flags"), None);
-    }
-
-    #[test]
     fn this_machine_has_a_fingerprint() {
-        let host = fingerprint();
+        let host = read();
         assert!(!host.kernel.is_empty() && host.cpus_online > 0 && host.descriptor_limit > 0);
         assert!(host.sysctls.contains_key("net.core.somaxconn"));
+        assert!(host.memory_bytes.is_some_and(|bytes| bytes > 1 << 20));
     }
 }

@@ -1,12 +1,12 @@
-//! A guard: ends a process group when the harness is gone, however it went.
+//! A guard ends a process group when the harness is gone, however the harness ended.
 //!
-//! The guard leads the group, the server and all that it starts are members, and the
-//! harness holds the one writing end of a pipe to the guard. When that end closes, by a
-//! drop, an exit, a panic or SIGKILL, the guard kills the group, itself included.
-//! (PR_SET_PDEATHSIG would miss grandchildren, and fires when a thread ends.)
+//! The guard leads the group; the server and all its descendants are members. The harness
+//! holds the only writing end of a pipe to the guard. When that end closes, on a drop, an
+//! exit, a panic or SIGKILL, the guard kills the group, itself included.
+//! (PR_SET_PDEATHSIG misses grandchildren, and fires when a thread ends.)
 //!
-//! What the harness writes into the pipe are folders, a line each, that cannot be removed
-//! before the group has ended: cgroups. The guard removes them.
+//! The harness writes the paths of cgroups into the pipe, one per line. They can be removed
+//! only after the group has ended, so the guard removes them.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
@@ -20,23 +20,23 @@ use std::{fs, thread};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
-use crate::processes::group_members;
-use crate::role::Role;
+use super::own_executable::Entry;
+use crate::proc::processes::group_members;
 
-/// Time for killed processes to end, and for their cgroup to be free of them.
+/// Time for killed processes to end and to leave their cgroup.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often that is looked for.
-const GLANCE: Duration = Duration::from_millis(1);
+/// Interval of the checks for that.
+const CHECK: Duration = Duration::from_millis(1);
 
-/// A process group that ends with this value.
+/// A process group that ends when this value is dropped.
 #[derive(Debug)]
 pub struct Guard(Child);
 
 impl Guard {
-    /// Starts a group with nobody in it but its guard.
+    /// Starts a group that has no member but its guard.
     pub fn start() -> io::Result<Self> {
-        let child = Role::Guard
+        let child = Entry::Guard
             .command()
             .process_group(0)
             .stdin(Stdio::piped())
@@ -45,19 +45,19 @@ impl Guard {
         Ok(Guard(child))
     }
 
-    /// Makes what `command` starts a member of the group from its first moment on.
+    /// Makes the process that `command` starts a member of the group from its start.
     pub fn adopt(&self, command: &mut Command) {
         command.process_group(self.group().as_raw());
     }
 
-    /// Has an empty folder removed when the group has ended, if it is there then.
+    /// Removes an empty folder, if it exists, when the group has ended.
     pub fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
         let line = [folder.as_os_str().as_bytes(), b"\n"].concat();
         let mut pipe = self.0.stdin.as_ref().ok_or(ErrorKind::BrokenPipe)?;
         pipe.write_all(&line)
     }
 
-    /// The group, which is the guard's own process id.
+    /// The group, which is the process id of the guard.
     pub fn group(&self) -> Pid {
         Pid::from_raw(self.0.id() as i32)
     }
@@ -70,7 +70,7 @@ impl Drop for Guard {
     }
 }
 
-/// Removes an empty folder, which may be gone already.
+/// Removes an empty folder, if it exists.
 pub fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -78,17 +78,17 @@ pub fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The guard's own life, in its process.
+/// The entry point of the guard process.
 pub fn main() -> ExitCode {
     let mut folders = Vec::new();
-    // However it ends, it has ended.
+    // An error means the end of the harness too.
     let _ = io::stdin().lock().read_to_end(&mut folders);
     if getpgrp() != getpid() {
-        eprintln!("a guard kills its whole process group, so it runs only as the leader of one");
+        eprintln!("a guard kills its whole process group, so it must lead that group");
         return ExitCode::FAILURE;
     }
     if !folders.is_empty() {
-        // One by one, since this process has something to do after them.
+        // One by one, since this process must outlive them.
         wait_until(kill_others);
         for folder in folders
             .split(|&byte| byte == b'\n')
@@ -101,8 +101,8 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Kills all members of the group but this one; whether there were none. What is started
-/// meanwhile is found the next time.
+/// Kills all other members of the group; true if there were none. Repeated calls find processes
+/// that started meanwhile.
 fn kill_others() -> bool {
     let mut others = group_members(getpgrp()).unwrap_or_default();
     others.retain(|process| process.state != 'Z');
@@ -115,6 +115,6 @@ fn kill_others() -> bool {
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + GONE_WITHIN;
     while !condition() && Instant::now() < deadline {
-        thread::sleep(GLANCE);
+        thread::sleep(CHECK);
     }
 }

@@ -1,76 +1,33 @@
-//! Whether the times at which messages were due follow the law that is claimed for them.
+//! Tests whether the times at which messages were due follow the arrivals that were asked for.
 //!
-//! The generator draws its own schedule, and this is what catches it when it does not keep
-//! to it: a schedule that waits for answers, or sends in bursts, flatters the server.
+//! The generator draws its own schedule, and this test catches it if it does not keep to it: a
+//! schedule that waits for answers, or sends in bursts, flatters the server.
+
+use record::{Arrivals, Finding};
 
 use crate::pacer::Pace;
-use record::Arrivals;
 
-/// Fewer gaps than this say nothing: it is where the test below begins to tell even spacing
-/// from a Poisson process.
+/// Fewer gaps than this show nothing: from here on the test below tells even spacing from a
+/// Poisson process.
 const FEWEST_GAPS: usize = 20;
 
 /// Chance of a false alarm of each of the two tests of a Poisson process, together one in a
-/// million. They look at every worker of every load, which is thousands in a suite and in a
-/// year of them perhaps a hundred thousand; an alarm then still means that the program is
-/// wrong. Both bounds hold for any number of gaps, not only for large ones. The run may end
-/// with the window instead of at a fixed number, which favours short gaps, but by a share
-/// of 1/n, and the tests leave room for some 3/sqrt(n).
+/// million. They test every worker of every load: thousands in a suite, and perhaps a hundred
+/// thousand a year; an alarm then still means that the program is wrong. Both bounds hold for
+/// any number of gaps. A run may end with the window instead of at a fixed number, which
+/// favours short gaps, but only by a share of 1/n; the tests leave room for some 3/sqrt(n).
 const FALSE_ALARM: f64 = 0.5e-6;
 
-/// What rounding leaves of a double, of the largest number in a schedule: some ten
+/// Rounding error of a double, as a share of the largest number in a schedule: some ten
 /// operations of half a unit each, with room to spare.
 const ROUNDING: f64 = 32.0 * f64::EPSILON;
 
-/// How a schedule is not what was claimed.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum Broken {
-    /// Constant arrivals that are not evenly spaced.
-    #[error(
-        "the schedule is not evenly spaced: {seen:.3} messages became due between two of one worker, {at_s:.6} s \
-         into the window, where {expected} should have: {REPORT}"
-    )]
-    Uneven {
-        /// When it was, in seconds from the begin of the window.
-        at_s: f64,
-        /// How much became due over all workers, by the pace.
-        seen: f64,
-        /// How much should have.
-        expected: usize,
-    },
-    /// Poisson arrivals that are too many or too few.
-    #[error("{gaps} messages were due in the time of {expected:.0}, at random but at another rate: {REPORT}")]
-    Rate {
-        /// Gaps looked at.
-        gaps: usize,
-        /// How many there should have been in their time.
-        expected: f64,
-    },
-    /// Poisson arrivals with other gaps.
-    #[error(
-        "the gaps of the schedule are not those of a Poisson process: their distribution is off by {distance:.3} \
-         over {gaps} of them, where chance allows {allowed:.3}: {REPORT}"
-    )]
-    Gaps {
-        /// Gaps looked at.
-        gaps: usize,
-        /// The largest difference of the two distribution functions.
-        distance: f64,
-        /// The largest that is put down to chance.
-        allowed: f64,
-    },
-}
-
-/// It is never the server's fault, nor that of the arguments.
-const REPORT: &str = "this is an error in the load generator, so do not use the numbers; please report it with the \
-                      command and its seed";
-
 /// Tests the times at which messages of one worker were due, out of `share_of` workers.
 ///
-/// They are nanoseconds from the begin of the pace, ascending, and a run without gaps out of
-/// the worker's schedule, from wherever in it. Some thousands are enough: of random
-/// gaps 8,000 tell a rate that is a tenth off, 2,000 that a tenth of the mean was added to each.
-pub fn check(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Broken> {
+/// They are nanoseconds from the begin of the pace, ascending, and a run without gaps from
+/// anywhere in the worker's schedule. Some thousands are enough: with random gaps, 8,000 show
+/// a rate that is a tenth off, and 2,000 show that a tenth of the mean was added to each.
+pub fn check(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Finding> {
     match pace.arrivals {
         Arrivals::Constant => check_even(intended_ns, pace, share_of),
         Arrivals::Poisson => check_poisson(intended_ns, pace, share_of),
@@ -79,9 +36,9 @@ pub fn check(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Br
 
 /// Between two times of a worker, each of the others has one too.
 ///
-/// A time is cut to whole nanoseconds: what the pace makes of it is too little, by at most
-/// what becomes due in a nanosecond.
-fn check_even(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Broken> {
+/// A time is cut to whole nanoseconds, so the number that the pace gives for it is too small, by
+/// at most the number that becomes due in a nanosecond.
+fn check_even(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Finding> {
     let expected = share_of as f64;
     let rounding = ROUNDING * (1.0 + total(pace));
     let count = |time_ns: u64| pace.count_after(time_ns as f64);
@@ -92,17 +49,17 @@ fn check_even(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), B
     });
     match uneven {
         None => Ok(()),
-        Some(pair) => Err(Broken::Uneven {
+        Some(pair) => Err(Finding::UnevenArrivals {
             at_s: pair[0] as f64 / 1e9,
             seen: count(pair[1]) - count(pair[0]),
-            expected: share_of,
+            expected: share_of as u64,
         }),
     }
 }
 
-/// In the time that the pace makes, a worker's share of a Poisson process has gaps that are
-/// exponential with the mean `share_of`.
-fn check_poisson(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Broken> {
+/// Measured in messages that the pace makes due, a worker's share of a Poisson process has
+/// exponential gaps with the mean `share_of`.
+fn check_poisson(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Finding> {
     let counts: Vec<_> = intended_ns
         .iter()
         .map(|&time_ns| pace.count_after(time_ns as f64) / share_of as f64)
@@ -113,29 +70,30 @@ fn check_poisson(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<()
     }
     let n = gaps.len() as f64;
     // Chernoff's bound on the mean of exponential gaps, on both sides. The distribution of
-    // the gaps below would show a wrong rate too, but only over many more of them.
+    // the gaps below would show a wrong rate too, but only with many more of them.
     let mean = gaps.iter().sum::<f64>() / n;
     if n * (mean - 1.0 - mean.ln()) > (2.0 / FALSE_ALARM).ln() {
-        return Err(Broken::Rate {
-            gaps: gaps.len(),
+        return Err(Finding::WrongArrivalRate {
+            gaps: gaps.len() as u64,
             expected: mean * n,
         });
     }
     // Kolmogorov-Smirnov, with the bound of Dvoretzky, Kiefer, Wolfowitz and Massart. A gap
-    // cut to whole nanoseconds is off by one of them, and so is its distribution function.
+    // cut to whole nanoseconds is off by up to one, and so is its distribution function.
     let allowed = ((2.0 / FALSE_ALARM).ln() / (2.0 * n)).sqrt() + peak(pace) * 1e-9 / share_of as f64;
     gaps.sort_unstable_by(f64::total_cmp);
     let distance = distance_from_exponential(&gaps);
     match distance > allowed {
         false => Ok(()),
-        true => Err(Broken::Gaps {
-            gaps: gaps.len(),
+        true => Err(Finding::WrongGaps {
+            gaps: gaps.len() as u64,
             distance,
             allowed,
         }),
     }
 }
 
+/// How many messages a pace makes due.
 fn total(pace: &Pace) -> f64 {
     pace.count_after(pace.duration().as_secs_f64() * 1e9)
 }
@@ -147,7 +105,7 @@ fn peak(pace: &Pace) -> f64 {
 }
 
 /// The largest difference between the distribution function of a sorted sample and that of
-/// the exponential distribution of mean 1.
+/// the exponential distribution with mean 1.
 fn distance_from_exponential(sorted: &[f64]) -> f64 {
     let n = sorted.len() as f64;
     let differences = sorted.iter().enumerate().map(|(below, gap)| {
@@ -166,7 +124,7 @@ mod tests {
 
     const SEEDS: std::ops::Range<u64> = 0..200;
 
-    /// Long enough that every share has more than are looked at.
+    /// Long enough that every share has more times than a test looks at.
     fn steady(arrivals: Arrivals) -> Pace {
         Pace {
             stages: vec![Stage::steady(Duration::from_secs(20), 20_000.0)],
@@ -200,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn true_schedules_pass() {
+    fn correct_schedules_pass() {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
             for pace in [steady(arrivals), staged(arrivals)] {
                 for seed in SEEDS {
@@ -223,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn times_that_a_window_ends_pass() {
-        // From a few to a few hundred gaps, of which the last is always missing.
+    fn times_cut_off_by_the_window_pass() {
+        // From a few to a few hundred gaps; the last one is always missing.
         let pace = steady(Arrivals::Poisson);
         for seed in 0..5000 {
             let window_ns = 1_000_000 * (1 + seed % 20);
@@ -246,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_to_tell_pass() {
+    fn too_few_times_pass() {
         let pace = steady(Arrivals::Poisson);
         for few in [0, 1, FEWEST_GAPS] {
             assert_eq!(check(&vec![7; few], &pace, 1), Ok(()));
@@ -255,8 +213,8 @@ mod tests {
         assert_eq!(check(&[7], &steady(Arrivals::Constant), 1), Ok(()));
     }
 
-    /// Whether every seed's schedule, changed like this, is broken.
-    fn assert_broken(pace: &Pace, change: impl Fn(Vec<u64>) -> Vec<u64>) {
+    /// Asserts that the test finds every seed's schedule wrong once it is changed like this.
+    fn assert_found(pace: &Pace, change: impl Fn(Vec<u64>) -> Vec<u64>) {
         for seed in SEEDS {
             let times = change(alone(pace, seed));
             assert!(check(&times, pace, 1).is_err(), "{:?}, {seed}", pace.arrivals);
@@ -264,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn bursts_are_broken() {
+    fn bursts_are_found() {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
-            assert_broken(&steady(arrivals), |times| {
+            assert_found(&steady(arrivals), |times| {
                 times
                     .chunks(4)
                     .flat_map(|some| vec![some[0]; some.len()])
@@ -276,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn times_that_wait_for_answers_are_broken() {
+    fn times_that_wait_for_answers_are_found() {
         // A tenth of the mean gap is added to each.
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
-            assert_broken(&steady(arrivals), |times| {
+            assert_found(&steady(arrivals), |times| {
                 times
                     .into_iter()
                     .zip(0..)
@@ -290,10 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_a_tenth_off_is_broken() {
+    fn a_rate_that_is_a_tenth_off_is_found() {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
             for percent in [90, 110] {
-                assert_broken(&steady(arrivals), |times| {
+                assert_found(&steady(arrivals), |times| {
                     times.into_iter().map(|time_ns| time_ns * percent / 100).collect()
                 });
             }
@@ -301,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_schedule_for_a_ramp_is_broken() {
+    fn a_steady_schedule_for_a_ramp_is_found() {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
             let level = alone(&steady(arrivals), 1);
             assert!(check(&level, &staged(arrivals), 1).is_err());
@@ -309,18 +267,21 @@ mod tests {
     }
 
     #[test]
-    fn one_law_claimed_as_the_other_is_broken() {
+    fn constant_and_poisson_arrivals_are_told_apart() {
         let (constant, poisson) = (steady(Arrivals::Constant), steady(Arrivals::Poisson));
         for seed in SEEDS {
             assert!(check(&alone(&poisson, seed), &constant, 1).is_err());
         }
         let even = alone(&constant, 1);
-        assert!(matches!(check(&even, &poisson, 1), Err(Broken::Gaps { .. })));
+        assert!(matches!(
+            check(&even, &poisson, 1),
+            Err(Finding::WrongGaps { .. })
+        ));
         assert!(check(&even[..=FEWEST_GAPS], &poisson, 1).is_err());
     }
 
     #[test]
-    fn another_number_of_workers_is_broken() {
+    fn another_number_of_workers_is_found() {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
             let pace = steady(arrivals);
             assert!(check(&alone(&pace, 1), &pace, 2).is_err());
@@ -328,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn one_message_that_is_missing_is_broken() {
+    fn one_missing_message_is_found() {
         let pace = steady(Arrivals::Constant);
         let mut times = alone(&pace, 1);
         let at = times.remove(100);
-        let Err(Broken::Uneven {
+        let Err(Finding::UnevenArrivals {
             at_s,
             seen,
             expected: 1,
@@ -347,10 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_said_with_what_to_do() {
+    fn messages_all_at_once_have_no_rate() {
         let pace = steady(Arrivals::Poisson);
-        let text = check(&[7; 100], &pace, 1).unwrap_err().to_string();
-        assert!(text.contains("99 messages were due in the time of 0"), "{text}");
-        assert!(text.contains("report it with the command and its seed"), "{text}");
+        let found = check(&[7; 100], &pace, 1);
+        assert!(
+            matches!(found, Err(Finding::WrongArrivalRate { gaps: 99, .. })),
+            "{found:?}"
+        );
     }
 }

@@ -1,12 +1,12 @@
-//! What an idle connection costs a server: user-space memory, read from outside.
+//! Measures the user-space memory of an idle connection.
 //!
-//! Two fresh servers are compared, one with a single connection and one with a crowd. A
-//! server whose workers serve one connection each gets as many workers as connections,
-//! so that a worker which waits for its client is counted as part of the price.
+//! Compares two fresh servers, one with a single connection and one with many. A server whose
+//! workers serve one connection each gets as many workers as connections, so the figure
+//! includes a worker that waits for its client.
 //!
-//! PSS splits the pages of the executable between all processes that map it, this one
-//! included. A crowd of processes therefore takes over what this one and the guard had of
-//! them, about 200 KiB: with 200 processes one more KiB each than they cost.
+//! PSS divides the pages of the executable between all processes that map it, including this
+//! one and the guard. A server with many processes takes over their share, about 200 KiB:
+//! with 200 processes the figure is 1 KiB too high.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -18,42 +18,42 @@ use servers::config::{Config, Workers};
 use servers::models::{Family, Model};
 use servers::work::Work;
 
-use crate::conditions::Conditions;
 use crate::conformance::client::{Client, noise};
-use crate::meter::pss_bytes;
-use crate::processes::{family, shows_families};
+use crate::proc::processes::{family, lists_children};
+use crate::proc::usage::pss_bytes;
+use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Program, Server};
 
-/// The largest crowd of a model that may start a process per connection: the figure is
-/// per connection, and a thousand processes are a strain for a small machine.
+/// The most connections of a model that may start a process for each: a thousand processes
+/// are too many for a small machine.
 const MOST_PROCESSES: usize = 200;
 
-/// After its last echo a server may still tidy up; what it holds then is what counts.
+/// Time for a server to release memory after its last echo.
 const REST: Duration = Duration::from_millis(100);
 
 /// Longer than the drain time of the servers, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// How the cost is found.
+/// How to measure.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
-    /// Connections of the crowd; fewer for models that start processes.
+    /// Idle connections; fewer for models that start processes.
     pub connections: usize,
-    /// Bytes that each connection has had echoed before it is idle.
+    /// Bytes that each connection has echoed before it is idle.
     pub message_bytes: usize,
-    /// How often both servers are started.
+    /// Number of measurements, each with two fresh servers.
     pub repetitions: usize,
-    /// Where the servers' standard error goes.
+    /// File for the standard error of the servers.
     pub log: &'a Path,
 }
 
-/// What was found.
+/// The memory of an idle connection.
 #[derive(Debug, Clone)]
 pub struct Cost {
-    /// Connections of the crowd.
+    /// Idle connections.
     pub connections: usize,
-    /// Bytes for each connection more, a figure for each repetition, in ascending order.
-    /// Noise can make one negative where a connection costs next to nothing.
+    /// Bytes per additional connection, one figure per repetition, in ascending order. Noise
+    /// can make a small figure negative.
     sorted: Vec<f64>,
 }
 
@@ -68,7 +68,7 @@ impl Cost {
         self.sorted[self.sorted.len() - 1]
     }
 
-    /// The figure in the middle.
+    /// The median.
     pub fn median_bytes(&self) -> f64 {
         let sorted = &self.sorted;
         let middle = sorted.len() / 2;
@@ -79,22 +79,22 @@ impl Cost {
     }
 }
 
-/// Measures a model; the error says why it cannot be measured.
+/// Measures a model; the error gives the reason if it cannot be measured.
 pub fn measure(model: &dyn Model, plan: &Plan) -> anyhow::Result<Cost> {
     ensure!(
         plan.connections > 1 && plan.repetitions > 0,
-        "a difference needs at least 2 connections and 1 repetition"
+        "give at least 2 connections and 1 repetition: the figure is a difference"
     );
     ensure!(
-        shows_families(),
+        lists_children(),
         "this kernel does not list the children of a process"
     );
     model.probe().context("this host cannot run it")?;
-    let connections = crowd(model, plan.connections)?;
+    let connections = connections(model, plan.connections)?;
     let mut sorted = (0..plan.repetitions)
         .map(|_| {
-            let one = held(model, 1, plan)?;
-            let all = held(model, connections, plan)?;
+            let one = memory_of(model, 1, plan)?;
+            let all = memory_of(model, connections, plan)?;
             Ok((all as f64 - one as f64) / (connections - 1) as f64)
         })
         .collect::<anyhow::Result<Vec<f64>>>()?;
@@ -102,8 +102,8 @@ pub fn measure(model: &dyn Model, plan: &Plan) -> anyhow::Result<Cost> {
     Ok(Cost { connections, sorted })
 }
 
-/// How many connections the model is measured with.
-fn crowd(model: &dyn Model, wanted: usize) -> anyhow::Result<usize> {
+/// The number of connections to measure the model with.
+fn connections(model: &dyn Model, wanted: usize) -> anyhow::Result<usize> {
     ensure!(model.family() != Family::Datagram, "it has no connections");
     let wanted = match model.family() {
         Family::Process => wanted.min(MOST_PROCESSES),
@@ -117,18 +117,18 @@ fn crowd(model: &dyn Model, wanted: usize) -> anyhow::Result<usize> {
     let at_once = model.at_once(&config).unwrap_or(wanted);
     ensure!(
         at_once >= wanted,
-        "it serves {at_once} at a time; the others wait in the kernel and cost it nothing"
+        "it serves {at_once} at a time; the other connections wait in the kernel"
     );
     Ok(wanted)
 }
 
-/// What a fresh server holds while so many connections are idle, each after one echo.
-fn held(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u64> {
+/// The memory of a fresh server with idle connections, each after one echo.
+fn memory_of(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u64> {
     let arguments = match model.workers() {
         Workers::PerConnection => vec!["--workers".into(), connections.to_string()],
         Workers::Fixed | Workers::PerProcessor | Workers::Shared => Vec::new(),
     };
-    let held = || -> anyhow::Result<u64> {
+    let measured = || -> anyhow::Result<u64> {
         let server = Server::start(&Launch {
             program: Program::Model(model.name()),
             listen: ANY_PORT,
@@ -138,25 +138,25 @@ fn held(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u6
             log: plan.log.into(),
         })?;
         let message = noise(1, plan.message_bytes);
-        let enter = |number| -> anyhow::Result<Client> {
+        let open = |number| -> anyhow::Result<Client> {
             let mut client = Client::connect(server.address())?;
             let echoed = client.echo(&message);
             echoed.with_context(|| format!("connection {number} of {connections}"))?;
             Ok(client)
         };
-        let crowd = (1..=connections).map(enter).collect::<Result<Vec<_>, _>>()?;
+        let clients = (1..=connections).map(open).collect::<Result<Vec<_>, _>>()?;
         thread::sleep(REST);
-        let bytes = pss_bytes(&family(server.pid()))
-            .context("its memory cannot be read: that needs the permission to trace it");
-        // Clients that are gone leave a stop nothing to wait for.
-        drop(crowd);
+        let bytes =
+            pss_bytes(&family(server.pid())).context("reading its memory needs the permission to trace it");
+        // Closed connections do not delay the stop.
+        drop(clients);
         let status = server.stop(STOP_WITHIN)?;
-        ensure!(status.success(), "told to stop, the server ended with {status}");
+        ensure!(status.success(), "after SIGTERM the server ended with {status}");
         bytes
     };
-    held().map_err(|error| match server::stderr_tail(plan.log).trim_end() {
+    measured().map_err(|error| match server::stderr_tail(plan.log).trim_end() {
         "" => error,
-        said => anyhow!("{error:#}; it said: {said}"),
+        stderr => anyhow!("{error:#}; its standard error: {stderr}"),
     })
 }
 
@@ -166,14 +166,14 @@ mod tests {
     use servers::models;
 
     #[test]
-    fn a_crowd_is_as_large_as_the_model_can_serve_and_the_host_can_bear() {
-        let crowd = |name: &str, wanted| crowd(models::find(name).unwrap(), wanted);
-        assert_eq!(crowd("epoll", 1000).unwrap(), 1000);
-        assert_eq!(crowd("pool", 1000).unwrap(), 1000);
-        assert_eq!(crowd("fork", 1000).unwrap(), MOST_PROCESSES);
-        assert_eq!(crowd("fork", 50).unwrap(), 50);
+    fn the_number_of_connections_is_limited_by_model_and_host() {
+        let connections = |name: &str, wanted| connections(models::find(name).unwrap(), wanted);
+        assert_eq!(connections("epoll", 1000).unwrap(), 1000);
+        assert_eq!(connections("pool", 1000).unwrap(), 1000);
+        assert_eq!(connections("fork", 1000).unwrap(), MOST_PROCESSES);
+        assert_eq!(connections("fork", 50).unwrap(), 50);
         assert!(
-            crowd("iterative", 2)
+            connections("iterative", 2)
                 .unwrap_err()
                 .to_string()
                 .contains("1 at a time")
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_the_figure_in_the_middle_or_half_way_between_two() {
+    fn the_median_is_the_middle_figure_or_halfway_between_two() {
         let median = |sorted: &[f64]| {
             Cost {
                 connections: 2,

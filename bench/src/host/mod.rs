@@ -1,0 +1,4 @@
+//! The machine: its fingerprint, and which processors run what.
+
+pub mod affinity;
+pub mod fingerprint;

@@ -1,0 +1,54 @@
+//! Names on the command line and in suites: finding models, and suggestions for typos.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, ensure};
+use servers::models::{self, MODELS, Model};
+
+use crate::external::External;
+
+/// The model of that name; the error suggests the nearest.
+pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
+    models::find(name).with_context(|| match models::left_out(name) {
+        Some(reason) => format!("there is a model `{name}`, but {reason}"),
+        None => format!(
+            "there is no model `{name}`: `echobench list` shows them{}",
+            suggestion(name, MODELS.iter().map(|model| model.name()))
+        ),
+    })
+}
+
+/// Checks that no two external servers have the same name. ([`External::new`] refuses the names
+/// of models.)
+pub fn check_distinct(externals: &[External]) -> anyhow::Result<()> {
+    let mut names = HashSet::new();
+    for external in externals {
+        ensure!(
+            names.insert(external.name()),
+            "two servers have the name `{}`",
+            external.name()
+        );
+    }
+    Ok(())
+}
+
+/// The name nearest to a mistyped one, as the end of a sentence; empty if none is near.
+pub fn suggestion<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let distance = |name: &&str| strsim::damerau_levenshtein(typed, name);
+    match names.min_by_key(distance) {
+        Some(name) if distance(&name) <= 2 => format!("; did you mean `{name}`?"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested_and_a_far_one_is_not() {
+        let names = || ["epoll", "fork"].into_iter();
+        assert_eq!(suggestion("epol", names()), "; did you mean `epoll`?");
+        assert_eq!(suggestion("nothing-like-it", names()), "");
+    }
+}

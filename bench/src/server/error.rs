@@ -1,0 +1,52 @@
+//! Why a server could not be started or stopped.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Time for a server to be ready: a model takes milliseconds, an interpreter on a loaded
+/// machine takes seconds.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a server could not be started or stopped; the caller adds its standard error.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No process could be started.
+    #[error("cannot start a process: {0}")]
+    Spawn(#[from] io::Error),
+    /// It ended before it was ready.
+    #[error("the server ended before it was ready: {0}")]
+    EndedEarly(ExitStatus),
+    /// Its first process ended with status 0.
+    #[error(
+        "the command ended with exit status 0 before it listened on {0}: it has to stay in the foreground"
+    )]
+    LeftForeground(SocketAddr),
+    /// It did not listen.
+    #[error("the server did not listen on {0} within {READY_WITHIN:?}: does it use the given port?")]
+    NotListening(SocketAddr),
+    /// It listened on another address.
+    #[error("the server listens on {found} instead of {due}: it must use the given port")]
+    Elsewhere {
+        /// The address that it was given.
+        due: SocketAddr,
+        /// The addresses that it listens on.
+        found: String,
+    },
+    /// Another process listens on its address.
+    #[error(
+        "the process that listens on {0} is not in the server's process group, or its descriptors cannot be read: \
+         the command itself must be the server and stay in the foreground"
+    )]
+    Stranger(SocketAddr),
+    /// It did not print the ready line.
+    #[error("the server was not ready within {READY_WITHIN:?}")]
+    NotReady,
+    /// It printed something else first.
+    #[error("the server printed `{0}` instead of the line `ready ADDRESS`")]
+    WrongLine(String),
+    /// It ignored SIGTERM and was killed.
+    #[error("the server did not stop within {0:?} of SIGTERM and was killed")]
+    NotStopped(Duration),
+}

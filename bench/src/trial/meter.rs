@@ -1,0 +1,88 @@
+//! Meters the cost of a server from outside, over the window of a load.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use loadgen::Observer;
+use loadgen::record::Cost;
+use nix::unistd::Pid;
+
+use crate::proc::processes::{family, lists_children, tasks};
+use crate::proc::usage::{Switches, cpu_time, pss_bytes};
+
+/// Meters one process tree over the window of a load.
+#[derive(Debug)]
+pub struct Meter {
+    root: Pid,
+    opened: Option<Opened>,
+    cost: Option<Cost>,
+}
+
+/// Readings at the start of the window.
+#[derive(Debug)]
+struct Opened {
+    cpu: Duration,
+    switches: HashMap<PathBuf, Switches>,
+}
+
+impl Meter {
+    /// A meter of the process tree below `root`.
+    pub fn new(root: Pid) -> Self {
+        Meter {
+            root,
+            opened: None,
+            cost: None,
+        }
+    }
+
+    /// The cost of the window, divided by `echoes`; `None` if there was no window.
+    pub fn cost(self, echoes: u64) -> Option<Cost> {
+        let cost = self.cost?;
+        let cpu_us_per_echo = (echoes > 0).then(|| cost.cpu_s * 1e6 / echoes as f64);
+        Some(Cost {
+            cpu_us_per_echo,
+            ..cost
+        })
+    }
+}
+
+impl Observer for Meter {
+    /// Reads the clocks last, so that the slow readings do not lie between them and the window.
+    fn window_opened(&mut self) {
+        if !lists_children() {
+            return; // No cost is better than one without the children.
+        }
+        let pids = family(self.root);
+        let switches = pids
+            .iter()
+            .flat_map(|&pid| tasks(pid))
+            .map(|task| (task.clone(), Switches::of(&task)))
+            .collect();
+        self.opened = Some(Opened {
+            cpu: cpu_time(&pids),
+            switches,
+        });
+    }
+
+    /// Reads the clocks first, for the same reason.
+    fn window_closed(&mut self) {
+        let Some(opened) = &self.opened else { return };
+        let pids = family(self.root);
+        let cpu = cpu_time(&pids).saturating_sub(opened.cpu);
+        let mut cost = Cost {
+            cpu_s: cpu.as_secs_f64(),
+            processes: pids.len() as u32,
+            pss_bytes: pss_bytes(&pids),
+            ..Cost::default()
+        };
+        for task in pids.iter().flat_map(|&pid| tasks(pid)) {
+            let before = opened.switches.get(&task).copied().unwrap_or_default();
+            let after = Switches::of(&task);
+            cost.voluntary_switches += after.voluntary.saturating_sub(before.voluntary);
+            cost.involuntary_switches += after.involuntary.saturating_sub(before.involuntary);
+            cost.threads += 1;
+        }
+        self.cost = Some(cost);
+    }
+}

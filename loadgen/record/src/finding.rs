@@ -1,0 +1,452 @@
+//! What a gate can find wrong with a load, with its numbers.
+//!
+//! A new gate needs a variant here, with its sentence, and a function in `loadgen::gates`.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::pace::SATURATED;
+use crate::units::show_rate;
+use crate::words::{count, show_micros};
+
+/// Over UDP, one message of this many may be lost, late or doubled. Such messages are missing in
+/// the histograms beyond p99.9, the last quantile that is shown.
+pub const MESSAGES_PER_LOSS: u64 = 1000;
+
+/// What a gate found. Displayed it is a sentence that ends in what to change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+pub enum Finding {
+    /// The run ended before its time because it was told to.
+    Interrupted {
+        /// Seconds that were measured.
+        measured_s: f64,
+        /// Seconds that were asked for.
+        planned_s: f64,
+    },
+    /// No message came back within the window.
+    NoEchoes,
+    /// The server sent other bytes than it received.
+    WrongBytes(AffectedConnections),
+    /// Over UDP: too many messages had no answer in time.
+    Lost(AffectedMessages),
+    /// Over UDP: too many messages were answered late or more than once.
+    Stale(AffectedMessages),
+    /// No local port was free.
+    NoLocalPort(AffectedConnections),
+    /// This process may not open more files.
+    TooManyOpenFiles {
+        /// The connections.
+        #[serde(flatten)]
+        connections: AffectedConnections,
+        /// Whether connections arrive by a schedule, so that their number is not chosen.
+        scheduled: bool,
+    },
+    /// AffectedConnections failed in other ways.
+    ConnectionsFailed(AffectedConnections),
+    /// The run was ended while messages were outstanding.
+    Overrun {
+        /// AffectedMessages that had no answer yet.
+        outstanding: u64,
+    },
+    /// More came back than was due, since the warm-up left messages behind.
+    WarmUpBacklog(Rates),
+    /// Less came back than was due, and the generator was late.
+    GeneratorFellBehind(Rates),
+    /// Less came back than was due, and the generator was in time.
+    ServerFellBehind(Rates),
+    /// Too many messages that were due had no answer when the run ended.
+    Unanswered {
+        /// AffectedMessages without an answer.
+        unanswered: u64,
+        /// AffectedMessages that were due.
+        due: u64,
+    },
+    /// AffectedMessages were sent so late that the generator must have been held up.
+    SentLate(Lag),
+    /// The generator had no time to spare to keep a schedule.
+    Saturated {
+        /// Share of its threads' time that it used.
+        utilisation: f64,
+    },
+    /// Other programs ran on the generator's processors.
+    KeptWaiting {
+        /// Share of the window for which it was ready to run and did not.
+        share: f64,
+        /// Times at which the scheduler took a processor from it.
+        involuntary_switches: u64,
+    },
+    /// The hypervisor ran other machines on the generator's processors.
+    Stolen {
+        /// Share of the window.
+        share: f64,
+    },
+    /// Constant arrivals are not evenly spaced.
+    UnevenArrivals {
+        /// When, in seconds from the begin of the window.
+        at_s: f64,
+        /// How much became due over all workers, by the pace, between two messages of one.
+        seen: f64,
+        /// How much should have.
+        expected: u64,
+    },
+    /// Poisson arrivals are too many or too few.
+    WrongArrivalRate {
+        /// Gaps looked at.
+        gaps: u64,
+        /// How many there should have been in their time.
+        expected: f64,
+    },
+    /// Poisson arrivals have gaps of another distribution.
+    WrongGaps {
+        /// Gaps looked at.
+        gaps: u64,
+        /// The largest difference of the two distribution functions.
+        distance: f64,
+        /// The largest that chance allows.
+        allowed: f64,
+    },
+    /// The latencies of a closed loop do not add up to its time.
+    Unaccounted {
+        /// Share of the connections' time that they account for.
+        share: f64,
+    },
+    /// The rate of a closed loop rose or fell within the window.
+    RateNotSteady {
+        /// Echoes per second, median of the first half.
+        before_per_s: f64,
+        /// Echoes per second, median of the second half.
+        after_per_s: f64,
+    },
+    /// The latency of an open loop rose or fell within the window.
+    LatencyNotSteady {
+        /// Median latency in the first half, in microseconds.
+        before_us: f64,
+        /// Median latency in the second half, in microseconds.
+        after_us: f64,
+    },
+    /// The latencies are mostly the generator's own. They are right, so the load is valid, but
+    /// not to be compared with those of others.
+    MostlySendLag {
+        /// The send lag and the response time.
+        #[serde(flatten)]
+        lag: Lag,
+        /// Whether the generator busy-polls already.
+        spins: bool,
+    },
+    /// One of the loads that were merged has a finding.
+    OfPart {
+        /// The file that holds the load.
+        part: String,
+        /// What was found.
+        found: Box<Finding>,
+    },
+    /// A reason in words, from a record of schema version 3 or older.
+    Reason {
+        /// The sentence.
+        text: String,
+    },
+    /// Why the latencies are withheld, from a record of schema version 3 or older.
+    Withheld {
+        /// The sentence.
+        text: String,
+    },
+}
+
+/// AffectedConnections that something happened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AffectedConnections {
+    /// How many.
+    pub connections: u64,
+    /// Of how many; absent where connections come and go, since errors are counted over more
+    /// of them than the window has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
+}
+
+/// AffectedMessages that something happened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AffectedMessages {
+    /// How many.
+    pub messages: u64,
+    /// How many came back as they should.
+    pub echoes: u64,
+}
+
+/// What was offered, and what came back.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rates {
+    /// Per second.
+    pub offered_per_s: f64,
+    /// Per second.
+    pub achieved_per_s: f64,
+}
+
+/// The p99 of the send lag beside that of the response time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Lag {
+    /// In microseconds.
+    pub send_lag_us: f64,
+    /// In microseconds.
+    pub response_us: f64,
+}
+
+/// Which side a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The generator or its host: the server may do better.
+    Generator,
+    /// The server or the path to it.
+    Server,
+    /// Neither, or it is not known.
+    Neither,
+}
+
+/// What follows from a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The load is not valid.
+    Invalidates,
+    /// The load is valid, but its latencies should not be compared.
+    WithholdsLatencies,
+}
+
+impl Finding {
+    /// Which side it is about.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Finding::NoLocalPort(_)
+            | Finding::TooManyOpenFiles { .. }
+            | Finding::GeneratorFellBehind(_)
+            | Finding::SentLate(_)
+            | Finding::Saturated { .. }
+            | Finding::KeptWaiting { .. }
+            | Finding::Stolen { .. }
+            | Finding::UnevenArrivals { .. }
+            | Finding::WrongArrivalRate { .. }
+            | Finding::WrongGaps { .. }
+            | Finding::Unaccounted { .. }
+            | Finding::MostlySendLag { .. } => Fault::Generator,
+            Finding::NoEchoes
+            | Finding::WrongBytes(_)
+            | Finding::Lost(_)
+            | Finding::Stale(_)
+            | Finding::ConnectionsFailed(_)
+            | Finding::Overrun { .. }
+            | Finding::ServerFellBehind(_)
+            | Finding::Unanswered { .. } => Fault::Server,
+            Finding::Interrupted { .. }
+            | Finding::WarmUpBacklog(_)
+            | Finding::RateNotSteady { .. }
+            | Finding::LatencyNotSteady { .. }
+            | Finding::Reason { .. }
+            | Finding::Withheld { .. } => Fault::Neither,
+            Finding::OfPart { found, .. } => found.fault(),
+        }
+    }
+
+    /// What follows from it.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Finding::MostlySendLag { .. } | Finding::Withheld { .. } => Effect::WithholdsLatencies,
+            Finding::OfPart { found, .. } => found.effect(),
+            _ => Effect::Invalidates,
+        }
+    }
+}
+
+/// For errors that neither the server nor the arguments can cause.
+const REPORT: &str = "this is an error in the load generator: do not use the numbers, and report it with the command \
+                      and its seed";
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Finding::Interrupted {
+                measured_s,
+                planned_s,
+            } => write!(f, "interrupted: measured {measured_s:.2} s of {planned_s} s"),
+            Finding::NoEchoes => f.write_str(
+                "no message came back within the measured window: look at the server's log, and measure for longer \
+                 if it is slow",
+            ),
+            Finding::WrongBytes(connections) => write!(
+                f,
+                "{connections} received wrong bytes: the server does not echo what it reads"
+            ),
+            Finding::Lost(messages) => write!(
+                f,
+                "{messages} were lost, more than 1 in {MESSAGES_PER_LOSS}: use fewer connections or a lower rate"
+            ),
+            Finding::Stale(messages) => write!(
+                f,
+                "{messages} were answered late or more than once, more than 1 in {MESSAGES_PER_LOSS}: use fewer \
+                 connections or a lower rate"
+            ),
+            Finding::NoLocalPort(connections) => write!(
+                f,
+                "{connections} found no local port, a limit of this side and not of the server: connect from more \
+                 addresses, such as --source 127.0.0.2-127.0.0.9 on loopback, or less often"
+            ),
+            Finding::TooManyOpenFiles {
+                connections,
+                scheduled,
+            } => {
+                let less = match scheduled {
+                    true => "lower --connect-rate, since the server may not have answered earlier connections",
+                    false => "use fewer connections",
+                };
+                write!(
+                    f,
+                    "{connections} found too many open files, a limit of this side and not of the server: {less}, or \
+                     raise the limit (`ulimit -n`)"
+                )
+            }
+            Finding::ConnectionsFailed(connections) => {
+                write!(f, "{connections} failed, so the load was not the one asked for")
+            }
+            Finding::Overrun { outstanding } => write!(
+                f,
+                "the run ended with {} outstanding: the server is too far behind to catch up; offer less",
+                count(*outstanding, "message")
+            ),
+            Finding::WarmUpBacklog(rates) => {
+                write!(f, "{rates}, since the warm-up left messages behind: offer less")
+            }
+            Finding::GeneratorFellBehind(rates) => write!(
+                f,
+                "{rates}: the generator fell behind; give it more --threads and --cpus, or offer less"
+            ),
+            Finding::ServerFellBehind(rates) => write!(
+                f,
+                "{rates}: the server, or the path to it, did not keep up; offer less, or find its limit with \
+                 `loadgen capacity`"
+            ),
+            Finding::Unanswered { unanswered, due } => write!(
+                f,
+                "{unanswered} of {due} messages that were due were never answered, and are missing at the upper end \
+                 of the latencies: offer less"
+            ),
+            Finding::SentLate(lag) => write!(
+                f,
+                "messages were sent too late: {lag}, so the generator was held up; give it processors of its own \
+                 (--cpus) and more --threads"
+            ),
+            Finding::Saturated { utilisation } => write!(
+                f,
+                "the generator was saturated: its threads used {:.0}% of their time, and cannot keep a schedule above \
+                 {:.0}%; use more --threads and --cpus, or --spin, or offer less",
+                utilisation * 100.0,
+                SATURATED * 100.0
+            ),
+            Finding::KeptWaiting {
+                share,
+                involuntary_switches,
+            } => write!(
+                f,
+                "the generator was kept from running for {:.0}% of the window ({}): other programs ran on its \
+                 processors; give it processors of its own (--cpus)",
+                share * 100.0,
+                count(*involuntary_switches, "preemption")
+            ),
+            Finding::Stolen { share } => write!(
+                f,
+                "the hypervisor took {:.0}% of the generator's time: measure when the host is quieter",
+                share * 100.0
+            ),
+            Finding::UnevenArrivals {
+                at_s,
+                seen,
+                expected,
+            } => write!(
+                f,
+                "the schedule is not evenly spaced: {seen:.3} messages became due between two of one worker, \
+                 {at_s:.6} s into the window, instead of {expected}; {REPORT}"
+            ),
+            Finding::WrongArrivalRate { gaps, expected } => write!(
+                f,
+                "the schedule has the wrong rate: {gaps} messages were due in the time of {expected:.0}; {REPORT}"
+            ),
+            Finding::WrongGaps {
+                gaps,
+                distance,
+                allowed,
+            } => write!(
+                f,
+                "the gaps of the schedule are not those of a Poisson process: their distribution is off by \
+                 {distance:.3} over {gaps} of them, where chance allows {allowed:.3}; {REPORT}"
+            ),
+            Finding::Unaccounted { share } => write!(
+                f,
+                "the latencies and the gaps between them account for {:.1}% of the time of the connections (Little's \
+                 law); {REPORT}",
+                share * 100.0
+            ),
+            Finding::RateNotSteady {
+                before_per_s,
+                after_per_s,
+            } => not_steady(f, "rate", show_rate(*before_per_s), show_rate(*after_per_s)),
+            Finding::LatencyNotSteady { before_us, after_us } => not_steady(
+                f,
+                "median latency",
+                show_micros(*before_us),
+                show_micros(*after_us),
+            ),
+            Finding::MostlySendLag { lag, spins } => {
+                let change = match spins {
+                    true => "give it processors of its own (--cpus)",
+                    false => "use --spin, which needs no wake-up",
+                };
+                write!(f, "the latency is mostly the generator's own: {lag}; {change}")
+            }
+            Finding::OfPart { part, found } => write!(f, "{part}: {found}"),
+            Finding::Reason { text } | Finding::Withheld { text } => f.write_str(text),
+        }
+    }
+}
+
+fn not_steady(f: &mut fmt::Formatter, what: &str, before: String, after: String) -> fmt::Result {
+    write!(
+        f,
+        "the {what} went from {before} in the first half of the window to {after} in the second: the load was not in \
+         a steady state; use a longer --warmup, or look for what changed"
+    )
+}
+
+impl fmt::Display for AffectedConnections {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.of {
+            Some(all) => write!(f, "{} of {}", self.connections, count(all, "connection")),
+            None => f.write_str(&count(self.connections, "connection")),
+        }
+    }
+}
+
+impl fmt::Display for AffectedMessages {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let all = self.messages.saturating_add(self.echoes);
+        write!(f, "{} of {all} messages", self.messages)
+    }
+}
+
+impl fmt::Display for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (achieved, offered) = (show_rate(self.achieved_per_s), show_rate(self.offered_per_s));
+        write!(f, "{achieved} came back of {offered} that were offered")
+    }
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (lag, response) = (show_micros(self.send_lag_us), show_micros(self.response_us));
+        write!(
+            f,
+            "the p99 of the send lag is {lag} of a response time of {response}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! All findings about a load, and what follows from them together.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{Effect, Fault, Finding};
+
+/// What the gates found. A record holds the findings, and beside them what follows from them:
+/// `valid`, `reasons` and `latency_withheld`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Written", into = "Written")]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Whether the numbers may be believed.
+    pub fn is_valid(&self) -> bool {
+        self.reasons().next().is_none()
+    }
+
+    /// Why the numbers may not be believed.
+    pub fn reasons(&self) -> impl Iterator<Item = &Finding> {
+        self.with(Effect::Invalidates)
+    }
+
+    /// Why the latencies should not be compared with others.
+    pub fn withheld(&self) -> impl Iterator<Item = &Finding> {
+        self.with(Effect::WithholdsLatencies)
+    }
+
+    /// What the generator or its host did wrong, if anything: then a load that misses an
+    /// objective says nothing about the server.
+    pub fn generator_fault(&self) -> Option<&Finding> {
+        self.iter().find(|finding| finding.fault() == Fault::Generator)
+    }
+
+    /// All findings.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+
+    fn with(&self, effect: Effect) -> impl Iterator<Item = &Finding> {
+        self.iter().filter(move |finding| finding.effect() == effect)
+    }
+}
+
+/// The reasons, one after the other.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let reasons: Vec<_> = self.reasons().map(Finding::to_string).collect();
+        f.write_str(&reasons.join("; "))
+    }
+}
+
+impl FromIterator<Finding> for Findings {
+    fn from_iter<I: IntoIterator<Item = Finding>>(findings: I) -> Self {
+        Findings(findings.into_iter().collect())
+    }
+}
+
+impl<const N: usize> From<[Finding; N]> for Findings {
+    fn from(findings: [Finding; N]) -> Self {
+        Findings(findings.into())
+    }
+}
+
+/// The fields of a record.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+struct Written {
+    /// Whether the numbers may be believed: no finding invalidates them.
+    valid: bool,
+    /// Why the numbers may not be believed: the findings that invalidate them, in words.
+    reasons: Vec<String>,
+    /// Why the latencies should not be compared with others, in words; absent if they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latency_withheld: Option<String>,
+    /// What the gates found; the three fields above follow from it. Absent before schema
+    /// version 4.
+    #[serde(default)]
+    findings: Option<Vec<Finding>>,
+}
+
+impl From<Findings> for Written {
+    fn from(findings: Findings) -> Self {
+        let withheld = findings.withheld().map(Finding::to_string);
+        Written {
+            valid: findings.is_valid(),
+            reasons: findings.reasons().map(Finding::to_string).collect(),
+            latency_withheld: withheld.reduce(|all, next| all + "; " + &next),
+            findings: Some(findings.0),
+        }
+    }
+}
+
+impl From<Written> for Findings {
+    fn from(written: Written) -> Self {
+        if let Some(findings) = written.findings {
+            return Findings(findings);
+        }
+        let mut reasons = match written.valid {
+            true => Vec::new(),
+            false => written.reasons,
+        };
+        if !written.valid && reasons.is_empty() {
+            reasons.push("the record does not say why".into());
+        }
+        let reasons = reasons.into_iter().map(|text| Finding::Reason { text });
+        let withheld = { written.latency_withheld.into_iter() }.map(|text| Finding::Withheld { text });
+        reasons.chain(withheld).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn saturated() -> Finding {
+        Finding::Saturated { utilisation: 0.97 }
+    }
+
+    fn part(found: Finding) -> Finding {
+        Finding::OfPart {
+            part: "a.json".into(),
+            found: Box::new(found),
+        }
+    }
+
+    fn withheld(text: &str) -> Finding {
+        Finding::Withheld { text: text.into() }
+    }
+
+    #[test]
+    fn no_findings_are_valid() {
+        let none = Findings::default();
+        assert!(none.is_valid() && none.generator_fault().is_none());
+        let expected = json!({ "valid": true, "reasons": [], "findings": [] });
+        assert_eq!(serde_json::to_value(none).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_only_withholds_latencies_does_not_invalidate() {
+        let findings = Findings::from([part(withheld("one")), withheld("other")]);
+        assert!(findings.is_valid());
+        let json = serde_json::to_value(&findings).unwrap();
+        assert_eq!(json["latency_withheld"], "a.json: one; other");
+        assert_eq!(json["valid"], true);
+    }
+
+    #[test]
+    fn what_follows_is_written_and_the_findings_are_read() {
+        let findings = Findings::from([Finding::NoEchoes, part(saturated())]);
+        assert_eq!(findings.generator_fault(), Some(&part(saturated())));
+        let mut json = serde_json::to_value(&findings).unwrap();
+        assert_eq!(json["valid"], false);
+        assert_eq!(json["reasons"][0], Finding::NoEchoes.to_string());
+        json["valid"] = true.into();
+        assert_eq!(serde_json::from_value::<Findings>(json).unwrap(), findings);
+    }
+
+    #[test]
+    fn older_records_have_only_sentences() {
+        let read = |json| serde_json::from_value::<Findings>(json).unwrap();
+        let reason = |text: &str| Finding::Reason { text: text.into() };
+        let both = read(json!({ "valid": false, "reasons": ["one", "two"], "latency_withheld": "three" }));
+        assert_eq!(both, [reason("one"), reason("two"), withheld("three")].into());
+        assert_eq!(read(json!({ "valid": true, "reasons": [] })), Findings::default());
+        assert!(!read(json!({ "valid": false, "reasons": [] })).is_valid());
+    }
+}

@@ -1,0 +1,116 @@
+//! Which side set the pace of a load, and whether the other side kept up.
+//!
+//! This is the only place that judges the generator's utilisation.
+
+use std::fmt;
+
+use crate::load::{Generator, Load};
+use crate::plan::Discipline;
+
+/// From this share of its threads' time on the generator counts as saturated. A thread that
+/// never waits shows a little less than 1, since the kernel does not charge all of its work
+/// for sockets to a thread.
+pub const SATURATED: f64 = 0.9;
+
+/// An open loop that echoes less than this share of what was due was not kept up with. Random
+/// arrivals differ from their rate by less than that in any window of some seconds.
+const KEPT_UP: f64 = 0.99;
+
+/// Whether the generator had time to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saturation {
+    /// It slept at times.
+    None,
+    /// It ran, or was ready to run while something else had its processors, all the time.
+    HeldUp,
+    /// It ran all the time.
+    Full,
+    /// It busy-polls, so its utilisation does not tell.
+    Unknown,
+}
+
+impl Generator {
+    /// Whether it busy-polls.
+    pub fn spins(&self) -> bool {
+        self.wait == "spin"
+    }
+
+    /// Whether it had time to spare.
+    pub fn saturation(&self) -> Saturation {
+        match () {
+            () if self.spins() => Saturation::Unknown,
+            () if self.utilisation >= SATURATED => Saturation::Full,
+            () if self.utilisation + self.kept_waiting >= SATURATED => Saturation::HeldUp,
+            () => Saturation::None,
+        }
+    }
+}
+
+/// Which side set the pace of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaceSetter {
+    /// The generator, which was saturated: the server may be faster.
+    Generator,
+    /// What else ran on the generator's processors: the server may be faster.
+    OtherPrograms,
+    /// Closed loop: the server, or the path to it.
+    Server,
+    /// Closed loop with a think time: that, and the server or the path to it.
+    ThinkTime,
+    /// The schedule, with which the server kept up.
+    Schedule,
+    /// The server, or the path to it, which fell behind the schedule.
+    ServerBehind,
+    /// Closed loop of a generator that busy-polls.
+    Unknown,
+    /// A generator that busy-polls, or the server, fell behind the schedule.
+    UnknownBehind,
+}
+
+impl PaceSetter {
+    /// Which side set the pace of this load.
+    pub fn of(load: &Load) -> Self {
+        let closed = load.plan.discipline == Discipline::Closed;
+        match load.generator.saturation() {
+            Saturation::Full => PaceSetter::Generator,
+            Saturation::HeldUp => PaceSetter::OtherPrograms,
+            Saturation::Unknown if closed => PaceSetter::Unknown,
+            Saturation::None if closed && load.plan.think_s > 0.0 => PaceSetter::ThinkTime,
+            Saturation::None if closed => PaceSetter::Server,
+            Saturation::Unknown if fell_behind(load) => PaceSetter::UnknownBehind,
+            Saturation::None if fell_behind(load) => PaceSetter::ServerBehind,
+            Saturation::None | Saturation::Unknown => PaceSetter::Schedule,
+        }
+    }
+
+    /// Whether the generator or its host was the limit, so that the server may be faster.
+    pub fn is_generator(self) -> bool {
+        matches!(self, PaceSetter::Generator | PaceSetter::OtherPrograms)
+    }
+}
+
+/// Whether less came back than was due.
+pub fn fell_behind(load: &Load) -> bool {
+    let summary = &load.summary;
+    let due = summary.offered_per_s.unwrap_or(0.0);
+    summary.unanswered > 0 || (summary.echoes_per_s < due * KEPT_UP && !summary.is_valid())
+}
+
+impl fmt::Display for PaceSetter {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            PaceSetter::Generator => "saturated: the server may be faster than this",
+            PaceSetter::OtherPrograms => {
+                "held up by other programs on its processors: the server may be faster than this"
+            }
+            PaceSetter::Server => "not saturated: the server, or the path to it, set the pace",
+            PaceSetter::ThinkTime => {
+                "not saturated: the think time, the server and the path to it set the pace"
+            }
+            PaceSetter::Schedule => "not saturated: the schedule set the pace",
+            PaceSetter::ServerBehind => "not saturated: the server, or the path to it, fell behind",
+            PaceSetter::Unknown => "it busy-polls, so this does not tell which side set the pace",
+            PaceSetter::UnknownBehind => "it busy-polls, so this does not tell which side fell behind",
+        })
+    }
+}

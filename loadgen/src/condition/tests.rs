@@ -1,0 +1,151 @@
+use super::*;
+use crate::sample::load;
+use proptest::prelude::*;
+
+fn condition(text: &str) -> Condition {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn a_condition_holds_or_not() {
+    let table = [
+        ("p50<1ms", Some(true)),
+        ("p50<400us", Some(false)),
+        ("p90 <= 1s", Some(true)),
+        ("p99>2ms", Some(false)),
+        ("max >= 1ms", Some(true)),
+        ("mean<1us", Some(false)),
+        ("errors<=5", Some(true)),
+        ("errors<5", Some(false)),
+        ("errors.reset>2", Some(false)),
+        ("errors.reset>=2", Some(true)),
+        ("errors.refused<=0", Some(true)),
+        ("errors.lost<=2", Some(false)),
+        ("unanswered<4", Some(false)),
+        ("unanswered <= 4", Some(true)),
+        ("starved<=1", Some(false)),
+        ("starved<3", Some(true)),
+        ("rate>1k/s", Some(true)),
+        ("rate >= 1.6k/s", Some(false)),
+        ("p99.9<1s", None),
+        ("connect.p50<1s", None),
+        ("response.p50<1s", None),
+    ];
+    for (text, expected) in table {
+        assert_eq!(condition(text).holds(&load(None)), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_time_without_a_span_is_the_response_time_if_there_is_one() {
+    let open = load(Some(100));
+    assert_eq!(condition("p50<5ms").holds(&open), Some(false));
+    assert_eq!(condition("response.p50<5ms").holds(&open), Some(false));
+    assert_eq!(condition("service.p50<5ms").holds(&open), Some(true));
+    assert_eq!(condition("p99<5ms").holds(&open), None, "a hundred are too few");
+}
+
+#[test]
+fn the_samples_needed_suffice_and_one_less_does_not() {
+    for text in ["p50<1s", "p90<1s", "p99<1s", "p99.9<1s", "max<1s", "mean<1s"] {
+        let needed = condition(text).samples_needed();
+        assert!(condition(text).holds(&load(Some(needed))).is_some(), "{text}");
+        assert!(condition(text).holds(&load(Some(needed - 1))).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn an_objective_is_an_upper_bound_of_a_metric_that_grows_with_the_load() {
+    for text in [
+        "p99<1ms",
+        "send_lag.max<=1ms",
+        "errors<=0",
+        "unanswered<1",
+        "starved<=0",
+    ] {
+        assert!(condition(text).is_objective(), "{text}");
+    }
+    for text in [
+        "p99>1ms",
+        "errors>=0",
+        "rate<1k/s",
+        "rate>1k/s",
+        "connect.p99<1ms",
+        "close.p50<1ms",
+    ] {
+        assert!(!condition(text).is_objective(), "{text}");
+    }
+}
+
+#[test]
+fn values_are_shown_in_units() {
+    let table = [
+        ("p50 < 1ms", "p50 is 10.0ms"),
+        ("service.max<1ms", "service.max is 1.00ms"),
+        ("p99<1ms", "p99 is not known from 100 samples"),
+        ("close.p99<1ms", "close.p99 was not measured"),
+        ("errors<1", "errors is 5"),
+        ("rate>1/s", "rate is 1.50k/s"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(condition(text).describe_value(&load(Some(100))), expected);
+    }
+}
+
+#[test]
+fn each_mistake_has_its_error() {
+    use ConditionError::{Count, ErrorKind, Form, Metric, Unit};
+    let error = |text: &str| text.parse::<Condition>().unwrap_err();
+    for text in ["p99", "", "p99=1ms"] {
+        assert!(matches!(error(text), Form(_)), "{text}");
+    }
+    for name in ["p98", "p99.99", "idle.p99"] {
+        assert_eq!(error(&format!("{name}<1ms")), Metric(name.into()));
+    }
+    for text in ["p99<1", "p99<<1ms", "rate>50"] {
+        assert!(matches!(error(text), Unit(_)), "{text}");
+    }
+    for text in ["errors<0.5", "starved<-1"] {
+        assert!(matches!(error(text), Count(_)), "{text}");
+    }
+    assert!(matches!(error("errors.none<1"), ErrorKind(..)));
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_all_names() {
+    let error = |text: &str| text.parse::<Condition>().unwrap_err().to_string();
+    let metrics = error("idle.p99<1ms");
+    for span in Span::ALL {
+        assert!(metrics.contains(span.name()), "{span} is missing: {metrics}");
+    }
+    let kinds = error("errors.none<1");
+    assert!(kinds.contains(ErrorKind::Refused.name()), "{kinds}");
+}
+
+proptest! {
+    #[test]
+    fn the_parser_does_not_panic(text in "\\PC*") {
+        let _ = text.parse::<Condition>();
+    }
+
+    #[test]
+    fn a_condition_displayed_parses_to_itself(
+        metric in prop::sample::select(vec!["p50", "p99.9", "send_lag.p99.9", "first_byte.mean", "close.max"]),
+        sign in prop::sample::select(vec!["<", "<=", ">", ">="]),
+        micros in 0..u32::MAX,
+        space in " {0,3}",
+    ) {
+        let text = format!("{metric}{space}{sign}{space}{micros}us");
+        let read = condition(&text);
+        prop_assert_eq!(read.to_string(), &text[..]);
+        prop_assert_eq!(condition(&read.to_string()), read);
+    }
+
+    #[test]
+    fn opposite_comparisons_never_agree(bound in 0..20u32) {
+        for (one, other) in [("<", ">="), ("<=", ">")] {
+            let holds = |sign| condition(&format!("errors{sign}{bound}")).holds(&load(None)).unwrap();
+            prop_assert_ne!(holds(one), holds(other));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+use std::time::Duration;
+
+use super::layout::block;
+use super::*;
+use crate::plan::Loop;
+use crate::sample::{busy, busy_open, equal};
+use record::{Connections, ErrorKind, PaceSetter, Span};
+
+/// The text beside a name.
+fn text_of(load: &Load, name: &str) -> String {
+    let text = describe(load);
+    let found = { text.lines() }.find_map(|line| line.strip_prefix(&format!("  {name:14}")));
+    found
+        .unwrap_or_else(|| panic!("{name} is missing:\n{text}"))
+        .into()
+}
+
+fn has_name(load: &Load, name: &str) -> bool {
+    let start = format!("  {name} ");
+    describe(load).lines().any(|line| line.starts_with(&start))
+}
+
+/// Whether a line says exactly this; it has no name.
+fn has_line(load: &Load, text: &str) -> bool {
+    describe(load).lines().any(|line| line.trim() == text)
+}
+
+fn short_connections() -> Load {
+    let mut load = busy(Loop::Closed {
+        depth: 1,
+        think: Duration::ZERO,
+        messages_per_connection: Some(1),
+    });
+    load.summary.connections_per_s = Some(4980.0);
+    load
+}
+
+#[test]
+fn a_closed_loop_has_service_times_and_no_others() {
+    let load = busy(Loop::closed());
+    assert_eq!(text_of(&load, "echoes"), "100k/s (1000000 in 10.00 s)");
+    assert_eq!(text_of(&load, "connections"), "64 asked, 64 open, 64 answered");
+    assert_eq!(text_of(&load, "errors"), "none");
+    assert_eq!(
+        text_of(&load, "generator"),
+        "4.31 us of CPU per echo, 50% of 1 thread"
+    );
+    assert!(text_of(&load, "valid").starts_with("yes"));
+    for span in Span::ALL {
+        assert_eq!(has_name(&load, span.label()), span == Span::Service, "{span}");
+    }
+    assert!(!has_name(&load, "unanswered") && !has_name(&load, "withheld"));
+}
+
+#[test]
+fn an_open_loop_shows_how_much_was_due_and_unanswered() {
+    let mut load = busy_open(102e3);
+    assert_eq!(
+        text_of(&load, "echoes"),
+        "100k/s of 102k/s that were due (1000000 in 10.00 s)"
+    );
+    load.summary.unanswered = 3;
+    assert!(text_of(&load, "unanswered").starts_with("3 messages"));
+}
+
+#[test]
+fn each_span_that_was_measured_has_a_line() {
+    let mut load = short_connections();
+    for (millis, span) in (10..).zip(Span::ALL) {
+        load.summary.latencies[span] = Some(equal(millis * 1000, 20));
+    }
+    for (millis, span) in (10..).zip(Span::ALL) {
+        let p50 = format!("{millis}.0ms");
+        assert!(text_of(&load, span.label()).trim().starts_with(&p50), "{span}");
+    }
+}
+
+#[test]
+fn short_connections_have_a_rate_and_none_is_missing() {
+    let mut load = short_connections();
+    load.summary.connections.answered = 60;
+    assert!(text_of(&load, "connections").starts_with("4.98k/s"));
+    assert!(!describe(&load).contains("not answered"), "some have just begun");
+}
+
+#[test]
+fn the_header_of_the_table_has_no_name_and_its_numbers_have() {
+    let text = describe(&busy_open(100e3));
+    let mut lines = text.lines().skip_while(|line| !line.contains("p99.9"));
+    let header = lines.next().unwrap();
+    assert!(header.starts_with(&" ".repeat(16)), "{text}");
+    for span in [Span::Response, Span::Service, Span::SendLag] {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(&format!("  {} ", span.label())), "{text}");
+        assert_eq!(line.len(), header.len(), "{text}");
+    }
+}
+
+#[test]
+fn connections_without_an_answer_have_a_line() {
+    let mut load = busy(Loop::closed());
+    load.summary.connections = Connections {
+        asked: 1000,
+        open: 1000,
+        answered: 488,
+        idle: 7,
+    };
+    let missing = "512 of 1000 connections were not answered within the window";
+    assert!(has_line(&load, missing) && has_line(&load, "7 idle connections"));
+    load.window_s = 0.0;
+    assert!(!has_line(&load, missing), "nothing was measured");
+}
+
+#[test]
+fn each_kind_of_error_has_a_line_and_an_example() {
+    let mut load = busy(Loop::closed());
+    load.summary.errors = [(ErrorKind::Refused, 2), (ErrorKind::Reset, 3)].into();
+    load.error_examples = [(ErrorKind::Reset, "reset by peer".into())].into();
+    assert!(text_of(&load, "errors").starts_with("2 refused"));
+    assert!(has_line(&load, "3 reset (reset by peer)"));
+}
+
+#[test]
+fn the_side_that_set_the_pace_has_a_line() {
+    let mut load = busy(Loop::closed());
+    assert!(has_line(&load, &PaceSetter::Server.to_string()));
+    load.generator.utilisation = 0.97;
+    assert!(has_line(&load, &PaceSetter::Generator.to_string()));
+}
+
+#[test]
+fn only_a_share_worth_telling_of_what_others_took_is_shown() {
+    let mut load = busy(Loop::closed());
+    let shown = |load: &Load| {
+        let text = describe(load);
+        (text.contains("kept waiting for 3%"), text.contains("took 5%"))
+    };
+    load.generator.kept_waiting = 0.032;
+    load.generator.steal = Some(0.051);
+    assert_eq!(shown(&load), (true, true));
+    load.generator.kept_waiting = 0.005;
+    load.generator.steal = Some(0.005);
+    assert!(!describe(&load).contains("kept waiting") && !describe(&load).contains("hypervisor"));
+}
+
+#[test]
+fn findings_are_shown_by_their_effect() {
+    let mut load = busy(Loop::closed());
+    let withheld = Finding::Withheld { text: "why".into() };
+    load.summary.findings = [Finding::NoEchoes, Finding::Overrun { outstanding: 3 }, withheld].into();
+    assert!(text_of(&load, "withheld").ends_with("why"));
+    let shown = block(verdict(&load));
+    let expected = [Finding::NoEchoes, Finding::Overrun { outstanding: 3 }];
+    let expected = rows("not valid", expected.iter().map(Finding::to_string));
+    assert_eq!(shown, block(expected));
+    assert!(describe(&load).contains(&shown));
+}
+
+#[test]
+fn no_line_is_longer_than_a_hundred_columns() {
+    let mut loads = vec![busy(Loop::closed()), busy_open(100e3), busy_open(300e3)];
+    let mut churn = busy(Loop::Closed {
+        depth: 65_536,
+        think: Duration::from_millis(12_345),
+        messages_per_connection: Some(100_000),
+    });
+    churn.summary.connections_per_s = Some(123e3);
+    churn.summary.connections = Connections {
+        asked: 1_234_567,
+        open: 1_234_567,
+        answered: 1_234_567,
+        idle: 12_345,
+    };
+    churn.summary.findings = [
+        Finding::NoEchoes,
+        Finding::Unaccounted { share: 0.5 },
+        Finding::Withheld {
+            text: "a reason ".repeat(20),
+        },
+    ]
+    .into();
+    loads.push(churn);
+    for load in loads {
+        let text = describe(&load);
+        for line in text.lines() {
+            assert!(line.len() <= 100, "{}: {line}", line.len());
+        }
+    }
+}
