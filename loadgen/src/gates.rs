@@ -4,6 +4,8 @@
 //! gate returns a [`Finding`] if the load does not pass it; a new gate needs a function here, a
 //! place in [`GATES`], and its finding.
 
+mod silence;
+
 use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
 use record::{Discipline, ErrorKind, Finding, Findings, Load, Saturation, Span};
 
@@ -56,6 +58,11 @@ pub struct Evidence<'a> {
     pub blocked: u64,
     /// Times at which each worker had something due, in nanoseconds from the window's begin.
     pub intended_ns: Vec<Vec<u64>>,
+    /// How long each connection that was served before, and has a message without an answer, had
+    /// waited when the window closed.
+    pub waits_ns: Vec<u64>,
+    /// The largest service time of the whole run.
+    pub longest_ns: u64,
     /// The time that the connections of a closed loop account for, and the time that passed.
     pub accounted_ns: Option<(f64, f64)>,
     /// Echoes per second and median latency in nanoseconds of each interval.
@@ -77,6 +84,7 @@ const GATES: &[Gate] = &[
     overrun,
     rate,
     unanswered,
+    silence::went_silent,
     sent_late,
     saturated,
     kept_waiting,

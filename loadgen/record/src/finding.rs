@@ -64,6 +64,14 @@ pub enum Finding {
         /// AffectedMessages that were due.
         due: u64,
     },
+    /// Connections that were answered before had waited for too long when the window closed.
+    WentSilent {
+        /// The connections.
+        #[serde(flatten)]
+        connections: AffectedConnections,
+        /// How long the oldest message had waited, in seconds.
+        oldest_s: f64,
+    },
     /// AffectedMessages were sent so late that the generator must have been held up.
     SentLate(Lag),
     /// The generator had no time to spare to keep a schedule.
@@ -236,6 +244,7 @@ impl Finding {
             | Finding::ConnectionsFailed(_)
             | Finding::Overrun { .. }
             | Finding::ServerFellBehind(_)
+            | Finding::WentSilent { .. }
             | Finding::Unanswered { .. } => Fault::Server,
             Finding::Interrupted { .. }
             | Finding::WarmUpBacklog(_)
@@ -328,6 +337,14 @@ impl fmt::Display for Finding {
                 f,
                 "{unanswered} of {due} messages that were due were never answered, and are missing at the upper end \
                  of the latencies: offer less"
+            ),
+            Finding::WentSilent {
+                connections,
+                oldest_s,
+            } => write!(
+                f,
+                "{connections} went silent; the oldest message has waited {oldest_s:.1} s: the server may have lost \
+                 part of an answer"
             ),
             Finding::SentLate(lag) => write!(
                 f,

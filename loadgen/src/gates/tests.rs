@@ -59,6 +59,8 @@ fn sound(plan: &Plan) -> (Load, Evidence<'_>) {
                 .flat_map(schedule)
                 .collect(),
         ],
+        waits_ns: vec![1_000_000; 10],
+        longest_ns: 1_000_000,
         accounted_ns: Some((1e9, 1e9)),
         intervals: vec![(500.0, 1e6); 20],
     };
@@ -265,6 +267,27 @@ fn each_gate_of_a_closed_loop_trips_just_beyond_its_limit() {
             ),
         ],
     );
+}
+
+#[test]
+fn connections_that_wait_for_too_long_went_silent() {
+    let of = AffectedConnections {
+        connections: 2,
+        of: Some(10),
+    };
+    for plan in [open(), closed()] {
+        let waiting = |wait_ns| {
+            found(&plan, move |_, evidence| {
+                evidence.waits_ns[3..5].copy_from_slice(&[wait_ns, wait_ns + 1]);
+            })
+        };
+        assert_eq!(waiting(999_999_999), []);
+        let silent = Finding::WentSilent {
+            connections: of,
+            oldest_s: 1.900000001,
+        };
+        assert_eq!(waiting(1_900_000_000), [silent]);
+    }
 }
 
 #[test]

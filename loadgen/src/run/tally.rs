@@ -44,8 +44,6 @@ pub struct Tally {
     /// For each connection that was served before and has an unanswered message: how long it had
     /// waited when the window closed.
     pub waits_ns: Vec<u64>,
-    /// Connections that were open when the window closed and were never served.
-    pub unserved: u64,
     /// How a closed loop spent its time.
     pub account: Option<Account>,
     /// The counts since the last cut.
@@ -114,7 +112,6 @@ impl Tally {
             intended_ns: Vec::new(),
             longest_ns: 0,
             waits_ns: Vec::new(),
-            unserved: 0,
             account: None,
             cut: Cut::new(0),
             latencies: BySpan::from_fn(|_| histogram::empty()),
@@ -164,7 +161,6 @@ impl Tally {
         self.intended_ns.extend(other.intended_ns);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.waits_ns.extend(other.waits_ns);
-        self.unserved += other.unserved;
         if let Some(other) = other.account {
             let sum = self.account.get_or_insert_default();
             sum.expected_ns += other.expected_ns;

@@ -166,6 +166,14 @@ fn table() -> Vec<(Finding, &'static str)> {
              not in a steady state; use a longer --warmup, or look for what changed",
         ),
         (
+            Finding::WentSilent {
+                connections: of(4, Some(4)),
+                oldest_s: 1.94,
+            },
+            "4 of 4 connections went silent; the oldest message has waited 1.9 s: the server may have lost part of \
+             an answer",
+        ),
+        (
             Finding::MostlySendLag { lag, spins: false },
             "the latency is mostly the generator's own: the p99 of the send lag is 900us of a response time of \
              1.00ms; use --spin, which needs no wake-up",

@@ -386,6 +386,17 @@ impl<'a> Core<'a> {
         }
     }
 
+    /// Takes note of how long each connection has waited that was served before, when the
+    /// window has closed. One that thinks waits for nothing.
+    pub fn count_waits(&mut self) {
+        let end_ns = self.window.end_ns;
+        let served = self.slots.iter().filter(|slot| slot.served);
+        let waiting = served.filter(|slot| matches!(slot.state, State::Priming | State::Talking));
+        let since = waiting.filter_map(Slot::waiting_since_ns);
+        let waits_ns = since.map(|since_ns| end_ns.saturating_sub(since_ns));
+        self.tally.waits_ns.extend(waits_ns);
+    }
+
     /// How many of the connections that are opened at the begin are this worker's.
     pub fn connections(&self) -> usize {
         part(self.request.connections, self.share)

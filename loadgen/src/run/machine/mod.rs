@@ -8,7 +8,6 @@ mod core;
 pub mod due;
 mod open;
 mod sessions;
-mod silence;
 mod slot;
 mod workload;
 
@@ -32,7 +31,6 @@ pub use self::core::{Action, Phase, Window};
 pub use closed::Closed;
 pub use open::Open;
 pub use sessions::Sessions;
-pub use silence::bound_ns as silence_bound_ns;
 pub use workload::Workload;
 
 /// The longest sleep: an early end of the run, and a connect that takes too long, are noticed
@@ -333,7 +331,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         if self.opened {
             self.core.tally.outstanding_at_end = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_end = self.waiting();
-            silence::count(&mut self.core);
+            self.core.count_waits();
         }
         let intended_ns = std::mem::take(&mut self.intended_ns);
         self.core.tally.intended_ns.push(intended_ns);
