@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::simulation::*;
-use crate::engine::simulated::{Fault, Latency};
+use crate::engine::simulated::{Fate, Fault, Latency};
 use crate::plan::Loop;
 use crate::run::RunError;
-use record::{Arrivals, ErrorKind, Load};
+use record::{Arrivals, ErrorKind, Load, Transport};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -142,5 +142,45 @@ fn starved_connections_are_no_error_and_the_others_add_up() {
             (8, 4, 4)
         );
         assert_eq!(load.summary.echoes, 4 * u64::from(depth) * 2000);
+    }
+}
+
+#[test]
+fn a_late_datagram_is_lost_and_then_recognised() {
+    let mut late = simulation(closed(1, Duration::ZERO), vec![Fault::None]);
+    late.request.transport = Transport::Udp;
+    (late.request.connections, late.request.threads) = (1, 1);
+    late.request.duration = Duration::from_secs(2);
+    // The answer comes after those to later messages.
+    late.script.fates = [vec![Fate::Answered; 9], vec![Fate::Late(250 * MS)]].concat();
+    let load = late.load();
+    let (lost, stale) = (count(&load, ErrorKind::Lost), count(&load, ErrorKind::Stale));
+    assert!(lost >= 9 && stale.abs_diff(lost) <= 1, "{lost} {stale}");
+    assert_eq!(load.summary.errors.len(), 2, "{:?}", load.summary.errors);
+    let longest = service(&load).max();
+    assert!(longest < 200 * MS, "{longest}: what was lost has no latency");
+}
+
+#[test]
+fn a_loss_ends_no_connection_and_the_rest_is_measured() {
+    for discipline in [closed(1, Duration::ZERO), open(1000.0, millis(1000))] {
+        let mut lossy = simulation(discipline, vec![Fault::None]);
+        lossy.request.transport = Transport::Udp;
+        lossy.request.duration = millis(1000);
+        lossy.script.fates = [
+            vec![Fate::Answered; 3],
+            vec![Fate::Dropped; 2],
+            vec![Fate::Answered; 2],
+        ]
+        .concat();
+        let load = lossy.load();
+        assert_eq!(load.summary.connections.answered, 4);
+        assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
+        assert!(count(&load, ErrorKind::Lost) > 0 && load.summary.echoes > 0);
+        assert_same(
+            &service(&load),
+            &histogram_of(vec![100 * US; service(&load).len() as usize]),
+            "",
+        );
     }
 }
