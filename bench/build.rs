@@ -18,6 +18,7 @@ fn main() {
         "src",
         "benches",
         "../servers/src",
+        "../loadgen/record/src",
         "../loadgen/src",
         "../reports/src",
         "../Cargo.lock",

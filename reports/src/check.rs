@@ -1,7 +1,7 @@
 //! Checks a report against the records it was drawn from.
 //!
-//! The file is parsed as a stranger would parse it, without anything that wrote it; the
-//! numbers that it should hold are computed again from the records.
+//! The file is parsed without any of the code that wrote it; the expected numbers are computed
+//! again from the records.
 
 use record::{Measured, Records, Trial};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -9,16 +9,18 @@ use roxmltree::{Document, Node, ParsingOptions};
 use crate::behaviour::{Behaviour, Cell as CaseCell, Column};
 use crate::chart;
 use crate::html::{self, Cell, LARGEST};
-use crate::summary::{Row, ScenarioSummary, Summary};
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
+use crate::summary::Summary;
 
-/// What is wrong with a report: one sentence each, none when it agrees.
+/// The problems of a report, a sentence each; empty when it agrees with the records.
 pub fn check(html: &str, records: &Records) -> Vec<String> {
     if html.len() > LARGEST {
         return vec![format!("the file has {} bytes, more than {LARGEST}", html.len())];
     }
     if !read_alike(html) {
         return vec![
-            "the file has a comment, a section or a declaration that browsers read otherwise".into(),
+            "the file has a comment, a section or a declaration that a browser reads differently".into(),
         ];
     }
     let options = ParsingOptions {
@@ -43,8 +45,8 @@ pub fn check(html: &str, records: &Records) -> Vec<String> {
     problems.0
 }
 
-/// Whether a browser sees the elements that an XML parser sees: comments, sections,
-/// instructions and entities of a document type are where the two part.
+/// Whether a browser sees the elements that an XML parser sees. They differ in comments,
+/// sections, instructions and the entities of a document type.
 fn read_alike(html: &str) -> bool {
     let body = html.strip_prefix("<!DOCTYPE html>\n");
     body.is_some_and(|body| !body.contains("<!") && !body.contains("<?"))
@@ -59,7 +61,7 @@ impl Problems {
         }
     }
 
-    /// Compares what stands in the file with what should.
+    /// Reports a difference between the file and the records.
     fn same(&mut self, place: &str, found: Option<&str>, expected: Option<&str>) {
         let or_nothing = |text: Option<&str>| text.map_or("nothing".to_owned(), |text| format!("{text:?}"));
         self.unless(found == expected, || {
@@ -90,7 +92,7 @@ fn with<'a>(node: Element<'a>, attribute: &'a str) -> impl Iterator<Item = (Elem
         .filter_map(move |node| Some((node, node.attribute(attribute)?)))
 }
 
-/// The elements that stand for a scenario each, which must be those of the summary.
+/// The elements for the scenarios, which must be those of the summary.
 fn of_scenarios<'a>(
     document: &'a Document<'a>,
     tag: &'static str,
@@ -124,7 +126,7 @@ fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Pr
         });
         for ((cell, measure), verdict) in cells.iter().zip(&scenario.verdicts) {
             let place = format!("verdict on {measure} in {}", scenario.name);
-            problems.same(&place, Some(measure), Some(verdict.measure));
+            problems.same(&place, Some(measure), Some(verdict.metric));
             problems.same(
                 &place,
                 cell.attribute("data-decision"),
@@ -138,16 +140,15 @@ fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Pr
                 )
             });
             let all = text(*cell);
-            problems.unless(all.contains(&verdict.reason), || {
-                format!("{place}: the reason is another")
+            problems.unless(all.contains(&verdict.evidence.to_string()), || {
+                format!("{place}: the evidence differs")
             });
         }
         let all = text(*row);
-        for caveat in scenario.caveats.iter().filter(|caveat| !all.contains(*caveat)) {
-            problems.0.push(format!(
-                "verdict in {}: it does not say {caveat:?}",
-                scenario.name
-            ));
+        for caveat in scenario.caveats.iter().map(ToString::to_string) {
+            problems.unless(all.contains(&caveat), || {
+                format!("verdict in {}: {caveat:?} is missing", scenario.name)
+            });
         }
     }
 }
@@ -180,9 +181,9 @@ fn table_row(node: Element<'_>, scenario: &ScenarioSummary, row: &Row, problems:
         number(*node, &place, cell, problems);
     }
     let fields = [
-        ("answered", html::answered(row)),
-        ("errors", html::errors(row)),
-        ("trials", row.trials.words()),
+        ("answered", row.answered()),
+        ("errors", row.errors_by_kind()),
+        ("trials", row.trials.to_string()),
     ];
     for (field, expected) in fields {
         let found = with(node, "data-field")
@@ -192,7 +193,7 @@ fn table_row(node: Element<'_>, scenario: &ScenarioSummary, row: &Row, problems:
     }
 }
 
-/// Both the value for programs and the text for people must be right.
+/// Checks the value for programs and the text for people.
 fn number(node: Element<'_>, place: &str, cell: &Cell, problems: &mut Problems) {
     let shown = cell.shown.as_ref();
     let ends = shown.and_then(|shown| shown.ends);
@@ -236,12 +237,13 @@ fn figures<'a>(document: &'a Document<'a>, summary: &Summary, trials: &[Trial], 
     });
     for (node, figure) in found.iter().zip(&expected) {
         let place = format!("figure {}", figure.id);
-        let sentence = node
+        let caption = figure.caption.to_string();
+        let found = node
             .children()
             .find(|node| node.has_tag_name("figcaption"))
             .map(text);
-        problems.same(&place, sentence.as_deref(), Some(&figure.finding));
-        problems.same(&place, node.attribute("aria-label"), Some(&figure.finding));
+        problems.same(&place, found.as_deref(), Some(&caption));
+        problems.same(&place, node.attribute("aria-label"), Some(&caption));
         problems.same(&place, node.attribute("role"), Some("img"));
         for scenario in &summary.scenarios {
             for row in scenario.measured() {
@@ -253,8 +255,8 @@ fn figures<'a>(document: &'a Document<'a>, summary: &Summary, trials: &[Trial], 
     }
 }
 
-/// Whether every panel about a scenario draws a server, and there is one; or whether the
-/// figure says that it cannot.
+/// Whether every panel of a scenario draws the server and there is at least one, or the figure
+/// lists the server as absent.
 fn shows(figure: Element<'_>, scenario: &str, server: &str) -> bool {
     let excused = with(figure, "data-server")
         .any(|(node, name)| name == server && node.attribute("data-scenario") == Some(scenario));
@@ -278,7 +280,7 @@ fn draws(node: &Element<'_>) -> bool {
         .any(|tag| node.has_tag_name(*tag))
 }
 
-/// The matrix must have every cell, and each cell must lead to what was seen.
+/// Checks that the matrix has every cell, and that each cell links to its evidence.
 fn behaviour<'a>(document: &'a Document<'a>, expected: Option<&Behaviour>, problems: &mut Problems) {
     let mut found = elements(document, "table").filter(|table| table.has_attribute("data-behaviour"));
     let (table, behaviour) = match (found.next(), expected) {
@@ -342,12 +344,7 @@ fn case_cell<'a>(
     let note = &column.notes[cell.note];
     problems.unless(
         evidence.contains(&note.text) && evidence.contains(cell.mark.word()),
-        || {
-            format!(
-                "{place}: its link does not lead to what was seen: {:?}",
-                note.text
-            )
-        },
+        || format!("{place}: its link does not lead to its evidence: {:?}", note.text),
     );
 }
 
@@ -373,13 +370,13 @@ fn policy<'a>(document: &'a Document<'a>, problems: &mut Problems) {
     });
 }
 
-/// Elements that fetch, embed or send.
+/// Elements that load, embed or send.
 const FETCHING: [&str; 14] = [
     "audio", "base", "embed", "form", "frame", "iframe", "image", "img", "link", "object", "portal",
     "source", "use", "video",
 ];
 
-/// Attributes that name what is fetched.
+/// Attributes with an address.
 const NAMING: [&str; 8] = [
     "src",
     "srcset",
@@ -394,9 +391,7 @@ const NAMING: [&str; 8] = [
 fn references<'a>(document: &'a Document<'a>, problems: &mut Problems) {
     for node in document.descendants().filter(Node::is_element) {
         let tag = node.tag_name().name();
-        problems.unless(!FETCHING.contains(&tag), || {
-            format!("<{tag}> may fetch something")
-        });
+        problems.unless(!FETCHING.contains(&tag), || format!("<{tag}> can load something"));
         let refresh = node
             .attribute("http-equiv")
             .is_some_and(|name| name.eq_ignore_ascii_case("refresh"));
@@ -408,7 +403,7 @@ fn references<'a>(document: &'a Document<'a>, problems: &mut Problems) {
                 format!("<{tag} {name}={value:?}> refers outside")
             });
             let acts = name.starts_with("on") || name == "style";
-            problems.unless(!acts, || format!("<{tag} {name}> is what the policy forbids"));
+            problems.unless(!acts, || format!("<{tag} {name}> is forbidden by the policy"));
             problems.unless(name.starts_with("data-") || !fetches(value), || {
                 format!("<{tag} {name}={value:?}> refers outside")
             });
@@ -418,7 +413,7 @@ fn references<'a>(document: &'a Document<'a>, problems: &mut Problems) {
     }
 }
 
-/// Whether a text that is not prose names something to fetch.
+/// Whether an attribute, a style or a script refers to something to load.
 fn fetches(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     let calls = ["http://", "https://", "url(", "@import", "javascript:"];

@@ -8,18 +8,18 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to make of the records.
+    /// The output format, or the check.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// Examples in the order in which they are needed.
+/// The examples at the end of the help, in the order of use.
 pub const EXAMPLES: &str = "Examples:
   report html target/echobench/latest/results.jsonl
   report text target/echobench/latest/results.jsonl
   report check target/echobench/latest/report.html target/echobench/latest/results.jsonl";
 
-/// What to make of the records.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Write the report as one HTML file that needs no network
@@ -27,17 +27,17 @@ pub enum Action {
         /// Records of the run
         #[command(flatten)]
         records: Records,
-        /// Where to write it [default: report.html beside the records]
+        /// Output file [default: report.html beside the records]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Print the verdicts and a table
+    /// Print the verdicts and a table as text
     Text(Records),
-    /// Print every number that is shown
+    /// Print all numbers of the report as JSON
     Json(Records),
     /// Check that a report agrees with its records and needs no network
     Check {
-        /// The report
+        /// The report.html of a run
         html: PathBuf,
         /// Records of the run
         #[command(flatten)]

@@ -1,18 +1,22 @@
-//! Reads records and draws the report; it measures nothing.
+//! Reads records and draws the report; does not measure.
 //!
-//! Names, families and descriptions come from the records alone, so an old result, or
-//! one with a server that nobody here has heard of, renders like any other.
+//! Names, families and descriptions come from the records, so the report of an old run or of an
+//! unknown server needs nothing else.
 
 pub mod behaviour;
 pub mod chart;
 pub mod check;
-pub mod doubts;
+pub mod diagnostics;
+mod exclusion;
 pub mod format;
 pub mod html;
-pub mod measure;
+pub mod metrics;
+pub mod row;
+pub mod scenario;
 mod source;
 pub mod stats;
 pub mod summary;
+mod terminal;
 pub mod text;
 pub mod validate;
 pub mod verdict;

@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Every number that is shown, and what came of the conformance cases.
+/// The numbers of the report and the outcomes of the conformance cases.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! Reads a file of records, and refuses what cannot be one.
+//! Reads and validates a file of records.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,22 +8,22 @@ use record::{ReadError, Records};
 
 use crate::validate::{self, Invalid};
 
-/// Thirty servers in ten scenarios over ten blocks are some 60 MiB.
+/// The largest file in bytes; thirty servers in ten scenarios over ten blocks need about 60 MiB.
 const LARGEST: u64 = 512 << 20;
 
 /// Why a file of records cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be opened.
-    #[error("cannot read {}: {error}: give the results.jsonl of a run or of conformance cases", path.display())]
+    #[error("cannot read {}: {error}: give the results.jsonl of a run or of the conformance cases", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// It is too large.
-    #[error("cannot read {}: more than {LARGEST} bytes, which no run writes", path.display())]
+    #[error("cannot read {}: it has more than {LARGEST} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Error {
         error: ReadError,
     },
     /// The records contradict themselves.
-    #[error("cannot use {}: {error}: it was changed after the run, or another program wrote it", path.display())]
+    #[error("cannot use {}: {error}: the file was changed after the run, or another program wrote it", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum Error {
     },
 }
 
-/// Reads a `results.jsonl` and checks that its records can be what a run wrote.
+/// Reads a `results.jsonl` and checks that its records are consistent.
 pub fn read(path: &Path) -> Result<Records, Error> {
     let open = |error| Error::Open {
         path: path.to_owned(),
@@ -59,7 +59,7 @@ pub fn read(path: &Path) -> Result<Records, Error> {
             path: path.to_owned(),
         });
     }
-    // A pipe has no length, so the limit is set again on what is read.
+    // A pipe has no length, so reading is limited as well.
     let records = record::read(BufReader::new(file.take(LARGEST))).map_err(|error| Error::Read {
         path: path.to_owned(),
         error,

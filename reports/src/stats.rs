@@ -1,57 +1,55 @@
-//! Every statistic of the report, once: an interval of a mean, a ratio, a tie.
+//! Every statistic of the report: intervals of means, ratios, ties.
 //!
-//! The replicate is a trial, and effects are ratios within a block, so all that is
-//! needed is the mean of a few logarithms and Student's t interval about it. Its
-//! exponential is a geometric mean, and its interval cannot reach below zero.
+//! The replicate is a trial, and effects are ratios within a block. All of it follows from the
+//! mean of a few logarithms and Student's t interval about it: the exponential of the mean is a
+//! geometric mean, and its interval stays above zero.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// How often an interval that is made like ours holds the true value.
+/// The confidence level of every interval.
 ///
-/// A report makes some tens of comparisons, and at the usual 95% a couple of those
-/// would claim a difference where there is none.
+/// A report makes tens of comparisons; at the usual 95% a few of them would claim a difference
+/// that does not exist.
 pub const CONFIDENCE: f64 = 0.99;
 
-/// An interval of a ratio that contains 1 shows a tie only when its upper end is at
-/// most this multiple of its lower one.
+/// The ratio of an interval's ends up to which it shows a tie, if it contains 1.
 ///
-/// Placed evenly about 1 such an interval is -18% to +22%, which five blocks reach when
-/// ratios differ by a tenth from block to block, as they do on a shared virtual machine.
-/// A wider one leaves room for a difference for which a person would change a design,
-/// so that calling it a tie would be a claim without evidence.
+/// Centred on 1 such an interval is -18% to +22%. Five blocks reach that when ratios differ by a
+/// tenth from block to block, as on a shared virtual machine. A wider interval leaves room for a
+/// difference that would matter for a design, so it is no evidence of a tie.
 pub const WIDEST_TIE: f64 = 1.5;
 
 /// The ends of a confidence interval at [`CONFIDENCE`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
+pub struct ConfidenceInterval {
     /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
 }
 
-impl Interval {
-    /// Whether `value` lies within, the ends included.
+impl ConfidenceInterval {
+    /// Whether `value` lies between the ends, or on one.
     pub fn contains(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
 }
 
-/// A number and what is known of its error.
+/// A number and its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// Geometric mean; the arithmetic mean where a sample is zero.
     pub value: f64,
-    /// Absent for one sample, and where a sample is zero and so has no logarithm.
-    pub interval: Option<Interval>,
-    /// How many samples it rests on.
+    /// Absent for one sample, and if a sample is zero and has no logarithm.
+    pub interval: Option<ConfidenceInterval>,
+    /// The number of samples.
     pub samples: usize,
 }
 
 impl Estimate {
-    /// The mean of one quantity over trials. `None` when there is none, or when a sample
-    /// is negative or not finite and so cannot be a measurement.
+    /// The mean of one quantity over trials. `None` without samples, or if a sample is negative or
+    /// not finite and cannot be a measurement.
     pub fn of(samples: &[f64]) -> Option<Self> {
         if samples.is_empty() || samples.iter().any(|value| !value.is_finite() || *value < 0.0) {
             return None;
@@ -66,7 +64,7 @@ impl Estimate {
         }
         let logs: Vec<f64> = samples.iter().map(|value| value.ln()).collect();
         let mut estimate = exponential_of_mean(&logs)?;
-        // Rounding must not move a mean out of what it is the mean of.
+        // Rounding must not move a mean out of the range of its samples.
         let lowest = samples.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = samples.iter().copied().fold(0.0, f64::max);
         estimate.value = estimate.value.clamp(lowest, highest);
@@ -77,20 +75,20 @@ impl Estimate {
         Some(estimate)
     }
 
-    /// The ratio of the first to the second of each pair; a pair comes from one block.
-    /// `None` when there is no pair, or when one has no logarithm.
+    /// The ratio of the first to the second value of each pair; a pair comes from one block.
+    /// `None` without pairs, or if a value has no logarithm.
     pub fn of_ratio(pairs: &[(f64, f64)]) -> Option<Self> {
         let usable = |value: f64| value.is_finite() && value > 0.0;
         if pairs.iter().any(|&(a, b)| !usable(a) || !usable(b)) {
             return None;
         }
-        // The difference, not the logarithm of the quotient: exactly antisymmetric.
+        // Unlike the logarithm of the quotient, the difference is exactly antisymmetric.
         let logs: Vec<f64> = pairs.iter().map(|(a, b)| a.ln() - b.ln()).collect();
         exponential_of_mean(&logs)
     }
 
-    /// How the first stands to the second, for an estimate of their ratio. `None`
-    /// without an interval: one block decides nothing.
+    /// How the first compares with the second, for an estimate of their ratio. `None` without an
+    /// interval: one block decides nothing.
     pub fn relation(&self) -> Option<Relation> {
         let interval = self.interval?;
         Some(if interval.low > 1.0 {
@@ -105,17 +103,17 @@ impl Estimate {
     }
 }
 
-/// What the interval of a ratio says of its two sides.
+/// What the interval of a ratio shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
-    /// All of the interval lies above 1.
+    /// The interval lies above 1.
     Greater,
-    /// All of the interval lies below 1.
+    /// The interval lies below 1.
     Less,
     /// The interval contains 1 and is narrow.
     Tied,
-    /// The interval contains 1 and is too wide to tell.
+    /// The interval contains 1 and is too wide for a tie.
     Inconclusive,
 }
 
@@ -125,7 +123,7 @@ fn exponential_of_mean(logs: &[f64]) -> Option<Estimate> {
         return None;
     }
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-    let interval = half_width(logs, mean).map(|half| Interval {
+    let interval = half_width(logs, mean).map(|half| ConfidenceInterval {
         low: (mean - half).exp(),
         high: (mean + half).exp(),
     });
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_factors_are_those_of_the_published_table() {
+    fn student_t_matches_the_published_table() {
         // Two-sided 99%: any printed t table, such as NIST/SEMATECH e-Handbook 1.3.6.7.2.
         let table = [
             (1, 63.657),
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worked_example_by_hand() {
+    fn an_interval_matches_a_calculation_by_hand() {
         // Ratios 2, 4, 8: logs are ln2 * (1, 2, 3), mean 2 ln2, deviation ln2, so the
         // half width is 9.9248 * ln2 / sqrt(3) = 5.7301 ln2 and the ends are 2^(2-+5.7301).
         let ratio = Estimate::of_ratio(&[(2.0, 1.0), (4.0, 1.0), (8.0, 1.0)]).unwrap();
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_measurement_gives_no_estimate() {
+    fn impossible_measurements_give_no_estimate() {
         for samples in [&[][..], &[1.0, f64::NAN], &[1.0, f64::INFINITY], &[1.0, -1.0]] {
             assert_eq!(Estimate::of(samples), None);
         }
@@ -217,7 +215,7 @@ mod tests {
     #[test]
     fn relations_follow_the_interval() {
         let relation = |low, high| {
-            let interval = Some(Interval { low, high });
+            let interval = Some(ConfidenceInterval { low, high });
             Estimate {
                 value: 1.0,
                 interval,
@@ -234,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_covers_the_truth_as_often_as_it_says() {
-        // Sums of twelve uniform numbers are close to normal; the seed is fixed.
+    fn the_interval_covers_the_true_value_at_its_confidence_level() {
+        // A sum of twelve uniform numbers is close to normal; the seed is fixed.
         let mut state = 1u64;
         let mut uniform = || {
             state = state
@@ -264,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_ratio_of_a_to_b_is_the_inverse_of_that_of_b_to_a(
+        fn swapping_the_sides_inverts_a_ratio(
             pairs in prop::collection::vec((1e-3..1e9f64, 1e-3..1e9f64), 2..12)
         ) {
             let swapped: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();

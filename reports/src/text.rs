@@ -1,15 +1,19 @@
-//! The summary as plain text for a terminal: verdicts, then the most asked-for numbers.
+//! The report as plain text for a terminal: verdicts and the most important numbers.
 
 use record::Records;
+use record::numbers::number;
+use record::words::list;
 
 use crate::behaviour::{self, Behaviour};
-use crate::doubts::Weight;
+use crate::diagnostics::Weight;
 use crate::format;
-use crate::html;
-use crate::measure::{ECHOES, MEASURES};
-use crate::summary::{Row, ScenarioSummary, Summary};
+use crate::metrics::{ECHOES, METRICS};
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
+use crate::summary::Summary;
+use crate::terminal::{Align, aligned, paragraph};
 
-/// The measures that have a column, with its head; the report has them all.
+/// The metrics that have a column here, with its head; the HTML shows them all.
 const COLUMNS: [(&str, &str); 5] = [
     ("p50_us", "p50 µs"),
     ("p99_us", "p99 µs"),
@@ -18,10 +22,10 @@ const COLUMNS: [(&str, &str); 5] = [
     ("pss_bytes", "MiB"),
 ];
 
-/// Columns of text: the table is about as wide.
+/// Columns of text; the table is about as wide.
 const WIDTH: usize = 100;
 
-/// All that records hold: the summary of what was measured, the matrix of the cases.
+/// What the records hold: the summary of the measurements and the conformance matrix.
 pub fn describe(records: &Records) -> String {
     let measured = records.measured.as_ref();
     let summary = measured.map(|measured| table(&Summary::of(&measured.run, &measured.trials)));
@@ -44,117 +48,65 @@ pub fn table(summary: &Summary) -> String {
         text += &of_scenario(scenario);
         text.push('\n');
     }
-    for doubt in summary
-        .doubts
-        .iter()
-        .filter(|doubt| doubt.weight == Weight::Warning)
-    {
-        text += &wrapped(
-            &format!("warning: {}: {}", doubt.subject.to_lowercase(), doubt.text),
-            "",
-            WIDTH,
-        );
+    let all = summary.diagnostics.iter();
+    for warning in all.filter(|diagnostic| diagnostic.weight() == Weight::Warning) {
+        let subject = warning.subject().to_lowercase();
+        text += &paragraph(&format!("warning: {subject}: {warning}"), "", WIDTH);
     }
     text
 }
 
 fn of_scenario(scenario: &ScenarioSummary) -> String {
     let mut text = format!("{}: {}\n", scenario.name, scenario.title);
-    text += &aligned(&rows(scenario));
+    text += &numbers(&scenario.rows);
     for verdict in &scenario.verdicts {
-        let what = if verdict.measure == ECHOES {
+        let what = if verdict.metric == ECHOES {
             "most echoes"
         } else {
             "lowest p99"
         };
-        let words = [verdict.decision.word().to_owned(), format::list(&verdict.leaders)];
-        text += &wrapped(
-            &format!("{what}: {}. {}", words.join(" ").trim_end(), verdict.reason),
-            "  ",
-            WIDTH,
-        );
+        let words = format!("{} {}", verdict.decision.word(), list(&verdict.leaders));
+        let verdict = format!("{what}: {}. {}", words.trim_end(), verdict.evidence);
+        text += &paragraph(&verdict, "  ", WIDTH);
     }
     for caveat in &scenario.caveats {
-        text += &wrapped(&format!("left out: {caveat}"), "  ", WIDTH);
+        text += &paragraph(&format!("left out: {caveat}"), "  ", WIDTH);
     }
     text
 }
 
-/// A paragraph in lines no longer than `width` characters, as far as its words are not; all
-/// lines but the first stand further in.
-pub(crate) fn wrapped(paragraph: &str, indent: &str, width: usize) -> String {
-    let mut lines = vec![indent.to_owned()];
-    for word in paragraph.split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        let fresh = line <= indent.len();
-        if !fresh && line + 1 + word.chars().count() > width {
-            lines.push(format!("{indent}  {word}"));
-        } else if let Some(line) = lines.last_mut() {
-            *line += if fresh { "" } else { " " };
-            *line += word;
-        }
-    }
-    lines.join("\n") + "\n"
-}
-
-fn rows(scenario: &ScenarioSummary) -> Vec<Vec<String>> {
-    let head = ["server", "echoes/s", "99% interval", "to the best"].into_iter();
+fn numbers(rows: &[Row]) -> String {
+    let head = ["server", "echoes/s", "99% interval", "vs best"].into_iter();
     let head = head
         .chain(COLUMNS.map(|(_, head)| head))
         .chain(["answered", "trials"]);
-    let mut rows = vec![head.map(str::to_owned).collect()];
-    rows.extend(scenario.rows.iter().map(cells));
-    rows
+    let mut lines: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
+    lines.extend(rows.iter().map(cells));
+    let last = lines[0].len() - 1;
+    let align = |column| match column {
+        0 => Align::Left,
+        column if column == last => Align::Left,
+        _ => Align::Right,
+    };
+    aligned(lines, "  ", "  ", align)
 }
 
 fn cells(row: &Row) -> Vec<String> {
     let dash = || "-".to_owned();
-    let number = |key: &str| {
-        let measure = MEASURES.iter().find(|measure| measure.key == key);
-        let estimate = measure.and_then(|measure| Some((measure.scale, row.numbers.get(key)?)));
-        estimate.map_or_else(dash, |(scale, estimate)| format::number(estimate.value / scale))
+    let of = |key: &str| {
+        let metric = METRICS.iter().find(|metric| metric.key == key);
+        let estimate = metric.and_then(|metric| Some((metric.scale, row.numbers.get(key)?)));
+        estimate.map_or_else(dash, |(scale, estimate)| number(estimate.value / scale))
     };
     let ends = row.numbers.get(ECHOES).and_then(|estimate| estimate.interval);
-    let ratio = row
-        .to_best
-        .get(ECHOES)
-        .map(|to_best| format::number(to_best.ratio.value));
+    let to_best = row.to_best.get(ECHOES);
     let mut cells = vec![
         row.server.clone(),
-        number(ECHOES),
+        of(ECHOES),
         ends.map_or_else(dash, |ends| format::interval(&ends, 1.0)),
-        ratio.unwrap_or_else(dash),
+        to_best.map_or_else(dash, |to_best| number(to_best.ratio.value)),
     ];
-    cells.extend(COLUMNS.map(|(key, _)| number(key)));
-    cells.extend([html::answered(row).replace('–', "-"), row.trials.words()]);
+    cells.extend(COLUMNS.map(|(key, _)| of(key)));
+    cells.extend([row.answered().replace('–', "-"), row.trials.to_string()]);
     cells
-}
-
-/// Columns two spaces apart: the first to the left, numbers to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let length = |cell: &String| cell.chars().count();
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(length)
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:<width$}"),
-                last if last + 1 == columns => cell.clone(),
-                _ => format!("{cell:>width$}"),
-            })
-            .collect();
-        text += &format!("  {}\n", cells.join("  ").trim_end());
-    }
-    text
 }

@@ -1,51 +1,52 @@
-//! Whether records from outside can be what a run wrote, before anything is drawn.
+//! Checks that records are consistent before anything is drawn.
 
 use std::collections::HashSet;
 
-use record::histogram::{DecodeError, Quantiles};
+use record::histogram::{DecodeError, Encoded, Quantiles};
+use record::words::plain_line;
 use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Span};
 
-/// Some thirty models exist; a file with more names than this is not from a run.
+/// Far above the number of models.
 const MOST_SERVERS: usize = 200;
 const MOST_SCENARIOS: usize = 200;
 
-/// A day and a night of short trials are some ten thousand.
+/// 24 hours of short trials are about ten thousand.
 const MOST_TRIALS: usize = 100_000;
 
-/// Some thirty cases exist.
+/// Far above the number of cases.
 const MOST_CASES: usize = 100;
 
-/// What fits a column of a table and the margin of a figure.
+/// Characters that fit a column of a table.
 const LONGEST_NAME: usize = 100;
 
-/// Bytes of evidence: a sentence or two, and the last 4 KiB that a server said.
+/// Bytes of evidence: a few sentences and the last 4 KiB of a server's standard error.
 const LONGEST_EVIDENCE: usize = 16 << 10;
 
-/// Records that contradict themselves or hold what cannot have been measured.
+/// Why records are not consistent.
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
     /// More than a run can have.
     #[error("{found} {what}: at most {most} are read")]
     TooMany {
-        /// Of what there are too many.
+        /// What there is too much of.
         what: &'static str,
         /// How many were found.
         found: usize,
         /// How many are read.
         most: usize,
     },
-    /// A name that cannot stand in a table.
+    /// A name that does not fit a table.
     #[error("{0:?} is not a name: it must have 1 to {LONGEST_NAME} characters and no control characters")]
     Name(String),
-    /// A name that stands for two things.
-    #[error("{0} stands twice in the list of the run")]
+    /// A name that is not unique.
+    #[error("{0} is listed twice")]
     Twice(String),
-    /// A result of something that is not listed.
+    /// A result of a server, scenario or case that is not listed.
     #[error("a result names {what} {name:?}, which is not listed")]
     Unlisted {
         /// `server`, `scenario` or `case`.
         what: &'static str,
-        /// What it names.
+        /// The name.
         name: String,
     },
     /// The same trial more than once.
@@ -66,25 +67,25 @@ pub enum Invalid {
         /// Id of the case.
         case: String,
     },
-    /// A text that no case writes.
-    #[error("{place}: {bytes} bytes of evidence or question: at most {LONGEST_EVIDENCE} are read")]
+    /// A text that is too long.
+    #[error("{place}: the evidence or question has {bytes} bytes: at most {LONGEST_EVIDENCE} are read")]
     TooLong {
-        /// Of what.
+        /// Of which case, or case and server.
         place: String,
-        /// How many there are.
+        /// Its length.
         bytes: usize,
     },
-    /// A number that cannot be measured.
-    #[error("{place}: {number} is {value}, which cannot have been measured")]
+    /// A number that is negative or not finite.
+    #[error("{place}: {number} is {value}, which cannot be a measurement")]
     Number {
         /// Which trial.
         place: String,
         /// Which number.
         number: &'static str,
-        /// What stands there.
+        /// Its value.
         value: f64,
     },
-    /// A histogram that cannot be read.
+    /// A histogram that cannot be decoded.
     #[error("{place}: {error}")]
     Histogram {
         /// Which trial.
@@ -92,12 +93,12 @@ pub enum Invalid {
         /// What is wrong with it.
         error: DecodeError,
     },
-    /// Percentiles that are not those of the histogram beside them.
-    #[error("{0}: the percentiles are not those of the histogram beside them")]
+    /// Percentiles that differ from those of their histogram.
+    #[error("{0}: the percentiles differ from those of the histogram")]
     Percentiles(String),
 }
 
-/// Checks what records must hold for the report to be about them.
+/// Checks that the records are consistent.
 pub fn check(records: &Records) -> Result<(), Invalid> {
     records.measured.as_ref().map_or(Ok(()), measured)?;
     records.conformance.as_ref().map_or(Ok(()), conformance)
@@ -182,7 +183,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Result<HashSet<&'a str>, I
     let mut seen = HashSet::new();
     for name in names {
         let fits = (1..=LONGEST_NAME).contains(&name.chars().count());
-        if !fits || crate::format::plain_line(name) != name {
+        if !fits || plain_line(name) != name {
             return Err(Invalid::Name(name.to_owned()));
         }
         if !seen.insert(name) {
@@ -228,15 +229,20 @@ fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Inval
     })
 }
 
-/// The table shows the percentiles and the figures the histogram: they must be one.
+/// Tables show the percentiles and figures the histogram, so they must agree.
 fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
-    let (Some(encoded), Some(stored)) = (
-        &load.histograms[Span::Service],
-        &load.summary.latencies[Span::Service],
-    ) else {
-        return Err(Invalid::Percentiles(place.to_owned()));
-    };
-    let histogram = encoded.decode().map_err(|error| Invalid::Histogram {
+    let mut shown = [Span::Response, Span::Service].into_iter();
+    shown.try_for_each(
+        |span| match (&load.histograms[span], &load.summary.latencies[span]) {
+            (Some(histogram), Some(stored)) => agree(place, histogram, stored),
+            (None, None) => Ok(()),
+            _ => Err(Invalid::Percentiles(place.to_owned())),
+        },
+    )
+}
+
+fn agree(place: &str, histogram: &Encoded, stored: &Quantiles) -> Result<(), Invalid> {
+    let histogram = histogram.decode().map_err(|error| Invalid::Histogram {
         place: place.to_owned(),
         error,
     })?;

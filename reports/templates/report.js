@@ -1,5 +1,5 @@
-// Adds to a page that can be read without it. It has no less-than sign and no
-// ampersand, so that the file is well-formed XML too, as which it is checked.
+// Adds sorting, hiding and themes in the address to a page that works without it. It contains no
+// less-than sign and no ampersand, so that the page is also well-formed XML.
 "use strict";
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -103,7 +103,7 @@
     });
   };
 
-  // A browser opens what a link leads into by itself, unless it is an old one.
+  // Current browsers open the details element around a link target; older ones do not.
   const reveal = () => {
     const target = document.getElementById(location.hash.slice(1));
     const around = target ? target.closest("details") : null;

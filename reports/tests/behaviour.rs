@@ -1,9 +1,10 @@
-//! The view "Behaviour": what it says of cases that hold, fail, do not apply or were not run.
+//! The view "Behaviour", with cases that pass, fail, do not apply or were not run.
 
 mod support;
 
 use record::{CaseOutcome, Conformance, Records};
 use reports::behaviour::{self, Behaviour};
+use reports::validate::Invalid;
 use reports::{check, html, validate};
 use support::{conformance, models, run, trials};
 
@@ -52,19 +53,19 @@ fn page(records: &Records) -> String {
 }
 
 #[test]
-fn what_many_servers_have_in_common_is_said_once() {
+fn servers_with_the_same_outcome_share_a_note() {
     let page = page(&alone(small()));
     for once in ["one at a time", "byte 3 is wrong", "install strace", "7 of 20"] {
         assert_eq!(page.matches(once).count(), 1, "{once}");
     }
-    assert!(page.contains("server-2, server-3"), "who has it in common");
+    assert!(page.contains("server-2, server-3"), "the servers of a note");
     let agreed = conformance(4, 1, |_, _| pass("no byte was lost"));
     assert!(behaviour::markdown(&Behaviour::of(&agreed)).contains("| `server-4` | ✓ |"));
     assert!(self::page(&alone(agreed)).contains("all 4 servers"));
 }
 
 #[test]
-fn each_cell_says_in_words_what_came_of_it_and_leads_there() {
+fn each_cell_has_the_outcome_in_words_and_links_to_its_evidence() {
     let page = page(&alone(small()));
     assert!(page.contains("<td class=\"fail\"><a href=\"#e2-0\">✗ fail</a></td>"));
     assert!(page.contains("<li id=\"e2-0\"><span class=\"mark fail\">✗ fail</span>"));
@@ -74,7 +75,7 @@ fn each_cell_says_in_words_what_came_of_it_and_leads_there() {
 }
 
 #[test]
-fn only_a_case_that_fails_is_open_from_the_start() {
+fn only_a_failing_case_is_expanded() {
     let page = page(&alone(small()));
     assert_eq!(page.matches("<details class=\"case\"").count(), 3);
     assert!(page.contains("<details class=\"case\" id=\"e2\" open=\"\">"));
@@ -82,7 +83,7 @@ fn only_a_case_that_fails_is_open_from_the_start() {
 }
 
 #[test]
-fn the_report_of_a_run_shows_the_outcome_or_how_to_get_one() {
+fn the_report_of_a_run_shows_the_outcomes_or_how_to_get_them() {
     let with = page(&within_a_run(Some(small())));
     assert!(with.contains("byte 3 is wrong") && with.contains("href=\"#behaviour\""));
     assert!(
@@ -94,7 +95,7 @@ fn the_report_of_a_run_shows_the_outcome_or_how_to_get_one() {
 }
 
 #[test]
-fn a_matrix_that_was_changed_or_left_out_does_not_pass_the_check() {
+fn a_changed_or_missing_matrix_fails_the_check() {
     let records = alone(small());
     let page = page(&records);
     let changes = [
@@ -119,7 +120,7 @@ fn a_matrix_that_was_changed_or_left_out_does_not_pass_the_check() {
 }
 
 #[test]
-fn hostile_words_are_text_in_every_format() {
+fn hostile_text_is_harmless_in_every_format() {
     let mut hostile = small();
     hostile.cases[0].name = "</a><script>alert(1)</script>".into();
     hostile.cases[0].question = "\"><img src=x onerror=alert(2)>?".into();
@@ -148,25 +149,59 @@ fn hostile_words_are_text_in_every_format() {
 }
 
 #[test]
-fn outcomes_that_cannot_be_right_are_refused() {
+fn inconsistent_outcomes_are_refused() {
     let with = |change: &dyn Fn(&mut Conformance)| {
         let mut changed = small();
         change(&mut changed);
-        validate::check(&alone(changed)).unwrap_err().to_string()
+        validate::check(&alone(changed)).unwrap_err()
     };
-    assert!(with(&|all| all.results[0].case = "C99".into()).contains("not listed"));
-    assert!(with(&|all| all.results.push(all.results[0].clone())).contains("two results"));
-    assert!(with(&|all| all.results[0].model = "a\nb".into()).contains("is not a name"));
-    assert!(with(&|all| all.cases.push(all.cases[0].clone())).contains("stands twice"));
-    assert!(with(&|all| all.results[0].seconds = f64::NAN).contains("cannot have been measured"));
-    assert!(with(&|all| all.cases[0].question = "x".repeat(20_000)).contains("at most"));
-    assert!(with(&|all| all.results[0].outcome = pass(&"x".repeat(20_000)).unwrap()).contains("at most"));
-    assert!(with(&|all| all.cases = conformance(0, 101, |_, _| None).cases).contains("at most 100"));
-    assert!(with(&|all| all.results = conformance(201, 3, |_, _| pass("")).results).contains("at most 200"));
+    use Invalid::{Name, Number, RepeatedCase, TooLong, TooMany, Twice, Unlisted};
+    let unlisted = with(&|all| all.results[0].case = "C99".into());
+    assert!(matches!(unlisted, Unlisted { what: "case", .. }));
+    let repeated = with(&|all| all.results.push(all.results[0].clone()));
+    assert!(matches!(repeated, RepeatedCase { .. }));
+    assert!(matches!(
+        with(&|all| all.results[0].model = "a\nb".into()),
+        Name(_)
+    ));
+    assert!(matches!(
+        with(&|all| all.cases.push(all.cases[0].clone())),
+        Twice(_)
+    ));
+    let seconds = with(&|all| all.results[0].seconds = f64::NAN);
+    assert!(matches!(
+        seconds,
+        Number {
+            number: "seconds",
+            ..
+        }
+    ));
+    let question = with(&|all| all.cases[0].question = "x".repeat(20_000));
+    assert!(matches!(question, TooLong { bytes: 20_000, .. }));
+    let evidence = with(&|all| all.results[0].outcome = pass(&"x".repeat(20_000)).unwrap());
+    assert!(matches!(evidence, TooLong { bytes: 20_000, .. }));
+    let cases = with(&|all| all.cases = conformance(0, 101, |_, _| None).cases);
+    assert!(matches!(
+        cases,
+        TooMany {
+            what: "cases",
+            found: 101,
+            ..
+        }
+    ));
+    let servers = with(&|all| all.results = conformance(201, 3, |_, _| pass("")).results);
+    assert!(matches!(
+        servers,
+        TooMany {
+            what: "servers",
+            found: 201,
+            ..
+        }
+    ));
 }
 
 #[test]
-fn thirty_cases_on_thirty_servers_fit_a_terminal_and_a_mail() {
+fn thirty_cases_on_thirty_servers_fit_a_terminal_and_an_email() {
     let all = conformance(30, 30, |server, case| match (server * 7 + case) % 11 {
         0 => Some(CaseOutcome::NotApplicable {
             reason: format!("the design of number {case} answers differently"),
@@ -182,7 +217,7 @@ fn thirty_cases_on_thirty_servers_fit_a_terminal_and_a_mail() {
 }
 
 #[test]
-fn a_terminal_has_a_character_for_each_cell_and_the_reasons_below() {
+fn a_terminal_shows_a_character_for_each_cell_and_the_reasons_below() {
     let text = behaviour::text(&Behaviour::of(&small()));
     let expected = "         C C C
          1 2 3
@@ -207,7 +242,7 @@ not applicable
 }
 
 #[test]
-fn a_document_has_a_row_for_each_server_and_a_column_for_each_case() {
+fn markdown_has_a_row_for_each_server_and_a_column_for_each_case() {
     let markdown = behaviour::markdown(&Behaviour::of(&small()));
     let expected = "| server | C1 | C2 | C3 |
 | --- | :-: | :-: | :-: |
@@ -220,16 +255,15 @@ fn a_document_has_a_row_for_each_server_and_a_column_for_each_case() {
     assert!(markdown.contains(reason), "{markdown}");
 }
 
-/// Writes reports to look at in a browser:
-/// `cargo test -p reports --test behaviour -- --ignored` and then the printed files.
+/// Writes reports for visual inspection, and prints their paths:
+/// `cargo test -p reports --test behaviour -- --ignored --nocapture`.
 #[test]
-#[ignore = "writes files for a person to look at"]
-fn matrices_to_look_at() {
+#[ignore = "writes files for visual inspection"]
+fn matrices_for_visual_inspection() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let wide = conformance(29, 29, |server, case| match (server * 7 + case * 3) % 13 {
         0 => Some(CaseOutcome::NotApplicable {
-            reason: "it is one process, which dies whole: all of its clients saw their connections end"
-                .into(),
+            reason: "one process serves all clients, so all of their connections ended".into(),
         }),
         1 if server == 4 => Some(CaseOutcome::Fail {
             evidence: "after 1.2 s a client had 3 of 20,000 lines\nit said: too many open files".into(),

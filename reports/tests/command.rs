@@ -1,4 +1,4 @@
-//! The program `report`: what it writes, what it refuses, and its exit codes.
+//! The program `report`: its output, its errors and its exit codes.
 
 mod support;
 
@@ -51,7 +51,7 @@ fn a_report_is_written_beside_its_records_and_passes_the_check() {
 }
 
 #[test]
-fn records_with_a_last_line_cut_short_are_read() {
+fn records_with_an_incomplete_last_line_are_read() {
     let (_folder, records) = folder();
     let whole = fs::read_to_string(&records).unwrap();
     fs::write(&records, &whole[..whole.len() - 500]).unwrap();
@@ -85,7 +85,7 @@ fn json_is_one_document() {
 }
 
 #[test]
-fn an_outcome_of_cases_alone_has_a_report_that_passes_the_check() {
+fn conformance_outcomes_alone_have_a_report_that_passes_the_check() {
     let folder = TempDir::new().unwrap();
     let records = folder.path().join("results.jsonl");
     let evidence = || "7 of 20 were reset".into();
@@ -106,7 +106,7 @@ fn an_outcome_of_cases_alone_has_a_report_that_passes_the_check() {
 }
 
 #[test]
-fn errors_name_the_file_and_what_to_do() {
+fn errors_name_the_file_and_a_remedy() {
     let (folder, records) = folder();
     let absent = folder.path().join("absent.jsonl");
     let said = stderr(report().arg("html").arg(&absent), 1);
@@ -158,7 +158,7 @@ fn the_examples_of_the_help_run() {
 }
 
 #[test]
-fn wrong_usage_is_exit_code_two() {
+fn wrong_usage_has_exit_code_two() {
     report().assert().code(2);
     report().arg("draw").assert().code(2);
     report().arg("html").assert().code(2);

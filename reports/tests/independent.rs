@@ -1,8 +1,7 @@
-//! The table of a report against the raw lines of its records, by other arithmetic.
+//! Compares the table of a report with an independent calculation from the raw records.
 //!
-//! Nothing of this crate but the page is used: the records are read as plain JSON, the
-//! page as plain text. `ECHOBENCH_RESULTS=FOLDER` checks the run in that folder instead
-//! of the committed example.
+//! The records are read as plain JSON and the page as plain text. `ECHOBENCH_RESULTS=FOLDER` checks
+//! the run in that folder instead of the committed example.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Student's t at 99%, two-sided, by degrees of freedom, from a printed table.
+/// Two-sided 99% Student's t by degrees of freedom, from a printed table.
 const STUDENT: [f64; 9] = [63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250];
 
-/// What is compared: its attribute in the page, and where it stands in a record.
-const MEASURES: [(&str, &str); 4] = [
+/// The compared metrics: the attribute in the page, and the path in a record.
+const METRICS: [(&str, &str); 4] = [
     ("echoes_per_s", "/outcome/load/summary/echoes_per_s"),
     ("p50_us", "/outcome/load/summary/service_us/p50"),
     ("p99_us", "/outcome/load/summary/service_us/p99"),
@@ -28,7 +27,7 @@ fn folder() -> PathBuf {
     }
 }
 
-/// The valid trials, by scenario and server, each with its block.
+/// The valid trials by scenario and server, each with its block.
 fn trials(records: &str) -> BTreeMap<(String, String), Vec<(u64, Value)>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in records.lines().skip(1) {
@@ -45,7 +44,7 @@ fn trials(records: &str) -> BTreeMap<(String, String), Vec<(u64, Value)>> {
     found
 }
 
-/// What follows `from` in the page, up to `to`.
+/// The text between `from` and `to`.
 fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
     let rest = page
         .split_once(from)
@@ -56,15 +55,15 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
         .0
 }
 
-/// The numbers in a cell of the table: value, lower and upper end, as far as they are there.
-fn cell(page: &str, scenario: &str, server: &str, measure: &str) -> [Option<f64>; 3] {
+/// The numbers in a cell of the table: value, lower end and upper end, if present.
+fn cell(page: &str, scenario: &str, server: &str, metric: &str) -> [Option<f64>; 3] {
     let table = between(
         page,
         &format!("<table class=\"numbers\" data-scenario=\"{scenario}\">"),
         "</table>",
     );
     let row = between(table, &format!("<tr data-server=\"{server}\""), "</tr>");
-    let cell = between(row, &format!("data-measure=\"{measure}\""), ">");
+    let cell = between(row, &format!("data-measure=\"{metric}\""), ">");
     ["data-value=\"", "data-low=\"", "data-high=\""].map(|name| {
         cell.contains(name)
             .then(|| between(cell, name, "\"").parse().unwrap())
@@ -73,7 +72,7 @@ fn cell(page: &str, scenario: &str, server: &str, measure: &str) -> [Option<f64>
 
 fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
     let seen = seen.unwrap_or_else(|| panic!("{what} is not shown"));
-    // The printed table of t has four digits.
+    // The printed table of Student's t has four digits.
     assert!(
         (seen / expected - 1.0).abs() < 2e-3,
         "{what}: {seen} is shown, {expected} is right"
@@ -81,7 +80,7 @@ fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
 }
 
 #[test]
-fn the_table_says_what_the_records_say() {
+fn the_table_agrees_with_the_raw_records() {
     let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
     let page = fs::read_to_string(folder().join("report.html")).unwrap_or_else(|_| {
         reports::html::render(&reports::read(&folder().join("results.jsonl")).unwrap()).unwrap()
@@ -89,13 +88,13 @@ fn the_table_says_what_the_records_say() {
     let trials = trials(&records);
     assert!(!trials.is_empty(), "no trial was measured");
     for ((scenario, server), blocks) in &trials {
-        for (measure, place) in MEASURES {
+        for (metric, place) in METRICS {
             let logs: Option<Vec<f64>> = blocks
                 .iter()
                 .map(|(_, trial)| Some(trial.pointer(place)?.as_f64()?.ln()))
                 .collect();
-            let [value, low, high] = cell(&page, scenario, server, measure);
-            let what = format!("{measure} of {server} in {scenario}");
+            let [value, low, high] = cell(&page, scenario, server, metric);
+            let what = format!("{metric} of {server} in {scenario}");
             let Some(logs) = logs else {
                 assert_eq!(value, None, "{what}: not every trial has it");
                 continue;
@@ -106,7 +105,7 @@ fn the_table_says_what_the_records_say() {
             if logs.len() > 1 && logs.len() <= STUDENT.len() + 1 {
                 let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
                 let half = STUDENT[logs.len() - 2] * (variance / n).sqrt();
-                // The table's rounding grows with the exponent: compare logarithms.
+                // The exponential magnifies the rounding of the printed table: compare logarithms.
                 assert!(
                     (low.unwrap().ln() - (mean - half)).abs() < 2e-3 * (1.0 + half),
                     "{what}: {low:?}"
@@ -121,13 +120,13 @@ fn the_table_says_what_the_records_say() {
 }
 
 #[test]
-fn ratios_are_those_within_the_blocks() {
+fn ratios_are_taken_within_blocks() {
     let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
     let read = reports::read(&folder().join("results.jsonl")).unwrap();
     let page = reports::html::render(&read).unwrap();
     let run = read.measured.unwrap().run;
     let trials = trials(&records);
-    let rate = |trial: &Value| trial.pointer(MEASURES[0].1).unwrap().as_f64().unwrap();
+    let rate = |trial: &Value| trial.pointer(METRICS[0].1).unwrap().as_f64().unwrap();
     let mut compared = 0;
     for scenario in &run.scenarios {
         let of = |server: &str| trials.get(&(scenario.name.clone(), server.to_owned()));

@@ -1,5 +1,5 @@
-//! The least that an echo on compio takes: what the model `compio` is measured against,
-//! so that its contract is known to cost next to nothing.
+//! A minimal echo server on compio. Compared with the model `compio`, it shows that the contract of
+//! a model costs next to nothing.
 
 use std::{env, io};
 

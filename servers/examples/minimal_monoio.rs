@@ -1,5 +1,5 @@
-//! The least that an echo on monoio takes: what the model `monoio` is measured against,
-//! so that its contract is known to cost next to nothing.
+//! A minimal echo server on monoio. Compared with the model `monoio`, it shows that the contract of
+//! a model costs next to nothing.
 
 use std::{env, io};
 

@@ -1,5 +1,5 @@
-//! The least that an echo on smol takes: what the model `smol` is measured against, so
-//! that its contract is known to cost next to nothing.
+//! A minimal echo server on smol. Compared with the model `smol`, it shows that the contract of
+//! a model costs next to nothing.
 
 use std::{env, io};
 

@@ -1,5 +1,5 @@
-//! The least that an echo on tokio takes: what the models `tokio` and `tokio-local` are
-//! measured against, so that their contract is known to cost next to nothing.
+//! A minimal echo server on tokio. Compared with the models `tokio` and `tokio-local`, it
+//! shows that the contract of a model costs next to nothing.
 
 use std::{env, io};
 

@@ -1,8 +1,7 @@
-//! Children that serve: what the models that fork have in common.
+//! Worker processes: what the models that fork have in common.
 //!
-//! A child takes a place and serves there until it ends. A place whose child has died is
-//! given to a new one, though not so often that children which die at once keep the
-//! machine busy.
+//! A worker that dies is replaced, but workers that die at once must not keep the machine
+//! busy, so each worker number starts at most one process per second.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,82 +13,83 @@ use crate::stop;
 use crate::sys::process::{self, Forked, Pid};
 use crate::sys::signal::{self, SignalFd};
 
-/// How often a place is given to a child. One that lived longer is replaced at once; one
-/// that died at once, or could not be started, costs a fork a second and no more.
-const START_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two starts of the same worker. A worker that lived longer is
+/// replaced at once; one that dies immediately, or that cannot start, costs one fork per
+/// second.
+const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Makes this process fit to fork.
+/// Prepares this process for forking.
 pub fn prepare() -> io::Result<()> {
     process::require_one_thread()?;
-    // Rust catches these to tell of an overflow of the stack, and by that survives the
-    // first one that another process sends.
+    // Rust catches these signals to report stack overflows. That handler survives the first
+    // one that another process sends.
     signal::restore(libc::SIGSEGV)?;
     signal::restore(libc::SIGBUS)
 }
 
-/// The life of a child, which ends the process.
-pub fn live(serve: impl FnOnce() -> io::Result<()>) -> ! {
+/// Runs a child process to its end.
+pub fn run_child(serve: impl FnOnce() -> io::Result<()>) -> ! {
     let result = stop::leave_to_parent().and_then(|()| serve());
     if let Err(error) = &result {
-        eprintln!("echo-server: a worker ends: {error}");
+        eprintln!("echo-server: a worker failed: {error}");
     }
     process::exit_now(result.is_err().into())
 }
 
-/// Waits until no child is left, and at the end of the drain time kills those that are.
+/// Waits until all children have ended; kills the rest at the end of the drain time.
 pub fn drain() -> io::Result<()> {
-    // Blocked, a SIGCHLD that comes between the check and the wait is kept.
+    // A blocked SIGCHLD stays pending if it comes between the check and the wait.
     signal::block(libc::SIGCHLD)?;
     loop {
         process::reap().for_each(drop);
         if !process::has_children() {
             return Ok(());
         }
-        if stop::left().is_zero() {
+        if stop::drain_left().is_zero() {
             return process::kill_children();
         }
-        process::wait_for_child(stop::left());
+        process::wait_for_child(stop::drain_left());
     }
 }
 
-/// A fixed number of children, started ahead and replaced. Its descriptor is ready when
-/// one has ended.
+/// A fixed number of worker processes, started ahead and replaced when they die. Its
+/// descriptor becomes ready when a child has ended.
 #[derive(Debug)]
 pub struct Children {
-    places: Vec<Place>,
+    workers: Vec<Worker>,
     ended: SignalFd,
-    were_complete: bool,
-    /// Each of the first children has a copy, and closes it when it begins. The last
-    /// field, so that it is the last that a child closes of what it does not use.
-    beginning: Option<(PipeReader, PipeWriter)>,
+    all_started_once: bool,
+    /// Each of the first children inherits a copy of the pipe and closes it when it starts
+    /// to serve. The last field, so that a child drops it last.
+    startup: Option<(PipeReader, PipeWriter)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    child: Option<Pid>,
-    /// When it may be given to the next child.
-    due: Instant,
+struct Worker {
+    process: Option<Pid>,
+    /// The earliest time of the next start.
+    start_at: Instant,
 }
 
 impl Children {
-    /// So many places, all of them vacant.
+    /// This number of workers, none of which has started.
     pub fn new(count: usize) -> io::Result<Self> {
         prepare()?;
-        let place = Place {
-            child: None,
-            due: Instant::now(),
+        let worker = Worker {
+            process: None,
+            start_at: Instant::now(),
         };
         Ok(Children {
-            places: vec![place; count],
+            workers: vec![worker; count],
             ended: signal::descriptor(libc::SIGCHLD)?,
-            were_complete: false,
-            beginning: Some(io::pipe()?),
+            all_started_once: false,
+            startup: Some(io::pipe()?),
         })
     }
 
-    /// Waits until each of the first children has let go of what is its parent's.
-    pub fn wait_for_beginning(&mut self) -> io::Result<()> {
-        let Some((mut all, own)) = self.beginning.take() else {
+    /// Waits until each of the first children has closed the descriptors of its parent.
+    pub fn wait_for_startup(&mut self) -> io::Result<()> {
+        let Some((mut all, own)) = self.startup.take() else {
             return Ok(());
         };
         drop(own);
@@ -97,76 +97,79 @@ impl Children {
         Ok(())
     }
 
-    /// Starts a child wherever a place is vacant and its time has come. Returns in each of
-    /// them with its place, and in the parent with `None`.
-    pub fn fill(&mut self) -> io::Result<Option<usize>> {
-        while let Some(place) = self.vacancy() {
-            if let Some((Forked::Child, ())) = self.start(place, || Ok(()))? {
-                return Ok(Some(place));
+    /// Starts all workers that are due. Returns the worker's number in each child, and
+    /// `None` in the parent.
+    pub fn start_missing(&mut self) -> io::Result<Option<usize>> {
+        while let Some(worker) = self.next_missing() {
+            if let Some((Forked::Child, ())) = self.start(worker, || Ok(()))? {
+                return Ok(Some(worker));
             }
         }
         Ok(None)
     }
 
-    /// A place that may be given to a child now.
-    pub fn vacancy(&mut self) -> Option<usize> {
+    /// A worker that has no process and may start now.
+    pub fn next_missing(&mut self) -> Option<usize> {
         let now = Instant::now();
-        let vacant = |place: &Place| place.child.is_none() && place.due <= now;
-        let found = self.places.iter().position(vacant);
-        self.were_complete |= found.is_none();
+        let missing = |worker: &Worker| worker.process.is_none() && worker.start_at <= now;
+        let found = self.workers.iter().position(missing);
+        self.all_started_once |= found.is_none();
         found
     }
 
-    /// Starts a child in a place with what it is to have; returns in both processes.
+    /// Starts a worker with its resources; returns in both processes.
     ///
-    /// That there can be none is an error at first, since so many were asked for; later it
-    /// is said, once, and tried again when the place is due.
+    /// During startup a failure is an error, since the requested number is not possible.
+    /// Later it is reported once, and the start repeated when it is due.
     pub fn start<T>(
         &mut self,
-        place: usize,
-        equip: impl FnOnce() -> io::Result<T>,
+        worker: usize,
+        resources: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<Option<(Forked, T)>> {
-        self.places[place].due = Instant::now() + START_EVERY;
-        let started = equip().and_then(|equipment| Ok((process::fork()?, equipment)));
+        self.workers[worker].start_at = Instant::now() + RESTART_INTERVAL;
+        let started = resources().and_then(|resources| Ok((process::fork()?, resources)));
         match started {
-            Ok((forked, equipment)) => {
+            Ok((forked, resources)) => {
                 if let Forked::Parent(child) = forked {
-                    self.places[place].child = Some(child);
+                    self.workers[worker].process = Some(child);
                 }
-                Ok(Some((forked, equipment)))
+                Ok(Some((forked, resources)))
             }
-            Err(error) if self.were_complete => {
-                say_that_one_is_missing(&error);
+            Err(error) if self.all_started_once => {
+                report_failed_start(&error);
                 Ok(None)
             }
             Err(error) => {
-                let (number, count) = (place + 1, self.places.len());
+                let (number, count) = (worker + 1, self.workers.len());
                 Err(io::Error::other(format!(
-                    "cannot start worker {number} of {count}: {error}: ask for fewer --workers"
+                    "cannot start worker {number} of {count}: {error}: use fewer --workers"
                 )))
             }
         }
     }
 
-    /// Collects the children that have ended, and returns the places that are vacant now.
-    pub fn collect(&mut self) -> Vec<usize> {
-        // Read before they are collected: one that ends after that makes it ready again.
+    /// Reaps the children that have ended; returns the numbers of their workers.
+    pub fn reap(&mut self) -> Vec<usize> {
+        // Before reaping: a child that ends later makes the descriptor ready again.
         while let Ok(Some(_)) = self.ended.read_signal() {}
         process::reap()
             .filter_map(|(child, status)| {
-                let place = self.places.iter().position(|place| place.child == Some(child))?;
-                self.places[place].child = None;
-                say_that_one_has_ended(status);
-                Some(place)
+                let worker = self
+                    .workers
+                    .iter()
+                    .position(|worker| worker.process == Some(child))?;
+                self.workers[worker].process = None;
+                report_end(status);
+                Some(worker)
             })
             .collect()
     }
 
-    /// How long until a vacant place may be given to a child; `None` where none is vacant.
-    pub fn due_in(&self) -> Option<Duration> {
-        let vacant = self.places.iter().filter(|place| place.child.is_none());
-        let due = vacant.map(|place| place.due).min()?;
-        Some(due.saturating_duration_since(Instant::now()))
+    /// The time until a missing worker may start; `None` if none is missing.
+    pub fn next_start_in(&self) -> Option<Duration> {
+        let missing = self.workers.iter().filter(|worker| worker.process.is_none());
+        let start_at = missing.map(|worker| worker.start_at).min()?;
+        Some(start_at.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -176,19 +179,21 @@ impl AsFd for Children {
     }
 }
 
-fn say_that_one_has_ended(status: ExitStatus) {
-    static SAID: Once = Once::new();
-    // Status 0 is that of one that has heard of the stop before its parent.
+fn report_end(status: ExitStatus) {
+    static REPORTED: Once = Once::new();
+    // A child that learns of the stop before its parent exits with status 0.
     if !status.success() {
-        SAID.call_once(|| {
-            eprintln!("echo-server: a worker has ended ({status}): another takes its place (said once)");
+        REPORTED.call_once(|| {
+            eprintln!("echo-server: a worker ended ({status}): another one replaces it (reported once)");
         });
     }
 }
 
-fn say_that_one_is_missing(error: &io::Error) {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        eprintln!("echo-server: cannot start a worker: {error}: the other workers serve until it succeeds (said once)");
+fn report_failed_start(error: &io::Error) {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        eprintln!(
+            "echo-server: cannot start a worker: {error}: retrying, the other workers serve (reported once)"
+        );
     });
 }

@@ -1,4 +1,4 @@
-//! The command line of `echo-server`: options, and the listener that every model gets.
+//! The command line of `echo-server`: parses the options and binds the listener.
 
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
@@ -18,21 +18,21 @@ use crate::stop;
 use crate::sys::{process, terminal};
 use crate::work::Work;
 
-/// Connections that wait until they are accepted, where nothing else is said: enough for
-/// a thousand clients that come at once, and the usual net.core.somaxconn.
+/// The default backlog: enough for a thousand clients at once, and the usual value of
+/// net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
-/// The longest write deadline: the kernel counts it as milliseconds in 31 bits.
+/// The longest write deadline: the kernel stores it as 31 bits of milliseconds.
 const LONGEST_DEADLINE: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// The largest buffer that is sensible: each connection may hold one.
+/// The largest sensible buffer: each connection may hold one.
 const LARGEST_BUFFER: u64 = 64 << 20;
 
 /// Run an echo server built on one concurrency model.
 ///
-/// Prints one line on standard output, `ready ADDRESS`, once connections are answered.
-/// SIGTERM, SIGINT or, on a terminal, `q` and Enter stop it: no new connections, those
-/// open get the drain time to end, exit status 0. A second signal ends it at once.
+/// Prints one line on standard output, `ready ADDRESS`, once it answers connections. SIGTERM,
+/// SIGINT or, on a terminal, `q` and Enter stop it: it accepts no new connections, gives open
+/// ones the drain time to end, and exits with status 0. A second signal ends it at once.
 #[derive(Debug, Parser)]
 #[command(name = "echo-server", version, after_help = EXAMPLES, args_override_self = true)]
 pub struct Cli {
@@ -40,7 +40,7 @@ pub struct Cli {
     #[arg(value_parser = model_names(), hide_possible_values = true, required_unless_present = "list")]
     model: Option<String>,
 
-    /// List the models and whether this host can run them.
+    /// List the models, and the reason if this host cannot run one.
     #[arg(long)]
     list: bool,
 
@@ -52,55 +52,54 @@ pub struct Cli {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7007")]
     listen: String,
 
-    /// How many workers; only for models that have them [default: 64 where a worker
-    /// serves one connection at a time, otherwise the processors allowed, and at least
-    /// two where they share the connections].
+    /// Number of workers, for models that have workers [default: 64 if a worker serves one
+    /// connection at a time; otherwise the number of available processors, and at least two if
+    /// workers share the connections].
     #[arg(long, value_name = "N")]
     workers: Option<NonZero<usize>>,
 
-    /// Connections that the kernel may hold until they are accepted; it caps this at
+    /// Connections that the kernel queues until the server accepts them, capped at
     /// net.core.somaxconn [default: 4096].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     backlog: Option<i32>,
 
-    /// Bytes read at once, and the most held for a client that does not read; over UDP
-    /// the longest datagram that is answered.
+    /// Bytes per read, and the most that the server holds for a client that does not read; over
+    /// UDP, the longest datagram that it answers.
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = buffer_size)]
     buffer: usize,
 
-    /// Most connections at once; more are closed as soon as they are accepted [default:
-    /// no limit].
+    /// Maximum of open connections; the server closes any further one at once [default: no
+    /// limit].
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZero<usize>>,
 
-    /// Time for open connections to end after a stop; what is left is cut off.
+    /// Time for open connections to end after a stop; the server then cuts off the rest.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     drain: Duration,
 
-    /// Probe a connection that has been idle for so long, and again each time so long after;
-    /// after three probes without an answer the peer is gone and the connection ended, in
-    /// about four times TIME (SO_KEEPALIVE) [default: no probes].
+    /// Probe the peer of an idle connection after TIME, and again at intervals of TIME; three
+    /// unanswered probes, about four times TIME in all, end the connection (SO_KEEPALIVE)
+    /// [default: no probes].
     #[arg(long, value_name = "TIME", value_parser = keepalive_time)]
     keepalive: Option<Duration>,
 
-    /// Cut off a client that takes none of its output for this long (TCP_USER_TIMEOUT). What
-    /// counts is whether its system takes a whole piece, up to 64 KiB. An idle peer that does not
-    /// answer probes (--keepalive) is then gone after this time, however many there were
-    /// [default: never].
+    /// Cut off a client that takes no output for this long (TCP_USER_TIMEOUT). Progress means that
+    /// the client's system takes a whole segment, up to 64 KiB. With --keepalive, this time also
+    /// replaces the number of probes after which an idle peer counts as gone [default: never].
     #[arg(long, value_name = "TIME", value_parser = write_deadline)]
     write_deadline: Option<Duration>,
 
-    /// Send at once instead of gathering small writes (TCP_NODELAY) [default: true].
+    /// Send small writes at once instead of gathering them (TCP_NODELAY) [default: true].
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     nodelay: Option<bool>,
 
-    /// Over UDP: permit a --listen that is not loopback. Addresses of senders can be
-    /// forged, and the server sends to them.
+    /// Over UDP: permit a --listen address that is not loopback. Senders can forge their
+    /// address, and the server sends its answers there.
     #[arg(long)]
     allow_remote: bool,
 
-    /// Work done for each piece of input before it is echoed: `cpu:50us` burns a
-    /// processor, `sleep:5ms` waits as for a backend [default: none].
+    /// Simulated work for each read that returns data, before the echo: `cpu:50us` uses CPU
+    /// time, `sleep:5ms` waits as for a backend [default: none].
     #[arg(long, value_name = "KIND:TIME")]
     work: Option<Work>,
 }
@@ -111,12 +110,12 @@ const EXAMPLES: &str = "Examples:
   echo-server thread --work sleep:5ms
   echo-server --list --format json";
 
-/// How the list is printed.
+/// The format of the list.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Format {
-    /// A line for each model.
+    /// One line per model.
     Text,
-    /// An array of objects.
+    /// A JSON array of objects.
     Json,
 }
 
@@ -141,7 +140,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         None => format!("there is no model `{name}`"),
     })?;
     if cli.workers.is_some() && model.workers() == Workers::Fixed {
-        bail!("the number of workers of `{name}` follows from the model: leave --workers out");
+        bail!("`{name}` has a fixed number of workers: omit --workers");
     }
     model
         .probe()
@@ -165,7 +164,7 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
     let (name, address) = (model.name(), listener::resolve(&cli.listen)?);
     match model.transport() {
         Transport::Stream if cli.allow_remote => bail!(
-            "--allow-remote is for models over UDP: `{name}` speaks TCP and listens wherever --listen says"
+            "--allow-remote is for models over UDP: `{name}` uses TCP, where --listen permits any address"
         ),
         Transport::Stream => Listener::bind(&Options {
             address,
@@ -184,13 +183,13 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
                 ("--nodelay", cli.nodelay.is_some()),
             ] {
                 if given {
-                    bail!("`{name}` speaks UDP and has no connections: leave {option} out");
+                    bail!("`{name}` uses UDP and has no connections: omit {option}");
                 }
             }
             if !address.ip().is_loopback() && !cli.allow_remote {
                 bail!(
-                    "{address} is not a loopback address, and a server of datagrams can be made to send to \
-                     addresses that others have forged: with --allow-remote `{name}` listens there all the same"
+                    "{address} is not a loopback address, and forged source addresses could make the server \
+                     send datagrams to other hosts: give --allow-remote to let `{name}` listen there anyway"
                 );
             }
             Listener::bind_datagram(address)
@@ -198,7 +197,7 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
     }
 }
 
-/// Prints the registry, and why a model cannot run here.
+/// Prints the registry, with the reason for each model that this host cannot run.
 pub fn list(format: Format) -> anyhow::Result<()> {
     let built = MODELS.iter().map(|model| Line {
         name: model.name(),
@@ -223,13 +222,13 @@ pub fn list(format: Format) -> anyhow::Result<()> {
         }
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // A reader that has seen enough, such as `head`.
+        // The reader has closed the pipe early, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot print the list"),
     }
 }
 
-/// A model in the list. What it is, only a build that has it knows.
+/// An entry of the list. A build without the model does not know its details.
 struct Line {
     name: &'static str,
     family: Option<String>,
@@ -260,8 +259,8 @@ impl Line {
     }
 }
 
-/// The names of the registry, so that a wrong one is answered with the nearest; those
-/// that are not built have a better answer.
+/// All model names, so that clap suggests the nearest one. Models that are not built are
+/// accepted here, because their error message comes later.
 fn model_names() -> PossibleValuesParser {
     let built = MODELS
         .iter()
@@ -271,7 +270,7 @@ fn model_names() -> PossibleValuesParser {
 }
 
 fn buffer_size(text: &str) -> Result<usize, String> {
-    let form = "give a size with its unit, from 1B to 64MiB, such as 16KiB";
+    let form = "give a size with its unit from 1B to 64MiB, such as 16KiB";
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(form.into());
     }
@@ -281,24 +280,24 @@ fn buffer_size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The kernel counts keepalive in whole seconds, and up to this (MAX_TCP_KEEPIDLE).
+/// The kernel's maximum, in whole seconds (MAX_TCP_KEEPIDLE).
 const LONGEST_KEEPALIVE: u64 = 32_767;
 
 fn keepalive_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if (1..=LONGEST_KEEPALIVE).contains(&time.as_secs()) => Ok(time),
         Ok(_) => Err(format!(
-            "from 1s to {LONGEST_KEEPALIVE}s: the kernel counts it in seconds"
+            "give 1s to {LONGEST_KEEPALIVE}s: the kernel counts in seconds"
         )),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// To the kernel 0 would mean its own default, a quarter of an hour and more.
+/// Zero is not allowed: to the kernel it means its default of more than 15 minutes.
 fn write_deadline(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if (Duration::from_millis(1)..=LONGEST_DEADLINE).contains(&time) => Ok(time),
-        Ok(_) => Err("from 1ms to 24days: the kernel counts it in milliseconds".into()),
+        Ok(_) => Err("give 1ms to 24days: the kernel counts in milliseconds".into()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -308,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_help_are_accepted() {
+    fn the_examples_in_the_help_are_valid() {
         let examples = EXAMPLES.lines().skip(1).map(str::trim);
         for example in examples {
             let parsed = Cli::try_parse_from(example.split(' '));

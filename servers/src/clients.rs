@@ -1,6 +1,6 @@
-//! The connections that threads are blocked on, so that a stop can reach them.
+//! The connections that threads block on, so that a stop can reach them.
 //!
-//! A thread inside `read` hears nothing else; shutting its socket down wakes it.
+//! A thread inside `read` notices nothing else; shutting its socket down wakes it.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,11 +10,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder, Scope};
 
-use crate::listener::{BACK_OFF, Listener};
+use crate::listener::{self, BACK_OFF, Listener};
 use crate::stop;
 
-/// Enough for an echo loop, whose buffer is on the heap; small, so that the C library
-/// keeps more stacks of ended threads for the next ones.
+/// Enough for an echo loop, whose buffer is on the heap. A small stack lets the C library
+/// cache more stacks of ended threads.
 pub const STACK_BYTES: usize = 64 * 1024;
 
 /// Starts a thread for a client.
@@ -26,15 +26,15 @@ pub fn spawn<'scope>(
     thread.spawn_scoped(scope, body).map(drop)
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug, Default)]
 pub struct Clients {
     open: Mutex<HashMap<RawFd, Arc<TcpStream>>>,
-    left: Condvar,
+    all_closed: Condvar,
 }
 
 impl Clients {
-    /// Keeps a connection until what is returned is dropped.
+    /// Registers a connection until the returned value is dropped.
     pub fn enter(&self, stream: TcpStream) -> Client<'_> {
         let stream = Arc::new(stream);
         self.lock().insert(stream.as_raw_fd(), Arc::clone(&stream));
@@ -44,9 +44,9 @@ impl Clients {
         }
     }
 
-    /// Gives every client to `hand_over` until the stop, and drains.
+    /// Passes each client to `hand_over` until the stop, then drains.
     ///
-    /// An error of `hand_over` is the server's own, and ends it.
+    /// An error of `hand_over` ends the server.
     pub fn accept<'a>(
         &'a self,
         listener: &Listener,
@@ -65,8 +65,8 @@ impl Clients {
         result
     }
 
-    /// As [`Clients::accept`], where each client needs something of its own, such as a
-    /// thread: one for whom `start` cannot have it is turned away.
+    /// Like [`Clients::accept`], for models that need a resource per client, such as a
+    /// thread. Rejects a client for which `start` fails.
     pub fn start_each<'a>(
         &'a self,
         listener: &Listener,
@@ -74,29 +74,30 @@ impl Clients {
     ) -> io::Result<()> {
         self.accept(listener, |client| {
             if let Err(error) = start(client) {
-                listener.turned_away("cannot start serving a client", &error);
+                listener::report_rejected("cannot start serving a client", &error);
                 thread::sleep(BACK_OFF);
             }
             Ok(())
         })
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Waits until all have ended; at the end of the drain time the rest is cut off.
+    /// Waits until all connections are closed; cuts the rest off at the end of the drain
+    /// time.
     pub fn drain(&self) {
         let (open, _) = self
-            .left
-            .wait_timeout_while(self.lock(), stop::left(), |open| !open.is_empty())
+            .all_closed
+            .wait_timeout_while(self.lock(), stop::drain_left(), |open| !open.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
         for stream in open.values() {
-            // It may be gone already: then there is nobody to wake.
+            // Fails if the peer is gone; then no thread needs to be woken.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        drop(self.left.wait_while(open, |open| !open.is_empty()));
+        drop(self.all_closed.wait_while(open, |open| !open.is_empty()));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RawFd, Arc<TcpStream>>> {
@@ -104,7 +105,7 @@ impl Clients {
     }
 }
 
-/// A connection that is open; dropping it closes it.
+/// An open connection; dropping it closes it.
 #[derive(Debug)]
 pub struct Client<'a> {
     clients: &'a Clients,
@@ -120,13 +121,12 @@ impl Deref for Client<'_> {
 }
 
 impl Drop for Client<'_> {
-    /// Leaves the list before the descriptor closes, so that its number cannot yet
-    /// stand for somebody else.
+    /// Removes the entry before the descriptor closes and its number can be reused.
     fn drop(&mut self) {
         let mut open = self.clients.lock();
         open.remove(&self.stream.as_raw_fd());
         if open.is_empty() {
-            self.clients.left.notify_all();
+            self.clients.all_closed.notify_all();
         }
     }
 }

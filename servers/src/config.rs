@@ -1,23 +1,23 @@
-//! What every model is told: the options that all of them share.
+//! The options that all models share.
 
 use std::num::NonZero;
 use std::thread;
 
 use crate::work::Work;
 
-/// The shared options, as far as a model needs them itself.
+/// The shared options that a model itself needs.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many workers were asked for; each [`Workers`] kind has its own default.
+    /// The requested number of workers; each kind of [`Workers`] has its own default.
     pub workers: Option<NonZero<usize>>,
-    /// Bytes read at once, and the most that is held for a client that does not read.
+    /// Bytes per read, and the most that the server holds for a client that does not read.
     pub buffer: usize,
-    /// What to do with each piece of input before it is echoed.
+    /// The work for each read that returns data.
     pub work: Work,
 }
 
 impl Default for Config {
-    /// What a server has if nothing is asked for.
+    /// The defaults of the command line.
     fn default() -> Self {
         Config {
             workers: None,
@@ -27,32 +27,32 @@ impl Default for Config {
     }
 }
 
-/// What a model's workers are, and so what `--workers` sets.
+/// What one worker of a model is, and what `--workers` therefore sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
-    /// The number follows from the model: `--workers` is refused.
+    /// The model determines the number: `--workers` is an error.
     Fixed,
     /// A worker serves one connection at a time.
     PerConnection,
     /// A worker is an event loop.
     PerProcessor,
-    /// A worker serves whichever connection is ready.
+    /// A worker serves any connection that is ready.
     Shared,
 }
 
-/// Workers of a kind that serves one connection each: enough that fifty clients, the
-/// usual load of a comparison, are all served, and few enough that the limit shows.
+/// Default for workers that serve one connection each: enough for fifty clients, the usual
+/// load of a comparison, and few enough to show the limit.
 const CONNECTION_WORKERS: usize = 64;
 
 impl Workers {
-    /// How many there will be.
+    /// The number of workers to start.
     pub fn count(self, config: &Config) -> usize {
         let processors = || thread::available_parallelism().map_or(1, NonZero::get);
         let default = match self {
             Workers::Fixed => 1,
             Workers::PerConnection => CONNECTION_WORKERS,
             Workers::PerProcessor => processors(),
-            // With one alone there would be nothing to share.
+            // A single worker has nothing to share.
             Workers::Shared => processors().max(2),
         };
         config.workers.map_or(default, NonZero::get)

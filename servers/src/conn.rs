@@ -1,8 +1,7 @@
-//! The echo itself: what came in goes out, byte for byte, until the peer ends.
+//! The echo itself: returns the input, byte for byte, until the end of input.
 //!
-//! [`echo`] is the blocking form, [`Echo`] the same as a state machine for loops that
-//! are told when a socket is ready. In both, the server reads only while nothing is
-//! left to write: a client that does not read is not read from, and holds one buffer.
+//! [`echo`] blocks; [`Echo`] is the same as a state machine for readiness loops. Both read
+//! only while nothing is left to write, so a client that does not read holds one buffer.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,11 +9,10 @@ use std::net::TcpStream;
 use crate::sys::socket;
 use crate::work::Work;
 
-/// Echoes until the peer has sent its FIN and has everything back, or is gone.
+/// Echoes until the peer has sent its FIN and received everything, or is gone.
 ///
-/// A peer that resets or vanishes ends its own connection and nothing else, so there
-/// is no error to return.
-/// `buffer` is used up to its capacity.
+/// Returns no error, since a peer that resets or disappears ends only its own connection.
+/// Uses `buffer` up to its capacity.
 pub fn echo(mut stream: &TcpStream, buffer: &mut Vec<u8>, work: Work) {
     loop {
         match socket::receive(stream, buffer) {
@@ -31,43 +29,43 @@ pub fn echo(mut stream: &TcpStream, buffer: &mut Vec<u8>, work: Work) {
     }
 }
 
-/// What a connection waits for next.
+/// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wants {
     /// Input.
     Read,
     /// Room for output.
     Write,
-    /// Nothing: it is over and can be dropped, which closes it.
+    /// To be closed, by dropping it.
     Close,
 }
 
-/// What the last step says about input that still waits in the socket.
+/// What the last step revealed about further input in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
     /// There may be more.
     No,
-    /// A read of a stream that does not fill the buffer has taken all the data
-    /// (epoll(7), "Questions and answers"). The end of input may stand behind it, and so may what
-    /// follows urgent data, at which a read stops short.
+    /// A read that does not fill the buffer has taken all data of a stream (epoll(7), "Questions
+    /// and answers"). The end of input may follow, or data behind an urgent byte, at which a
+    /// read stops.
     OfData,
-    /// There was none, not even the end.
+    /// There was none, not even the end of input.
     Fully,
 }
 
-/// One connection of a readiness loop.
+/// A connection of a readiness loop.
 #[derive(Debug)]
 pub struct Echo {
     stream: TcpStream,
-    /// What was read and did not fit into the socket; empty nearly always, and then
-    /// without memory of its own, so that an idle connection costs none.
+    /// Input that did not fit into the socket. Empty most of the time, and then without an
+    /// allocation, so an idle connection needs no memory.
     unsent: Vec<u8>,
     sent: usize,
     drained: Drained,
 }
 
 impl Echo {
-    /// Takes over a stream that does not block.
+    /// Echoes on a nonblocking stream.
     pub fn new(stream: TcpStream) -> Self {
         Echo {
             stream,
@@ -77,21 +75,21 @@ impl Echo {
         }
     }
 
-    /// The stream, for its descriptor.
+    /// The stream.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// How much of the input the last [`Echo::advance`] has left, for loops that hear of
-    /// it only once.
+    /// Whether the last [`Echo::advance`] left input in the socket, for loops that learn of it
+    /// only once.
     pub fn drained(&self) -> Drained {
         self.drained
     }
 
-    /// Does what can be done without blocking: sends the rest, or reads once and echoes.
+    /// Sends the unsent rest, or reads once and echoes, without blocking.
     ///
-    /// One read per call keeps a client that always has more from starving the others;
-    /// a level-triggered loop is told again. `scratch` is shared by all connections.
+    /// One read per call keeps a busy client from starving the others; level-triggered
+    /// notification reports the remaining input again. All connections share `scratch`.
     pub fn advance(&mut self, scratch: &mut [u8], work: Work) -> Wants {
         if !self.unsent.is_empty() {
             return self.send_rest();
@@ -126,7 +124,7 @@ impl Echo {
         };
         self.unsent = input[sent..].to_vec();
         self.sent = 0;
-        // Input that comes while this waits is not looked at: its event is spent.
+        // An event for input is lost while the connection waits to send.
         self.drained = Drained::No;
         Wants::Write
     }
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_read_is_not_read_from_and_holds_one_buffer() {
+    fn a_client_that_does_not_read_holds_one_buffer() {
         let (mut client, mut echo) = pair();
         client.set_nonblocking(true).unwrap();
         let mut scratch = vec![0; 4096];
@@ -185,11 +183,11 @@ mod tests {
             echo.advance(&mut scratch, Work::None);
         }
         assert_eq!(back, written);
-        assert_eq!(echo.unsent.capacity(), 0, "an idle connection holds no memory");
+        assert_eq!(echo.unsent.capacity(), 0, "an idle connection has no buffer");
     }
 
     #[test]
-    fn the_end_of_input_closes() {
+    fn the_end_of_input_closes_the_connection() {
         let (client, mut echo) = pair();
         assert_eq!(echo.advance(&mut [0; 16], Work::None), Wants::Read);
         drop(client);

@@ -1,33 +1,32 @@
-//! What a server of datagrams does not answer, and the account of it.
+//! Which datagrams a server does not answer, and the counts of dropped ones.
 //!
-//! A datagram says where it comes from and cannot prove it. Whoever forges the address of
-//! another service there makes the two answer each other for ever (CVE-2024-2169), so an
-//! echo server must know whom not to answer. Two echo servers on ports of their own choice
-//! cannot know that of each other, so this one is reached from its own host only, unless
-//! its user permits more.
+//! The source address of a datagram can be forged. An attacker who forges the address of
+//! another service makes the two answer each other for ever (CVE-2024-2169), so an echo
+//! server must not answer every source. It cannot recognise an echo server on another
+//! port, so by default it is reachable from its own host only.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Ports below this one belong to services; clients are given higher ones. Some of those
-/// services answer whatever comes (echo 7, daytime 13, qotd 17, chargen 19, time 37),
-/// others answer an error with an error (DNS 53, TFTP 69, NTP 123); `inetd` has refused
-/// the whole range to its own echo since the nineties, and so is nothing forgotten here.
+/// Lower ports belong to services; clients get higher ones. Some services answer any
+/// datagram (echo 7, daytime 13, qotd 17, chargen 19, time 37), others answer an error with
+/// an error (DNS 53, TFTP 69, NTP 123). The echo service of `inetd` has refused the whole
+/// range since the nineties, and refusing it all cannot miss a service.
 const FIRST_CLIENT_PORT: u16 = 1024;
 
-/// Why a datagram was not answered.
+/// Why the server dropped a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It came from the port of a service, which may answer the answer.
+    /// Its source is the port of a service, which may answer the answer.
     Service,
-    /// It came from the port that this server has: from itself or from another of its
-    /// kind.
+    /// Its source port is the server's own: it comes from the server itself or from a similar
+    /// one.
     OwnPort,
-    /// It did not fit into the buffer, and half of it would be a wrong answer.
+    /// It did not fit into the buffer, and a truncated answer would be wrong.
     TooLong,
-    /// The answer could not be sent, or did not arrive.
+    /// The answer could not be sent or delivered.
     Unsent,
-    /// The kernel's queue was full.
+    /// The receive queue was full.
     QueueFull,
     /// It arrived after the stop.
     Stopped,
@@ -57,7 +56,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why a datagram of that origin must not be answered by the server on `port`.
+/// Why the server on `port` must not answer a datagram from this source, if it must not.
 pub fn refusal(source: SocketAddr, port: u16) -> Option<Reason> {
     match source.port() {
         own if own == port => Some(Reason::OwnPort),
@@ -66,25 +65,25 @@ pub fn refusal(source: SocketAddr, port: u16) -> Option<Reason> {
     }
 }
 
-/// How many datagrams were dropped, by reason; says the first of each as it comes.
+/// Counts dropped datagrams by reason; reports the first of each as it happens.
 #[derive(Debug, Default)]
 pub struct Drops([u64; Reason::ALL.len()]);
 
 impl Drops {
-    /// Counts one; `detail` is what is known of it.
+    /// Counts one datagram; `detail` goes into the report.
     pub fn count(&mut self, reason: Reason, detail: impl fmt::Display) {
         if self.0[reason as usize] == 0 {
-            eprintln!("echo-server: dropped a datagram {reason}: {detail} (said once, and counted)");
+            eprintln!("echo-server: dropped a datagram {reason}: {detail} (reported once, all are counted)");
         }
         self.add(reason, 1);
     }
 
-    /// Counts those that the kernel has dropped.
+    /// Counts datagrams that the kernel has dropped.
     pub fn add(&mut self, reason: Reason, datagrams: u64) {
         self.0[reason as usize] += datagrams;
     }
 
-    /// Whether there were none.
+    /// Whether no datagram was dropped.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&count| count == 0)
     }
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_and_servers_of_the_same_port_are_not_answered_wherever_they_are() {
+    fn service_ports_and_the_own_port_are_refused_on_any_host() {
         let of = |text: &str| refusal(text.parse().unwrap(), 7007);
         for service in [0, 7, 11, 13, 17, 19, 37, 53, 69, 123, 1023] {
             assert_eq!(of(&format!("127.0.0.1:{service}")), Some(Reason::Service));
@@ -115,12 +114,12 @@ mod tests {
         assert_eq!(of("192.0.2.1:7007"), Some(Reason::OwnPort));
         assert_eq!(of("[2001:db8::1]:7007"), Some(Reason::OwnPort));
         assert_eq!(of("192.0.2.1:1024"), None);
-        // Of a server on a low port too, it is said what it is.
+        // The more specific reason wins for a server on a low port.
         assert_eq!(refusal("127.0.0.1:7".parse().unwrap(), 7), Some(Reason::OwnPort));
     }
 
     #[test]
-    fn what_was_dropped_is_told_by_reason() {
+    fn the_summary_counts_dropped_datagrams_by_reason() {
         let mut drops = Drops::default();
         assert!(drops.is_empty());
         drops.count(Reason::TooLong, "");
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_a_count_of_its_own() {
+    fn each_reason_has_its_own_counter() {
         for (at, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, at);
         }

@@ -1,12 +1,13 @@
 //! Interchangeable echo servers: one file per concurrency model, one contract for all.
 //!
-//! A reader who wants to know how a model works opens its file in [`models`]; what the
-//! models have in common stands beside it, each thing once: [`listener`] accepts,
-//! [`conn`] echoes, [`datagram`] says what is not echoed, [`work`] burns or waits,
-//! [`stop`] ends, [`clients`] keeps what is open, [`readiness`] is for event loops,
-//! [`turns`] for those that hear of a thing only once, [`loops`] for several of them,
-//! [`tasks`] for runtimes, [`children`] and [`seats`] for processes, [`sys`] calls the
-//! kernel. [`by_design`] says which conformance cases do not apply to which kind of model.
+//! The file of a model in [`models`] shows how it works. The modules beside it hold what
+//! the models share, each thing once: [`model`] is their contract; [`listener`] binds and
+//! accepts; [`conn`] echoes; [`datagram`] selects the datagrams to answer; [`work`]
+//! simulates a handler; [`stop`] ends the server; [`clients`] tracks blocking connections;
+//! [`readiness`] handles the listener in event loops; [`ready_queue`] serves edge-triggered
+//! ones; [`descriptor_map`] finds a connection by its descriptor; [`per_core`] runs several
+//! loops; [`tasks`] drives async runtimes; [`children`] and [`connection_slots`] manage
+//! processes; [`sys`] wraps system calls.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
@@ -17,14 +18,16 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod conn;
+pub mod connection_slots;
 pub mod datagram;
+pub mod descriptor_map;
 pub mod listener;
-pub mod loops;
+pub mod model;
 pub mod models;
+pub mod per_core;
 pub mod readiness;
-pub mod seats;
+pub mod ready_queue;
 pub mod stop;
 pub mod sys;
 pub mod tasks;
-pub mod turns;
 pub mod work;

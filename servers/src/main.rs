@@ -1,4 +1,4 @@
-//! `echo-server`: runs one of the models.
+//! `echo-server`: runs one model.
 
 use std::process::ExitCode;
 

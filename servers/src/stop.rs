@@ -1,10 +1,9 @@
-//! How a server stops, the same for every model.
+//! How every model stops.
 //!
-//! The first SIGTERM or SIGINT shuts the listener down. That is the whole message: a
-//! blocked `accept` returns, an event loop is told that the listener is ready, and
-//! both find EINVAL there, in every process and thread that shares the socket, without
-//! a race and without a second channel. What is open then has the drain time to end by
-//! itself. A second signal ends the process at once.
+//! The first SIGTERM or SIGINT shuts the listener down. A blocked `accept` then returns,
+//! an event loop sees the listener become ready, and both get EINVAL, in every process and
+//! thread that shares the socket. This has no race and needs no second channel. Open
+//! connections have the drain time to end. A second signal ends the process at once.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -19,83 +18,82 @@ const NONE: RawFd = -1;
 
 static LISTENER: AtomicI32 = AtomicI32::new(NONE);
 /// Further listeners of the same server.
-static TWINS: OnceLock<Vec<RawFd>> = OnceLock::new();
+static OTHER_LISTENERS: OnceLock<Vec<RawFd>> = OnceLock::new();
 static HELD: AtomicI32 = AtomicI32::new(NONE);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static LEFT_TO_PARENT: AtomicBool = AtomicBool::new(false);
-static OVER: AtomicBool = AtomicBool::new(false);
-/// Nanoseconds after [`START`] at which the drain ends.
+static DRAIN_ENDED: AtomicBool = AtomicBool::new(false);
+/// Nanoseconds after [`START`] at which the drain time ends.
 static END: AtomicU64 = AtomicU64::new(0);
 static DRAIN: AtomicU64 = AtomicU64::new(0);
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Lets SIGTERM and SIGINT stop the server behind `listener`, which must stay open until
-/// the first of them has come.
+/// Makes SIGTERM and SIGINT stop the server with this listener, which must stay open until
+/// the first signal.
 pub fn on_signals(listener: BorrowedFd, drain: Duration) -> io::Result<()> {
     START.get_or_init(Instant::now);
     DRAIN.store(drain.as_nanos().try_into().unwrap_or(u64::MAX), SeqCst);
     LISTENER.store(listener.as_raw_fd(), SeqCst);
-    signal::catch(libc::SIGALRM, drain_is_over)?;
+    signal::catch(libc::SIGALRM, end_drain)?;
     signal::catch(libc::SIGTERM, stop)?;
     signal::catch(libc::SIGINT, stop)
 }
 
-/// Lets the signals shut these listeners down as well, for a server that has more than
-/// one; they must stay open until then, too. To be called once.
-pub fn shuts_also<'a>(listeners: impl Iterator<Item = BorrowedFd<'a>>) {
-    let twins = TWINS.get_or_init(|| listeners.map(|listener| listener.as_raw_fd()).collect());
-    // A signal that came before this has not reached them.
+/// Makes the signals shut down further listeners too, which must stay open until then.
+/// Call it once.
+pub fn also_shut_down<'a>(listeners: impl Iterator<Item = BorrowedFd<'a>>) {
+    let others = OTHER_LISTENERS.get_or_init(|| listeners.map(|listener| listener.as_raw_fd()).collect());
+    // An earlier signal has missed them.
     if requested() {
-        twins.iter().copied().for_each(socket::shutdown_input);
+        others.iter().copied().for_each(socket::shutdown_input);
     }
 }
 
-/// For a forked child: its parent decides when it ends.
+/// In a forked child: leaves the signals to the parent.
 ///
-/// The signals are the parent's. What a child hears of them is that the listener, which
-/// it shares, has been shut down.
+/// The child learns of a stop through the listener that it shares with the parent.
 pub fn leave_to_parent() -> io::Result<()> {
     LEFT_TO_PARENT.store(true, SeqCst);
     signal::ignore(libc::SIGTERM)?;
     signal::ignore(libc::SIGINT)
 }
 
-/// Whether the server was told to stop.
+/// Whether a signal has requested a stop.
 pub fn requested() -> bool {
     REQUESTED.load(SeqCst)
 }
 
-/// Whether a listener that was shut down means that this process is to stop.
-pub fn is_told_by_listener() -> bool {
+/// Whether this process must stop if it finds its listener shut down.
+pub fn follows_listener() -> bool {
     requested() || LEFT_TO_PARENT.load(SeqCst)
 }
 
-/// What is left of the drain time: all of it as long as nobody has said stop.
-pub fn left() -> Duration {
+/// The remaining drain time: all of it before a stop.
+pub fn drain_left() -> Duration {
     if !requested() {
         return Duration::from_nanos(DRAIN.load(SeqCst));
     }
     Duration::from_nanos(END.load(SeqCst).saturating_sub(since_start()))
 }
 
-/// Whether the server was told to stop and the drain time is over.
-pub fn is_overdue() -> bool {
-    requested() && left().is_zero()
+/// Whether the drain time has ended.
+pub fn drain_is_over() -> bool {
+    requested() && drain_left().is_zero()
 }
 
-/// Lets the end of the drain cut off the one connection that a thread is blocked on.
+/// Cuts the connection off at the end of the drain time, in the middle of a blocking call.
 ///
-/// For models that serve one connection at a time in a process of their own; the
-/// others wait with a time-out and close what they have.
+/// For models that serve one connection at a time per process. The others wait with a
+/// time-out and close their connections.
 pub fn hold(stream: &TcpStream) -> Held<'_> {
     HELD.store(stream.as_fd().as_raw_fd(), SeqCst);
-    if OVER.load(SeqCst) {
+    if DRAIN_ENDED.load(SeqCst) {
         let _ = stream.shutdown(Shutdown::Both);
     }
     Held(PhantomData)
 }
 
-/// A connection is held until this is dropped, which is before the stream closes.
+/// Releases the connection when dropped, which must happen before the stream closes.
 #[derive(Debug)]
 pub struct Held<'a>(PhantomData<&'a TcpStream>);
 
@@ -109,17 +107,17 @@ fn since_start() -> u64 {
     START.get().map_or(0, |start| start.elapsed().as_nanos() as u64)
 }
 
-/// Runs as a signal handler: atomics, the clock and system calls only.
+/// Signal handler: uses atomics, the clock and system calls only.
 extern "C" fn stop(signal: i32) {
     let drain = DRAIN.load(SeqCst);
-    // First, so that whoever sees the request sees how much time there is.
+    // Before REQUESTED, so that a reader of REQUESTED finds the end of the drain time.
     END.store(since_start().saturating_add(drain), SeqCst);
     if REQUESTED.swap(true, SeqCst) {
         process::exit_now(128 + signal);
     }
     signal::preserving_errno(|| {
         socket::shutdown_input(LISTENER.load(SeqCst));
-        TWINS
+        OTHER_LISTENERS
             .get()
             .into_iter()
             .flatten()
@@ -129,9 +127,9 @@ extern "C" fn stop(signal: i32) {
     });
 }
 
-/// Runs as a signal handler: atomics and system calls only.
-extern "C" fn drain_is_over(_: i32) {
-    OVER.store(true, SeqCst);
+/// Signal handler: uses atomics and system calls only.
+extern "C" fn end_drain(_: i32) {
+    DRAIN_ENDED.store(true, SeqCst);
     let held = HELD.load(SeqCst);
     if held != NONE {
         signal::preserving_errno(|| socket::shutdown(held));

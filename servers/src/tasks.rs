@@ -1,8 +1,8 @@
-//! What the async models share: how tasks come to be and how they end, on any runtime.
+//! What the async models share: how tasks start and end, on any runtime.
 //!
-//! A runtime brings its own `accept`, timer and `spawn`, and a model hands them over.
-//! Where each thread has a runtime, each has a listener too, and the kernel deals the
-//! connections out.
+//! A model passes in the `accept`, the timer and the `spawn` of its runtime. If each thread
+//! has its own runtime, each also has its own listener, and the kernel distributes the
+//! connections.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,28 +18,28 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::loops::{self, Beginning};
+use crate::per_core::{self, ReadyLatch};
 use crate::stop;
 
 /// The listener of one runtime, and the tasks that serve its clients.
 #[derive(Debug)]
 pub struct Tasks {
     listener: Listener,
-    beginning: Beginning,
-    /// Those of this runtime, which it waits for at the end.
+    latch: ReadyLatch,
+    /// The tasks of this runtime, which it waits for at the end.
     own: TaskTracker,
-    /// How many there are on all runtimes, for the limit of connections.
+    /// The number of tasks on all runtimes, for the connection limit.
     all: Arc<AtomicUsize>,
 }
 
-/// Counts a task as one that serves a client, until it is dropped.
+/// Counts a task that serves a client, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct TaskGuard {
     _own: TaskTrackerToken,
     all: Arc<AtomicUsize>,
 }
 
-impl Drop for Place {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Relaxed);
     }
@@ -50,7 +50,7 @@ impl Tasks {
     pub fn new(listener: Listener) -> Self {
         Tasks {
             listener,
-            beginning: Beginning::of(1),
+            latch: ReadyLatch::new(1),
             own: TaskTracker::new(),
             all: Arc::default(),
         }
@@ -61,25 +61,25 @@ impl Tasks {
         self.listener.socket().try_clone()
     }
 
-    /// Accepts until the stop, then waits for the tasks, at most for the drain time.
+    /// Accepts until the stop, then waits for the tasks until the drain time is over.
     ///
-    /// What is left then ends with the runtime, which the caller drops.
+    /// The remaining tasks end with the runtime, which the caller drops.
     pub async fn run<Stream, Accepting, Sleeping>(
         self,
         accept: impl Fn() -> Accepting,
         sleep: impl Fn(Duration) -> Sleeping,
-        spawn: impl Fn(Stream, Place),
+        spawn: impl Fn(Stream, TaskGuard),
     ) -> io::Result<()>
     where
         Accepting: Future<Output = io::Result<Stream>>,
         Sleeping: Future,
     {
-        self.beginning.complete(&self.listener)?;
+        self.latch.count_down(&self.listener)?;
         loop {
             let error = match accept().await {
                 Ok(stream) => {
-                    if let Some(place) = self.place() {
-                        spawn(stream, place);
+                    if let Some(guard) = self.try_add() {
+                        spawn(stream, guard);
                     }
                     continue;
                 }
@@ -93,36 +93,36 @@ impl Tasks {
             }
         }
         self.own.close();
-        let mut ended = pin!(self.own.wait());
-        let mut over = pin!(sleep(stop::left()));
-        poll_fn(|context| match ended.as_mut().poll(context) {
+        let mut all_ended = pin!(self.own.wait());
+        let mut time_out = pin!(sleep(stop::drain_left()));
+        poll_fn(|context| match all_ended.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => over.as_mut().poll(context).map(drop),
+            Poll::Pending => time_out.as_mut().poll(context).map(drop),
         })
         .await;
         Ok(())
     }
 
-    fn place(&self) -> Option<Place> {
-        self.listener.counts_in(&self.all).then(|| Place {
+    fn try_add(&self) -> Option<TaskGuard> {
+        self.listener.try_add(&self.all).then(|| TaskGuard {
             _own: self.own.token(),
             all: Arc::clone(&self.all),
         })
     }
 }
 
-/// Runs a runtime on each of so many threads; the first error ends them all.
+/// Runs one runtime per thread; the first error ends them all.
 pub fn on_threads(
     listener: Listener,
     config: &Config,
     threads: usize,
     runtime: fn(Tasks, &Config) -> io::Result<()>,
 ) -> io::Result<()> {
-    loops::run(listener, config, threads, |_, all| {
-        Ok(move |listener, config: &Config, beginning| {
+    per_core::run(listener, config, threads, |_, all| {
+        Ok(move |listener, config: &Config, latch| {
             let tasks = Tasks {
                 listener,
-                beginning,
+                latch,
                 own: TaskTracker::new(),
                 all,
             };

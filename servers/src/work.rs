@@ -1,6 +1,6 @@
-//! `--work`: what a server does with each piece of input before it echoes it.
+//! `--work`: simulated work for each read, before the echo.
 //!
-//! Pure echo hides what separates the models once requests take time.
+//! Pure echo hides how the models differ once requests take time.
 
 use std::str::FromStr;
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sys::clock;
 
-/// More than a client would wait for; a forgotten unit should not stop a server for days.
+/// Longer than any client waits; a wrong unit must not stop a server for days.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Work per read that returned data.
@@ -17,9 +17,9 @@ pub enum Work {
     /// None: pure echo.
     #[default]
     None,
-    /// Burn this much processor time, as computing an answer does.
+    /// Use this much CPU time, as a handler that computes.
     Cpu(Duration),
-    /// Wait this long, as asking a backend does.
+    /// Wait this long, as a handler that calls a backend.
     Sleep(Duration),
 }
 
@@ -33,8 +33,7 @@ impl Work {
         }
     }
 
-    /// Does the work in a task: to wait, it gives way until `sleep`, the timer of its
-    /// runtime, is over.
+    /// Does the work in a task; waits with `sleep`, the timer of the runtime.
     pub async fn perform_in_task<Sleeping: Future>(self, sleep: impl FnOnce(Duration) -> Sleeping) {
         match self {
             Work::Sleep(duration) => drop(sleep(duration).await),
@@ -43,7 +42,7 @@ impl Work {
     }
 }
 
-/// Processor time, not wall time: two threads that share a core take twice as long.
+/// Measures CPU time, not wall time: two threads that share a core take twice as long.
 fn burn(duration: Duration) {
     let end = clock::thread_cpu_time() + duration;
     while clock::thread_cpu_time() < end {
@@ -55,12 +54,12 @@ impl FromStr for Work {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || format!("`{text}` is not `cpu:TIME` or `sleep:TIME`, such as cpu:50us or sleep:5ms");
+        let form = || format!("`{text}` is not `cpu:TIME` or `sleep:TIME`: try cpu:50us or sleep:5ms");
         let (kind, time) = text.split_once(':').ok_or_else(form)?;
         let duration = humantime::parse_duration(time).map_err(|error| format!("`{time}`: {error}"))?;
         if duration > LONGEST {
             return Err(format!(
-                "`{time}` is too long: at most {LONGEST:?} for each piece of input"
+                "`{time}` is too long: the maximum per read is {LONGEST:?}"
             ));
         }
         match kind {
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_are_read_with_their_unit() {
+    fn both_kinds_are_parsed_with_their_units() {
         assert_eq!("cpu:50us".parse(), Ok(Work::Cpu(Duration::from_micros(50))));
         assert_eq!("sleep:5ms".parse(), Ok(Work::Sleep(Duration::from_millis(5))));
     }
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn burning_takes_processor_time() {
+    fn cpu_work_uses_cpu_time() {
         let before = clock::thread_cpu_time();
         Work::Cpu(Duration::from_millis(2)).perform();
         assert!(clock::thread_cpu_time() - before >= Duration::from_millis(2));

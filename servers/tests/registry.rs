@@ -1,4 +1,4 @@
-//! The registry against the tree, both READMEs and the rules for unsafe code.
+//! Checks the registry against the source tree and both READMEs, and the rule for unsafe code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use servers::models::{self, MODELS, NOT_BUILT};
 
-/// What the documentation of a model tells, in this order.
+/// The sections of a model's documentation, in this order.
 const SECTIONS: [&str; 6] = [
     "What it is:",
     "The loop:",
@@ -33,7 +33,7 @@ fn documentation(model: &str) -> String {
         .join("\n")
 }
 
-fn names_of_files() -> BTreeSet<String> {
+fn file_names() -> BTreeSet<String> {
     let files = fs::read_dir(root().join("servers/src/models")).unwrap();
     let name = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().replace('_', "-");
     let names = files.map(|entry| name(entry.unwrap().path()));
@@ -41,22 +41,22 @@ fn names_of_files() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_file_is_a_model_and_every_model_a_file() {
+fn every_file_is_a_model_and_every_model_has_a_file() {
     let built = MODELS.iter().map(|model| model.name());
     let models: BTreeSet<String> = built
         .chain(NOT_BUILT.iter().copied())
         .map(str::to_owned)
         .collect();
-    assert_eq!(names_of_files(), models);
+    assert_eq!(file_names(), models);
     assert_eq!(
         models.len(),
         MODELS.len() + NOT_BUILT.len(),
-        "a name stands for one model, which is built or not"
+        "a model is in one of the two lists"
     );
 }
 
 #[test]
-fn a_model_is_found_by_its_name_alone() {
+fn only_an_exact_name_finds_a_model() {
     for model in MODELS {
         assert_eq!(models::find(model.name()).unwrap().name(), model.name());
     }
@@ -73,8 +73,8 @@ fn the_readme_has_a_row_for_each_model_in_order() {
     let table = readme
         .split("| model | family | what it is |")
         .nth(1)
-        .expect("the README has the table");
-    // What is not built has a row too; only a build that has it knows what it says.
+        .expect("README.md has the table");
+    // Models that are not built have rows too, but this build does not know their content.
     let (left_out, rows): (Vec<&str>, Vec<&str>) = table
         .lines()
         .skip(2)
@@ -100,7 +100,7 @@ fn the_readme_has_a_row_for_each_model_in_order() {
 }
 
 #[test]
-fn each_model_documents_itself_in_the_same_order() {
+fn the_documentation_of_each_model_has_the_same_sections_in_order() {
     for model in MODELS {
         let text = documentation(model.name());
         assert!(
@@ -114,52 +114,48 @@ fn each_model_documents_itself_in_the_same_order() {
             .collect();
         assert!(
             places.iter().all(Option::is_some),
-            "{}: a section is missing: {places:?}",
+            "{}: missing section: {places:?}",
             model.name()
         );
-        assert!(
-            places.is_sorted(),
-            "{}: the sections are out of order",
-            model.name()
-        );
+        assert!(places.is_sorted(), "{}: sections are out of order", model.name());
         let steps = text
             .lines()
             .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()))
             .count();
-        assert_eq!(steps, 4, "{}: the loop has four steps", model.name());
+        assert_eq!(steps, 4, "{}: the loop must have four steps", model.name());
     }
 }
 
 #[test]
-fn reading_on_from_the_first_visits_every_model_once_in_the_order_of_the_registry() {
+fn read_next_visits_every_model_once_in_the_order_of_the_registry() {
     let first = MODELS[0].name().to_owned();
     let mut read = vec![first.clone()];
     while let next = read_next(&read[read.len() - 1])
         && next != first
     {
-        assert!(!read.contains(&next), "{next} comes twice after {read:?}");
+        assert!(!read.contains(&next), "{next} appears twice: {read:?}");
         read.push(next);
     }
-    assert_eq!(read.iter().cloned().collect::<BTreeSet<_>>(), names_of_files());
+    assert_eq!(read.iter().cloned().collect::<BTreeSet<_>>(), file_names());
     read.retain(|name| models::find(name).is_some());
     let registered: Vec<_> = MODELS.iter().map(|model| model.name()).collect();
     assert_eq!(read, registered);
 }
 
-/// What the documentation of a model names as the next to read.
+/// The model that the documentation names under "Read next".
 fn read_next(model: &str) -> String {
     let text = documentation(model);
     let next = text.split("Read next: `").nth(1);
     let next = next.and_then(|rest| rest.split('`').next());
-    next.unwrap_or_else(|| panic!("{model} names no model to read next"))
+    next.unwrap_or_else(|| panic!("{model} does not name the next model"))
         .into()
 }
 
-/// The widest line of a figure: it stays whole on a narrow terminal.
+/// The maximum width of a figure, which fits into a narrow terminal.
 const FIGURE_COLUMNS: usize = 78;
 
-/// The models explained one after another. Their sections stand one level below those of
-/// the families, whose headings name the family as code.
+/// The explanations in `servers/README.md`: sections one level below those of the families,
+/// whose headings contain the family as code.
 fn explanations() -> Vec<Explanation> {
     let text = fs::read_to_string(root().join("servers/README.md")).unwrap();
     let mut found = Vec::new();
@@ -171,7 +167,7 @@ fn explanations() -> Vec<Explanation> {
         for section in sections {
             let (heading, text) = section.split_once('\n').unwrap();
             let parts = heading.strip_prefix("[`").and_then(|rest| rest.split_once("`]("));
-            let (name, link) = parts.unwrap_or_else(|| panic!("`{heading}` is no link to a model"));
+            let (name, link) = parts.unwrap_or_else(|| panic!("`{heading}` does not link to a model"));
             found.push(Explanation {
                 name: name.into(),
                 file: link.trim_end_matches(')').into(),
@@ -191,14 +187,14 @@ struct Explanation {
 }
 
 #[test]
-fn every_model_is_explained_in_reading_order_and_under_its_family() {
+fn the_readme_explains_every_model_in_reading_order_under_its_family() {
     let explanations = explanations();
-    // One that was built without its feature is explained and not in the registry.
+    // A model that is not built has an explanation but is not in the registry.
     let mut rest = explanations.iter();
     for model in MODELS {
         let name = model.name();
         let explanation = rest.find(|explanation| explanation.name == name);
-        let explanation = explanation.unwrap_or_else(|| panic!("{name} has no heading, or not in its place"));
+        let explanation = explanation.unwrap_or_else(|| panic!("{name} has no heading at this place"));
         assert_eq!(explanation.family, model.family().to_string(), "{name}");
     }
     let names: BTreeSet<_> = explanations.iter().map(|explanation| &explanation.name).collect();
@@ -206,7 +202,7 @@ fn every_model_is_explained_in_reading_order_and_under_its_family() {
 }
 
 #[test]
-fn every_explanation_links_to_the_file_of_its_model() {
+fn every_explanation_links_to_the_source_file_of_its_model() {
     for Explanation { name, file, .. } in explanations() {
         assert_eq!(file, format!("src/models/{}.rs", name.replace('-', "_")));
         assert!(
@@ -217,7 +213,7 @@ fn every_explanation_links_to_the_file_of_its_model() {
 }
 
 #[test]
-fn every_explanation_has_a_figure_what_the_textbook_said_and_what_was_measured() {
+fn every_explanation_has_a_figure_a_textbook_paragraph_and_a_measurement() {
     for Explanation { name, text, .. } in explanations() {
         let parts: Vec<&str> = text.split("```\n").collect();
         assert!(parts.len() >= 3, "{name} has no figure");
@@ -228,25 +224,25 @@ fn every_explanation_has_a_figure_what_the_textbook_said_and_what_was_measured()
         }
         let prose = parts[2];
         let begins = |start: &str| prose.lines().any(|line| line.starts_with(start));
-        assert!(begins("The textbook"), "{name}: what did the textbook say?");
-        assert!(begins("Measured: "), "{name}: what was measured?");
+        assert!(begins("The textbook"), "{name} lacks the textbook paragraph");
+        assert!(begins("Measured: "), "{name} lacks the measurement");
     }
 }
 
 #[test]
-fn unsafe_code_stands_behind_its_fence() {
-    let fences = ["servers/src/sys", "loadgen/src/engine/uring"].map(|folder| root().join(folder));
-    assert!(fences.iter().all(|fence| fence.is_dir()));
-    let mut looked_at = 0;
+fn only_the_system_call_wrappers_and_the_uring_engine_contain_unsafe_code() {
+    let permitted = ["servers/src/sys", "loadgen/src/engine/uring"].map(|folder| root().join(folder));
+    assert!(permitted.iter().all(|folder| folder.is_dir()));
+    let mut checked = 0;
     let mut stack = vec![root()];
     while let Some(folder) = stack.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-            if path.is_dir() && !hidden && !path.ends_with("target") && !fences.contains(&path) {
+            if path.is_dir() && !hidden && !path.ends_with("target") && !permitted.contains(&path) {
                 stack.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                looked_at += 1;
+                checked += 1;
                 assert_eq!(
                     unsafe_line(&fs::read_to_string(&path).unwrap()),
                     None,
@@ -256,10 +252,10 @@ fn unsafe_code_stands_behind_its_fence() {
             }
         }
     }
-    assert!(looked_at > 20, "only {looked_at} files were looked at");
+    assert!(checked > 20, "only {checked} files were checked");
 }
 
-/// The first line of code that has the keyword, or opens the fence somewhere else.
+/// The first line with the keyword, or with an attribute that permits it.
 fn unsafe_line(text: &str) -> Option<&str> {
     text.lines().find(|line| {
         let code = line.split("//").next().unwrap_or("");
@@ -270,7 +266,7 @@ fn unsafe_line(text: &str) -> Option<&str> {
 }
 
 #[test]
-fn the_search_for_unsafe_code_finds_it() {
+fn the_search_for_unsafe_code_works() {
     let keyword = concat!("un", "safe");
     assert!(unsafe_line(&format!("let x = {keyword} {{ f() }};")).is_some());
     assert!(unsafe_line(&format!("#![allow({keyword}_code)]")).is_some());

@@ -4,8 +4,8 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use servers::readiness;
-use servers::sys::sigio::{self, News, Signals};
-use servers::turns::{Turns, Until};
+use servers::ready_queue::{ReadUntil, ReadyQueue};
+use servers::sys::sigio::{self, Event, Signals};
 use servers::work::Work;
 
 use super::{Broken, Options, listen};
@@ -23,25 +23,25 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let mut signals = Signals::take_over()?;
     sigio::arm_queued(&listener)?;
     listener.announce()?;
-    let (mut turns, mut scratch) = (Turns::default(), vec![0; 4096]);
+    let (mut ready, mut scratch) = (ReadyQueue::default(), vec![0; 4096]);
     loop {
-        for news in signals.wait(None)? {
-            match news {
-                News::Of(fd) if fd == listener.as_fd().as_raw_fd() => {
+        for event in signals.wait(None)? {
+            match event {
+                Event::Ready(fd) if fd == listener.as_fd().as_raw_fd() => {
                     readiness::accept_all(&listener, |stream| {
                         let fd = stream.as_raw_fd();
                         if sigio::arm_queued(&stream).is_ok() {
-                            turns.insert(stream);
-                            turns.wake(fd, Until::Nothing);
+                            ready.insert(stream);
+                            ready.push(fd, ReadUntil::WouldBlock);
                         }
                     })?;
                 }
-                News::Of(fd) => turns.wake(fd, Until::Short),
-                News::Some => {}
+                Event::Ready(fd) => ready.push(fd, ReadUntil::ShortRead),
+                Event::Unknown => {}
             }
         }
-        while !turns.is_idle() {
-            turns.take(&mut scratch, Work::None);
+        while !ready.is_idle() {
+            ready.serve_round(&mut scratch, Work::None);
         }
     }
 }

@@ -14,7 +14,7 @@ pub const SERVER: Broken = Broken {
     serve: |options| {
         thread_per_client(options, |stream| {
             if WEDGED.swap(true, SeqCst) {
-                thread::sleep(stop::left());
+                thread::sleep(stop::drain_left());
             }
             conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             Ok(())

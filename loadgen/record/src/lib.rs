@@ -14,6 +14,7 @@ pub mod finding;
 mod findings;
 pub mod histogram;
 mod load;
+pub mod numbers;
 mod pace;
 mod plan;
 mod run;

@@ -1,6 +1,12 @@
 //! Counts and times as people read them, and printing.
 
+mod english;
+mod printable;
+
 use std::io::{self, Write as _};
+
+pub use english::{counted, list};
+pub use printable::{plain_line, plain_lines};
 
 /// `1 connection`, `2 connections`.
 pub fn count(number: u64, noun: &str) -> String {

@@ -1,8 +1,10 @@
-//! The matrix for a document in Markdown.
+//! The matrix for a Markdown document.
+//!
+//! Written by hand: comfy-table's Markdown style pads the cells and cannot centre a column.
 
-use super::{Behaviour, Cell, Mark};
+use super::matrix::{Behaviour, Cell, Mark};
 
-/// The matrix as a table, with what did not simply pass below it.
+/// The matrix as a table, and below it everything that did not pass.
 pub fn markdown(behaviour: &Behaviour) -> String {
     let heads: Vec<String> = behaviour
         .columns
@@ -31,7 +33,7 @@ fn line(head: &str, cells: &[String]) -> String {
     format!("| {head} | {} |\n", cells.join(" | "))
 }
 
-/// What passes and what is not applicable are told apart at a glance; the rest is a word.
+/// A sign for the usual outcomes, a word for the others.
 fn sign(cell: Option<Cell>) -> String {
     match cell.map(|cell| cell.mark) {
         None => String::new(),
@@ -54,7 +56,7 @@ fn notes(behaviour: &Behaviour, mark: Mark) -> String {
                 escaped(&column.id),
                 escaped(&column.name),
                 mark.word(),
-                escaped(&behaviour.whose(note)),
+                escaped(&behaviour.servers_of(note)),
                 sentence(&note.text)
             );
         }
@@ -62,7 +64,7 @@ fn notes(behaviour: &Behaviour, mark: Mark) -> String {
     text
 }
 
-/// One line that begins with a capital, without its full stop.
+/// One line that starts with a capital and has no full stop.
 fn sentence(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut characters = words.trim_end_matches('.').chars();
@@ -70,7 +72,7 @@ fn sentence(text: &str) -> String {
     escaped(&(first.unwrap_or_default() + characters.as_str()))
 }
 
-/// Text that means nothing to Markdown.
+/// Escapes the characters that have a meaning in Markdown.
 fn escaped(text: &str) -> String {
     let mut result = String::new();
     for c in text.chars() {

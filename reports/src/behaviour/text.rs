@@ -1,59 +1,46 @@
-//! The matrix for a terminal: a character for each cell, so that thirty cases fit, and below
-//! it what did not simply pass.
+//! The matrix for a terminal: one character per cell, to fit thirty cases, and below it everything
+//! that did not pass.
 
-use super::{Behaviour, Column, Mark, Row};
-use crate::text::wrapped;
+use super::matrix::{Behaviour, Column, Mark};
+use crate::terminal::{Align, aligned, paragraph};
 
-/// Columns of text that fit the narrowest terminal in use.
+/// The narrowest terminal in common use.
 const WIDTH: usize = 80;
 
 /// The matrix as lines of text.
 pub fn text(behaviour: &Behaviour) -> String {
     let mut text = matrix(behaviour);
-    text += &wrapped(&legend(), "", WIDTH);
-    text += &wrapped(&cases(&behaviour.columns), "", WIDTH);
-    for (mark, head) in [
-        (Mark::Fail, "fail"),
-        (Mark::Skipped, "skipped"),
-        (Mark::NotApplicable, "not applicable"),
-    ] {
-        text += &notes(behaviour, mark, head);
+    text += "\n";
+    text += &paragraph(&legend(), "", WIDTH);
+    text += &paragraph(&cases(&behaviour.columns), "", WIDTH);
+    for mark in [Mark::Fail, Mark::Skipped, Mark::NotApplicable] {
+        text += &notes(behaviour, mark);
     }
     text += "\n";
-    text += &wrapped(&format!("slowest: {}", behaviour.slowest.join(", ")), "", WIDTH);
-    text += &wrapped(&format!("{}: {}", behaviour.counts(), behaviour.made), "", WIDTH);
+    text += &paragraph(&format!("slowest: {}", behaviour.slowest.join(", ")), "", WIDTH);
+    text += &paragraph(&format!("{}: {}", behaviour.counts(), behaviour.made), "", WIDTH);
     text
 }
 
 fn matrix(behaviour: &Behaviour) -> String {
-    let names = behaviour.rows.iter().map(|row| row.server.chars().count());
-    let width = names.max().unwrap_or(0);
-    let ids: Vec<Vec<char>> = behaviour
-        .columns
-        .iter()
-        .map(|column| column.id.chars().collect())
-        .collect();
-    let mut text = String::new();
-    // An id is read downwards.
-    for line in 0..ids.iter().map(Vec::len).max().unwrap_or(0) {
-        let characters = ids.iter().map(|id| *id.get(line).unwrap_or(&' '));
-        text += &row("", width, characters);
-    }
-    for Row { server, cells } in &behaviour.rows {
-        let marks = cells
+    // A column is one character wide, so ids are written downwards.
+    let downwards = |column: &Column| {
+        let characters: Vec<String> = column.id.chars().map(String::from).collect();
+        characters.join("\n")
+    };
+    let head = std::iter::once(String::new()).chain(behaviour.columns.iter().map(downwards));
+    let mut rows: Vec<Vec<String>> = vec![head.collect()];
+    rows.extend(behaviour.rows.iter().map(|row| {
+        let marks = row
+            .cells
             .iter()
-            .map(|cell| cell.map_or(' ', |cell| character(cell.mark)));
-        text += &row(server, width, marks);
-    }
-    text + "\n"
+            .map(|cell| cell.map_or(String::new(), |cell| character(cell.mark).into()));
+        std::iter::once(row.server.clone()).chain(marks).collect()
+    }));
+    aligned(rows, "", " ", |_| Align::Left)
 }
 
-fn row(head: &str, width: usize, cells: impl Iterator<Item = char>) -> String {
-    let cells: String = cells.flat_map(|cell| [' ', cell]).collect();
-    format!("{head:width$}{cells}").trim_end().to_owned() + "\n"
-}
-
-/// What holds is quiet, so that a failure is seen.
+/// A pass is inconspicuous, which makes a failure stand out.
 fn character(mark: Mark) -> char {
     match mark {
         Mark::Pass => '.',
@@ -76,19 +63,19 @@ fn cases(columns: &[Column]) -> String {
     each.join(", ")
 }
 
-fn notes(behaviour: &Behaviour, mark: Mark, head: &str) -> String {
+fn notes(behaviour: &Behaviour, mark: Mark) -> String {
     let mut text = String::new();
     for column in &behaviour.columns {
         for note in column.notes.iter().filter(|note| note.mark == mark) {
-            let whose = format!("{}: {}:", column.id, behaviour.whose(note));
+            let servers = format!("{}: {}:", column.id, behaviour.servers_of(note));
             let mut lines = note.text.lines();
             let first = lines.next().unwrap_or_default();
-            text += &wrapped(&format!("{whose} {first}"), "  ", WIDTH);
-            text.extend(lines.map(|line| wrapped(line, "    ", WIDTH)));
+            text += &paragraph(&format!("{servers} {first}"), "  ", WIDTH);
+            text.extend(lines.map(|line| paragraph(line, "    ", WIDTH)));
         }
     }
     match text.is_empty() {
         true => text,
-        false => format!("\n{head}\n{text}"),
+        false => format!("\n{}\n{text}", mark.word()),
     }
 }

@@ -1,11 +1,11 @@
-//! An axis: which values it spans, where they fall, and which of them are labelled.
+//! An axis: the values that it spans, their positions, and its ticks.
 
-/// Where values fall between two ends.
+/// How values map to positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Equal differences are equally far apart.
+    /// Equal differences have equal distances.
     Linear,
-    /// Equal ratios are equally far apart.
+    /// Equal ratios have equal distances.
     Log,
 }
 
@@ -17,7 +17,7 @@ pub struct Axis {
     scale: Scale,
     /// Labelled values.
     pub ticks: Vec<(f64, String)>,
-    /// What it shows, with the unit.
+    /// The quantity and its unit.
     pub title: String,
 }
 
@@ -39,8 +39,8 @@ impl Axis {
         }
     }
 
-    /// A logarithmic axis over positive values, with ticks at powers of ten, and at 2 and
-    /// 5 times them where the span is short.
+    /// A logarithmic axis over positive values, with ticks at powers of ten; at 2 and 5
+    /// times them too if the span is short.
     pub fn log(lowest: f64, highest: f64, title: &str, label: fn(f64) -> String) -> Self {
         let (lowest, highest) = (lowest.max(f64::MIN_POSITIVE), highest.max(lowest * 1.01));
         let short = (highest / lowest).log10() < 2.5;
@@ -49,7 +49,7 @@ impl Axis {
         let round: Vec<f64> = (first - 1..=last + 1)
             .flat_map(|power| steps.iter().map(move |step| step * 10f64.powi(power)))
             .collect();
-        // One part in a billion for powers that do not come out round.
+        // A tolerance of one part in a billion for powers that are not exact.
         let low = round
             .iter()
             .copied()
@@ -85,8 +85,8 @@ impl Axis {
         }
     }
 
-    /// Where a value falls, from 0 at the low end to 1 at the high one; values beyond the
-    /// ends fall on them.
+    /// The position of a value, from 0 at the low end to 1 at the high end; values beyond the
+    /// ends are clamped.
     pub fn share(&self, value: f64) -> f64 {
         let of = |value: f64| match self.scale {
             Scale::Linear => value,
@@ -102,8 +102,8 @@ impl Axis {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that divides up to `highest` in four to
-/// nine.
+/// A step of 1, 2 or 5 times a power of ten that divides the range up to `highest` into four to
+/// nine parts.
 fn round_step(highest: f64) -> f64 {
     let power = 10f64.powf((highest / 4.0).log10().floor());
     let times = [5.0, 2.0, 1.0]
@@ -115,8 +115,8 @@ fn round_step(highest: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format;
     use proptest::prelude::*;
+    use record::numbers::{micros_tick, short};
 
     fn labels(axis: &Axis) -> Vec<&str> {
         axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        let axis = Axis::from_zero(187_000.0, "", format::short);
+        let axis = Axis::from_zero(187_000.0, "", short);
         assert_eq!(
             labels(&axis),
             [
@@ -132,24 +132,24 @@ mod tests {
             ]
         );
         assert_eq!(
-            labels(&Axis::from_zero(0.0, "", format::short)),
+            labels(&Axis::from_zero(0.0, "", short)),
             ["0", "0.2", "0.4", "0.6", "0.8", "1"]
         );
-        let wide = Axis::log(8.0, 90_000.0, "", format::micros_tick);
+        let wide = Axis::log(8.0, 90_000.0, "", micros_tick);
         assert_eq!(
             labels(&wide),
             ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms"]
         );
-        let short = Axis::log(25.0, 160.0, "", format::micros_tick);
-        assert_eq!(labels(&short), ["20 µs", "50 µs", "100 µs", "200 µs"]);
+        let narrow = Axis::log(25.0, 160.0, "", micros_tick);
+        assert_eq!(labels(&narrow), ["20 µs", "50 µs", "100 µs", "200 µs"]);
     }
 
     proptest! {
         #[test]
-        fn values_within_fall_between_the_ends_in_order(
+        fn positions_keep_the_order_of_values(
             (a, b) in (1e-3..1e12f64, 1e-3..1e12f64).prop_map(|(a, b)| (a.min(b), a.max(b)))
         ) {
-            for axis in [Axis::log(a, b, "", format::short), Axis::from_zero(b, "", format::short)] {
+            for axis in [Axis::log(a, b, "", short), Axis::from_zero(b, "", short)] {
                 prop_assert!(axis.share(a) <= axis.share(b));
                 prop_assert!((2..=60).contains(&axis.ticks.len()), "{:?}", axis.ticks);
             }

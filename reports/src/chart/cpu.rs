@@ -1,30 +1,33 @@
-//! CPU time per echo: what a model costs while it answers.
+//! CPU time per echo: the cost of a model under load.
 
 use plotters::style::text_anchor::HPos;
+use record::numbers::{number, short};
 
 use super::axis::{Axis, Scale};
+use super::caption::{Caption, Named};
+use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::plot::{Margins, Plot, cut, text_width};
 use super::style::{GRID, INK, MUTED};
-use super::{Absent, Data, Error, Figure, Panel, Table};
 use crate::format;
-use crate::measure::CPU;
+use crate::metrics::CPU;
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
 use crate::stats::Estimate;
-use crate::summary::{Row, ScenarioSummary};
 
 /// Height of a row.
 const ROW: f64 = 22.0;
 
-/// From this ratio of the largest to the smallest on, a linear axis would press most
-/// servers into its first twentieth.
+/// From this ratio of largest to smallest on, the axis is logarithmic: on a linear one most
+/// servers would share its first twentieth.
 const LOG_FROM: f64 = 20.0;
 
 /// Draws the figure.
 pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let known = |row: &&Row| row.numbers.contains_key(CPU);
     let scenarios: Vec<&ScenarioSummary> = data.summary.scenarios.iter().collect();
-    if estimates(&scenarios).next().is_none() {
+    let (Some(_), Some(caption)) = (estimates(&scenarios).next(), caption(&scenarios)) else {
         return Ok(None);
-    }
+    };
     let axis = axis(&scenarios);
     let mut panels = Vec::new();
     let mut absent = Vec::new();
@@ -33,13 +36,13 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         absent.extend(without.iter().map(|row| Absent {
             scenario: scenario.name.clone(),
             server: row.server.clone(),
-            reason: "echoed nothing to divide its CPU time by",
+            cause: Missing::Echoes,
         }));
         if rows.is_empty() {
             continue;
         }
         panels.push(Panel {
-            caption: scenario.title.clone(),
+            title: scenario.title.clone(),
             scenarios: vec![scenario.name.clone()],
             class: "small",
             svg: panel(data, &rows, &axis)?,
@@ -48,9 +51,9 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     Ok(Some(Figure {
         id: "cpu",
         title: "CPU time per echo",
-        finding: finding(&scenarios),
-        reading: "User and system time of the whole process tree, divided by echoes; less is cheaper. The whisker \
-                  is the 99% interval over trials, and the axis is the same in all panels.",
+        caption,
+        reading: "User and system time of the server's process tree, divided by echoes; less is better. Whiskers show \
+                  the 99% interval over trials. All panels have the same axis.",
         panels,
         absent,
         table: table(&scenarios),
@@ -64,7 +67,7 @@ fn estimates<'a>(scenarios: &[&'a ScenarioSummary]) -> impl Iterator<Item = &'a 
         .filter_map(|row| row.numbers.get(CPU))
 }
 
-/// One axis for all panels, so that they can be compared.
+/// One axis for all panels, to make them comparable.
 fn axis(scenarios: &[&ScenarioSummary]) -> Axis {
     let highest = estimates(scenarios)
         .map(|estimate| {
@@ -82,9 +85,9 @@ fn axis(scenarios: &[&ScenarioSummary]) -> Axis {
         .filter(|value| *value > 0.0)
         .fold(highest, f64::min);
     if highest / lowest >= LOG_FROM {
-        return Axis::log(lowest, highest, "µs of CPU per echo (log scale)", format::short);
+        return Axis::log(lowest, highest, "µs of CPU per echo (log scale)", short);
     }
-    Axis::from_zero(highest, "µs of CPU per echo", format::short)
+    Axis::from_zero(highest, "µs of CPU per echo", short)
 }
 
 fn panel(data: &Data<'_>, rows: &[&Row], axis: &Axis) -> Result<String, Error> {
@@ -115,7 +118,7 @@ fn series(data: &Data<'_>, plot: &mut Plot, row: &Row, height: f64) -> Result<()
     };
     let style = data.styles.style(&row.server);
     let place = plot.at(estimate.value, height);
-    let label = format::number(estimate.value);
+    let label = number(estimate.value);
     plot.series(
         &row.server,
         &format!("{} ({}): {label} µs", row.server, row.family),
@@ -140,25 +143,19 @@ fn series(data: &Data<'_>, plot: &mut Plot, row: &Row, height: f64) -> Result<()
     )
 }
 
-fn finding(scenarios: &[&ScenarioSummary]) -> String {
-    let Some(most) = scenarios.iter().max_by_key(|scenario| scenario.connections) else {
-        return String::new();
-    };
+fn caption(scenarios: &[&ScenarioSummary]) -> Option<Caption> {
+    let most = scenarios.iter().max_by_key(|scenario| scenario.connections)?;
     let judged = most.measured().filter(|row| row.left_out.is_none());
-    let mut costs: Vec<(f64, &str)> = judged
-        .filter_map(|row| Some((row.numbers.get(CPU)?.value, row.server.as_str())))
-        .collect();
-    costs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at = format::counted(most.connections, "connection");
-    match costs.as_slice() {
-        [] => format!("At {at} no server that answered everyone has a CPU time."),
-        [(only, name)] => format!("At {at} an echo costs {name} {} of CPU.", format::micros(*only)),
-        [(least, cheap), .., (most, dear)] => format!(
-            "At {at} an echo costs from {} of CPU ({cheap}) to {} ({dear}), among servers that answered everyone.",
-            format::micros(*least),
-            format::micros(*most)
-        ),
-    }
+    let named = |row: &Row| {
+        Some(Named {
+            server: row.server.clone(),
+            micros: row.numbers.get(CPU)?.value,
+        })
+    };
+    Some(Caption::Cpu {
+        connections: most.connections,
+        ends: Named::ends(judged.filter_map(named)),
+    })
 }
 
 fn table(scenarios: &[&ScenarioSummary]) -> Table {
@@ -172,7 +169,7 @@ fn table(scenarios: &[&ScenarioSummary]) -> Table {
             rows.push(vec![
                 scenario.name.clone(),
                 row.server.clone(),
-                format::number(estimate.value),
+                number(estimate.value),
                 estimate
                     .interval
                     .map_or("none".into(), |ends| format::interval(&ends, 1.0)),

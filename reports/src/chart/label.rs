@@ -1,10 +1,10 @@
-//! Labels at the ends of lines, moved apart so that none covers another.
+//! Labels at the ends of lines, moved apart so that they do not overlap.
 
-/// Positions near the wanted ones, in the same order, at least `gap` apart and between
-/// the ends where they all fit.
+/// Positions near the wanted ones, in the same order, at least `gap` apart, and between `low` and
+/// `high` if all fit.
 ///
-/// Isotonic regression: labels that would collide form a block about their mean, so no
-/// label moves further than its neighbours make it.
+/// Isotonic regression: labels that would collide form a block about their mean, so that each
+/// label moves as little as possible.
 pub fn spread(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
@@ -37,14 +37,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_does_not_collide_stays_and_a_pair_parts_about_its_middle() {
+    fn only_colliding_labels_move_and_by_equal_distances() {
         assert_eq!(spread(&[10.0, 50.0], 12.0, 0.0, 100.0), [10.0, 50.0]);
         assert_eq!(spread(&[50.0, 50.0], 12.0, 0.0, 100.0), [44.0, 56.0]);
     }
 
     proptest! {
         #[test]
-        fn labels_are_apart_and_within(wanted in prop::collection::vec(0.0..300.0f64, 1..25)) {
+        fn labels_keep_their_distance_and_stay_within_the_ends(wanted in prop::collection::vec(0.0..300.0f64, 1..25)) {
             let mut placed = spread(&wanted, 12.0, 0.0, 300.0);
             placed.sort_by(f64::total_cmp);
             prop_assert!(placed.windows(2).all(|pair| pair[1] - pair[0] > 12.0 - 1e-6));

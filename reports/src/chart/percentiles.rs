@@ -1,23 +1,24 @@
-//! Percentiles of latency against log 1/(1-p): what an average hides.
+//! Percentiles of latency over log 1/(1-p): what an average hides.
 
 use plotters::style::text_anchor::HPos;
+use record::Outcome;
 use record::histogram::{self, Histogram};
-use record::{Outcome, Span};
+use record::numbers::{micros, micros_tick};
 
 use super::axis::{Axis, Scale};
+use super::caption::{Caption, Named};
+use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
 use super::style::INK;
-use super::{Absent, Data, Error, Figure, Panel, Table};
-use crate::format;
-use crate::measure::P99;
-use crate::summary::{Basis, Row, ScenarioSummary};
+use crate::metrics::P99;
+use crate::row::{Basis, Row};
+use crate::scenario::ScenarioSummary;
 
-/// Points of a curve between a percentile and the one with a tenth beyond it: the curve
-/// is smooth at the size at which it is shown.
+/// Points of a curve per decade of 1/(1-p): enough for a smooth curve at its size.
 const STEPS: u32 = 8;
 
-/// The percentiles with a label: the share beyond each, and its name.
+/// The labelled percentiles: the share of answers beyond each, and its name.
 const NAMED: [(f64, &str); 7] = [
     (1.0, "0"),
     (0.5, "50"),
@@ -28,13 +29,13 @@ const NAMED: [(f64, &str); 7] = [
     (1e-5, "99.999"),
 ];
 
-/// One server's latencies over its trials, for drawing only: what is compared is a
-/// quantile of each trial.
+/// The latencies of one server over its trials, for drawing only: the verdict compares the
+/// quantiles of single trials.
 struct Curve<'a> {
     row: &'a Row,
     /// The share of samples beyond, and the latency in microseconds.
     points: Vec<(f64, f64)>,
-    /// Those of [`NAMED`].
+    /// The latencies at [`NAMED`].
     named: Vec<Option<f64>>,
 }
 
@@ -49,12 +50,12 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         absent.extend(empty.iter().map(|curve| Absent {
             scenario: scenario.name.clone(),
             server: curve.row.server.clone(),
-            reason: "has too few answers for a percentile",
+            cause: Missing::Answers,
         }));
         rows.extend(drawn.iter().map(|curve| table_row(scenario, curve)));
         if !drawn.is_empty() {
             panels.push(Panel {
-                caption: scenario.title.clone(),
+                title: scenario.title.clone(),
                 scenarios: vec![scenario.name.clone()],
                 class: "small",
                 svg: panel(data, &drawn)?,
@@ -71,9 +72,10 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     Ok(Some(Figure {
         id: "percentiles",
         title: "Percentiles of latency",
-        finding: finding(&data.summary.scenarios),
-        reading: "Each step to the right leaves a tenth of the answers beyond. A line ends where fewer than ten \
-                  answers lie beyond it. The trials of a server are merged here, for drawing only.",
+        caption: caption(&data.summary.scenarios),
+        reading: "Equal steps to the right, as from p90 to p99 and from p99 to p99.9, divide the share of slower answers \
+                  by ten. A line ends where fewer than ten answers are slower. The trials of a server are merged \
+                  for this figure only.",
         panels,
         absent,
         table: Table { head, rows },
@@ -95,7 +97,7 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
         .collect()
 }
 
-/// The histograms of the trials on which the row rests, added.
+/// The sum of the histograms of the trials that the row rests on.
 fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Histogram, Error> {
     let mut sum = histogram::empty();
     let own = data
@@ -110,7 +112,7 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Hist
             continue;
         }
         let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-        let Some(encoded) = &load.histograms[Span::Service] else {
+        let Some(encoded) = load.histograms.main() else {
             continue;
         };
         let one = encoded.decode().map_err(|error| Error::Histogram {
@@ -152,12 +154,7 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .map(|(beyond, name)| (1.0 / beyond, (*name).to_owned()))
         .collect();
     let x = Axis::with_ticks(1.0, 1.0 / fewest_beyond, Scale::Log, ticks, "percentile");
-    let y = Axis::log(
-        lowest,
-        highest,
-        "time to the answer (log scale)",
-        format::micros_tick,
-    );
+    let y = Axis::log(lowest, highest, "latency (log scale)", micros_tick);
     let margins = Margins {
         top: 28.0,
         right: longest + 34.0,
@@ -204,38 +201,33 @@ fn series(data: &Data<'_>, plot: &mut Plot, curve: &Curve<'_>, label: f64) -> Re
 fn table_row(scenario: &ScenarioSummary, curve: &Curve<'_>) -> Vec<String> {
     let numbers = curve.named[1..]
         .iter()
-        .map(|micros| micros.map_or("–".into(), format::micros));
+        .map(|latency| latency.map_or("–".into(), micros));
     [scenario.name.clone(), curve.row.server.clone()]
         .into_iter()
         .chain(numbers)
         .collect()
 }
 
-fn finding(scenarios: &[ScenarioSummary]) -> String {
+fn caption(scenarios: &[ScenarioSummary]) -> Caption {
     let spans = scenarios.iter().filter_map(|scenario| {
-        let judged = scenario.measured().filter(|row| row.left_out.is_none());
-        let mut values: Vec<(f64, &str)> = judged
-            .filter_map(|row| Some((row.numbers.get(P99)?.value, row.server.as_str())))
-            .collect();
-        values.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Some((scenario, *values.first()?, *values.last()?))
+        let judged = scenario
+            .measured()
+            .filter(|row| row.left_out.is_none() && row.withheld.is_none());
+        let named = |row: &Row| {
+            Some(Named {
+                server: row.server.clone(),
+                micros: row.numbers.get(P99)?.value,
+            })
+        };
+        Some((scenario, Named::ends(judged.filter_map(named))?))
     });
-    let widest = spans.max_by(|a, b| (a.2.0 / a.1.0).total_cmp(&(b.2.0 / b.1.0)));
-    match widest {
-        Some((scenario, low, high)) if low.1 != high.1 => format!(
-            "The p99 of servers that answered everyone differs most in {}: from {} ({}) to {} ({}).",
-            scenario.name,
-            format::micros(low.0),
-            low.1,
-            format::micros(high.0),
-            high.1
-        ),
-        Some((scenario, low, _)) => format!(
-            "In {} the p99 of {} is {}.",
-            scenario.name,
-            low.1,
-            format::micros(low.0)
-        ),
-        None => "No server that answered everyone has enough answers for a p99.".into(),
-    }
+    let ratio = |(lowest, highest): &(Named, Named)| highest.micros / lowest.micros;
+    let widest = spans.max_by(|a, b| ratio(&a.1).total_cmp(&ratio(&b.1)));
+    widest.map_or(Caption::NoPercentiles, |(scenario, (lowest, highest))| {
+        Caption::Percentiles {
+            scenario: scenario.name.clone(),
+            lowest,
+            highest,
+        }
+    })
 }

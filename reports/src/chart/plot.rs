@@ -9,27 +9,30 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle};
 
 use super::axis::Axis;
+use super::figure::Error;
 use super::style::{GRID, INK, MUTED, Marker, PAPER, Style};
-use super::{Error, ZOOM};
+
+/// How much larger than shown the figures are drawn, because plotters has whole coordinates.
+pub const ZOOM: i32 = 10;
 
 /// Height of text in a figure, in units of the page.
 const TEXT: f64 = 12.5;
 
-/// plotters divides sizes of text by this before it writes them.
+/// plotters divides text sizes by this.
 const PLOTTERS_TEXT: f64 = 1.24;
 
 /// Half the width of a mark, in units of the page.
 const MARK: f64 = 4.0;
 
-/// How far apart labels must be so as not to touch.
+/// The distance at which labels do not touch.
 pub const LABEL_GAP: f64 = 15.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A place in units of the page, from the upper left.
+/// A position in units of the page, from the upper left.
 type Place = (f64, f64);
 
-/// What is around the axes.
+/// The space around the axes.
 #[derive(Clone, Copy)]
 pub struct Margins {
     /// Above: the title of the y axis.
@@ -42,7 +45,7 @@ pub struct Margins {
     pub left: f64,
 }
 
-/// A drawing that is being made.
+/// A drawing in progress.
 pub struct Plot {
     width: f64,
     height: f64,
@@ -54,12 +57,12 @@ pub struct Plot {
     groups: String,
 }
 
-/// How much room a text takes, at worst; the font is the reader's.
+/// The width of a text, estimated for a wide font: the reader's font is unknown.
 pub fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * TEXT * 0.58
 }
 
-/// A name that would take too much of a figure, cut; the tables have it whole.
+/// A name, shortened if it would take too much of a figure; tables show it in full.
 pub fn cut(name: &str) -> String {
     const SHOWN: usize = 18;
     match name.char_indices().nth(SHOWN) {
@@ -81,7 +84,7 @@ impl Plot {
         }
     }
 
-    /// Where a point falls.
+    /// The position of a point.
     pub fn at(&self, x: f64, y: f64) -> Place {
         let Margins {
             top,
@@ -102,13 +105,13 @@ impl Plot {
         self.width - self.margins.right
     }
 
-    /// Upper and lower end of the y axis.
+    /// The upper and lower end of the y axis.
     pub fn vertical(&self) -> (f64, f64) {
         (self.margins.top, self.height - self.margins.bottom)
     }
 
-    /// Grid, ticks and titles of both axes. A tick that would touch the one before it
-    /// has no label.
+    /// Draws grid, ticks and titles of both axes. A tick whose label would touch the one before
+    /// has none.
     pub fn frame(&mut self) -> Result<(), Error> {
         let (top, bottom) = self.vertical();
         let (left, right) = (self.margins.left, self.right());
@@ -141,7 +144,7 @@ impl Plot {
         Ok(())
     }
 
-    /// Everything of one server, in a group that carries its name.
+    /// Draws one server in a group with its name.
     pub fn series(
         &mut self,
         server: &str,
@@ -175,12 +178,12 @@ pub struct Pen<'a> {
 }
 
 impl Pen<'_> {
-    /// A line through some places.
+    /// A line through some positions.
     pub fn line(&self, places: &[Place], color: RGBColor, width: f64) -> Result<(), Error> {
         self.draw(&PathElement::new(zoomed(places), stroke(color, width)))
     }
 
-    /// A whisker with caps between two places.
+    /// A whisker with caps between two positions.
     pub fn whisker(&self, from: Place, to: Place, color: RGBColor) -> Result<(), Error> {
         const CAP: f64 = 3.0;
         let upright = (to.0 - from.0).abs() < (to.1 - from.1).abs();
@@ -192,7 +195,7 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// The mark of a server; hollow where its numbers are not like the others'.
+    /// The mark of a server; hollow if the verdict leaves it out.
     pub fn mark(&self, (x, y): Place, style: Style, hollow: bool) -> Result<(), Error> {
         let around = |points: &[(f64, f64)]| -> Vec<Place> {
             points
@@ -233,7 +236,7 @@ impl Pen<'_> {
         }
     }
 
-    /// A text with its middle at the height of a place.
+    /// A text, centred vertically at a position.
     pub fn text(&self, text: &str, (x, y): Place, anchor: HPos, color: RGBColor) -> Result<(), Error> {
         let style = TextStyle {
             // The style sheet sets the real family.
@@ -268,7 +271,7 @@ impl Pen<'_> {
         Ok(())
     }
 
-    /// A mark of strokes has no inside, so a hollow one is thin.
+    /// A mark of strokes has no inside, so it is thin instead of hollow.
     fn strokes(&self, ends: Vec<Place>, style: Style, hollow: bool) -> Result<(), Error> {
         let width = if hollow { 1.0 } else { 2.2 };
         ends.chunks(2)
@@ -286,7 +289,7 @@ impl Pen<'_> {
     }
 }
 
-/// The key of a server in a legend: its line with its mark.
+/// The symbol of a server in a legend: its line with its mark.
 pub fn key(style: Style) -> Result<String, Error> {
     let size = (34.0, 14.0);
     let line = layer(size, |pen| {
@@ -323,7 +326,7 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// Draws by plotters and keeps what is within its `<svg>`.
+/// Draws with plotters and returns the content of its `<svg>`.
 fn layer(size: (f64, f64), draw: impl FnOnce(&Pen<'_>) -> Result<(), Error>) -> Result<String, Error> {
     let mut text = String::new();
     let (width, height) = zoom(size);
@@ -337,7 +340,7 @@ fn layer(size: (f64, f64), draw: impl FnOnce(&Pen<'_>) -> Result<(), Error>) -> 
     drop(pen);
     let (_, inner) = text.split_once('>').unwrap_or_default();
     let (inner, _) = inner.rsplit_once("</svg>").unwrap_or_default();
-    // What every element repeats and the style sheet says better.
+    // The style sheet sets these for all elements.
     Ok(inner
         .replace(" opacity=\"1\"", "")
         .replace(" font-family=\"sans-serif\"", "")

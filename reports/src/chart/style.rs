@@ -1,4 +1,4 @@
-//! How a server looks: its hue is its family, its dash and marker are its own.
+//! The style of a server: the hue shows its family, dash and marker are its own.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,15 @@ use record::Server;
 
 /// Text.
 pub const INK: RGBColor = RGBColor(0x11, 0x11, 0x11);
-/// Titles of axes and values beside marks.
+/// Labels of ticks and values next to marks.
 pub const MUTED: RGBColor = RGBColor(0x66, 0x66, 0x66);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
-/// The ground, for marks that are hollow.
+/// The background, for hollow marks.
 pub const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 
-/// One sentinel for each hue. The first five are those of the Okabe-Ito palette with a
-/// contrast of at least 3:1 on white; the style sheet gives every one a value for light
-/// and one for dark.
+/// One placeholder for each hue; the style sheet has a light and a dark value for each. The first
+/// five are colours of the Okabe-Ito palette with a contrast of at least 3:1 on white.
 pub const HUES: [RGBColor; 8] = [
     RGBColor(0x00, 0x72, 0xB2),
     RGBColor(0xD5, 0x5E, 0x00),
@@ -28,7 +27,7 @@ pub const HUES: [RGBColor; 8] = [
     RGBColor(0x6B, 0x72, 0x80),
 ];
 
-/// Shapes of marks. With [`DASHES`] they tell 28 members of a hue apart.
+/// Shapes of marks. Together with [`DASHES`] they distinguish 28 servers of one hue.
 pub const MARKERS: [Marker; 7] = [
     Marker::Circle,
     Marker::Square,
@@ -39,7 +38,7 @@ pub const MARKERS: [Marker; 7] = [
     Marker::Plus,
 ];
 
-/// Dash patterns that the style sheet knows, as classes `dash-0` and so on.
+/// The number of dash patterns in the style sheet, as classes `dash-0` and so on.
 pub const DASHES: usize = 4;
 
 /// The shape of a mark.
@@ -47,7 +46,7 @@ pub const DASHES: usize = 4;
 pub enum Marker {
     /// A disc.
     Circle,
-    /// A square on its side.
+    /// A square.
     Square,
     /// A triangle that points up.
     Triangle,
@@ -61,7 +60,7 @@ pub enum Marker {
     Plus,
 }
 
-/// How one server looks.
+/// The style of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     hue: usize,
@@ -69,7 +68,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// The sentinel of its family.
+    /// The placeholder colour of its family.
     pub fn color(self) -> RGBColor {
         HUES[self.hue % HUES.len()]
     }
@@ -89,8 +88,8 @@ impl Style {
 pub struct Styles(BTreeMap<String, Style>);
 
 impl Styles {
-    /// Hues in the order in which families appear. Families that share a hue, when there
-    /// are more of them than hues, count their members on.
+    /// Assigns hues in the order in which families appear. If there are more families than hues,
+    /// families that share a hue also share its dashes and markers.
     pub fn of(servers: &[Server]) -> Self {
         let mut families: Vec<&str> = Vec::new();
         let mut members = [0; HUES.len()];
@@ -127,7 +126,7 @@ mod tests {
     use record::Transport;
 
     #[test]
-    fn no_two_of_thirty_servers_look_alike_and_a_family_has_one_hue() {
+    fn thirty_servers_have_distinct_styles_and_a_family_has_one_hue() {
         let families = [
             "process",
             "thread",

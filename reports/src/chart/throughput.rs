@@ -1,19 +1,22 @@
-//! Throughput against connections: where a model stops scaling.
+//! Throughput over connections: where a model stops scaling.
 
 use std::collections::BTreeMap;
 
 use plotters::style::text_anchor::HPos;
+use record::numbers::{bytes, number, short, thousands};
 
 use super::axis::{Axis, Scale};
+use super::caption::Caption;
+use super::figure::{Data, Error, Figure, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
-use super::{Data, Error, Figure, Panel, Table};
+use super::style::INK;
 use crate::format;
-use crate::measure::ECHOES;
-use crate::summary::{Row, ScenarioSummary};
-use crate::verdict::Decision;
+use crate::metrics::ECHOES;
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
 
-/// The scenarios of one panel: they differ in the number of connections alone.
+/// The scenarios of one panel: they differ only in the number of connections.
 type Group<'a> = Vec<&'a ScenarioSummary>;
 
 /// One server at one number of connections.
@@ -27,35 +30,35 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let groups = groups(&data.summary.scenarios);
     let mut panels = Vec::new();
     for group in &groups {
-        let caption = match (groups.len(), group.first()) {
-            (2.., Some(first)) => format!("Messages of {}", format::bytes(first.message_bytes)),
+        let title = match (groups.len(), group.first()) {
+            (2.., Some(first)) => format!("Messages of {}", bytes(first.message_bytes)),
             _ => String::new(),
         };
         for (class, width) in [("wide", 760.0), ("narrow", 340.0)] {
             let svg = panel(data, group, width)?;
             panels.push(Panel {
-                caption: caption.clone(),
+                title: title.clone(),
                 scenarios: group.iter().map(|scenario| scenario.name.clone()).collect(),
                 class,
                 svg,
             });
         }
     }
-    if panels.is_empty() {
+    let (false, Some(caption)) = (panels.is_empty(), caption(&data.summary.scenarios)) else {
         return Ok(None);
-    }
+    };
     Ok(Some(Figure {
         id: "throughput",
-        title: "Throughput against connections",
-        finding: finding(&data.summary.scenarios),
-        reading: "Each point is the geometric mean over trials, its whisker the 99% interval.",
+        title: "Throughput over connections",
+        caption,
+        reading: "Points show the geometric mean over trials, whiskers the 99% interval.",
         panels,
         absent: Vec::new(),
         table: table(&groups),
     }))
 }
 
-/// Scenarios with the same messages, each number of connections once.
+/// Groups of scenarios with the same message size, each number of connections once.
 fn groups(scenarios: &[ScenarioSummary]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for scenario in scenarios
@@ -121,9 +124,7 @@ fn frame(group: &Group<'_>, lines: &[(&str, Vec<Point<'_>>)], width: f64) -> Res
         .map(|(name, _)| text_width(&cut(name)))
         .fold(0.0, f64::max);
     let ticks = group.iter().map(|scenario| scenario.connections.max(1));
-    let ticks: Vec<(f64, String)> = ticks
-        .map(|count| (count as f64, format::short(count as f64)))
-        .collect();
+    let ticks: Vec<(f64, String)> = ticks.map(|count| (count as f64, short(count as f64))).collect();
     let (first, last) = (
         ticks.first().map_or(1.0, |tick| tick.0),
         ticks.last().map_or(1.0, |tick| tick.0),
@@ -135,14 +136,14 @@ fn frame(group: &Group<'_>, lines: &[(&str, Vec<Point<'_>>)], width: f64) -> Res
         ticks,
         "connections (log scale)",
     );
-    let y = Axis::from_zero(highest, "echoes per second", format::short);
+    let y = Axis::from_zero(highest, "echoes per second", short);
     let margins = Margins {
         top: 28.0,
         right: longest + 34.0,
         bottom: 46.0,
         left: 48.0,
     };
-    // Room for every label, however many there are.
+    // Room for the label of every line.
     let height = (lines.len() as f64 * LABEL_GAP + 90.0).max(380.0);
     let mut plot = Plot::new(width, height, margins, x, y);
     plot.frame()?;
@@ -188,7 +189,7 @@ fn series(
             if let Some(&(x, y)) = places.last() {
                 pen.line(&[(x + 6.0, y), (start - 3.0, label)], color, 0.6)?;
             }
-            pen.text(&cut(name), (start, label), HPos::Left, super::style::INK)
+            pen.text(&cut(name), (start, label), HPos::Left, INK)
         },
     )
 }
@@ -197,8 +198,8 @@ fn echoes(row: &Row) -> f64 {
     row.numbers.get(ECHOES).map_or(0.0, |estimate| estimate.value)
 }
 
-/// The top of what is drawn: a whisker of two blocks may reach to the stars, and is cut
-/// at twice its point, so that the others remain readable.
+/// The top of a whisker. With two blocks it can be extremely long; it is cut at twice the point,
+/// so that the other lines stay readable.
 fn highest(row: &Row) -> f64 {
     row.numbers.get(ECHOES).map_or(0.0, |estimate| {
         let high = estimate.interval.map_or(estimate.value, |ends| ends.high);
@@ -206,42 +207,24 @@ fn highest(row: &Row) -> f64 {
     })
 }
 
-fn finding(scenarios: &[ScenarioSummary]) -> String {
+fn caption(scenarios: &[ScenarioSummary]) -> Option<Caption> {
     let most = scenarios
         .iter()
-        .filter(|scenario| scenario.measured().next().is_some());
-    let Some(most) = most.max_by_key(|scenario| scenario.connections) else {
-        return String::new();
-    };
-    let Some(verdict) = most.verdicts.iter().find(|verdict| verdict.measure == ECHOES) else {
-        return String::new();
-    };
-    let at = format::counted(most.connections, "connection");
+        .filter(|scenario| scenario.measured().next().is_some())
+        .max_by_key(|scenario| scenario.connections)?;
+    let verdict = most.verdicts.iter().find(|verdict| verdict.metric == ECHOES)?;
     let value = |name: &String| most.rows.iter().find(|row| row.server == *name).map(echoes);
-    let rate = format::rounded(verdict.leaders.first().and_then(value).unwrap_or(0.0));
-    let leaders = format::list(&verdict.leaders);
-    let first = match verdict.decision {
-        Decision::Winner => format!("At {at} {leaders} echoes the most, {rate} per second."),
-        Decision::Tied => format!("At {at} {leaders} are tied for the most echoes, about {rate} per second."),
-        Decision::Inconclusive => format!("At {at} it is inconclusive which of {leaders} echoes the most."),
-        Decision::NoInterval => {
-            format!("At {at} {leaders} is ahead with {rate} echoes per second, without an interval.")
-        }
-        Decision::Alone => format!("At {at} {leaders} echoes {rate} per second, with nothing to compare."),
-        Decision::Nothing => format!("At {at} no server can be judged."),
-    };
-    let starved: Vec<&str> = most
+    let starving = most
         .measured()
         .filter(|row| row.connections.is_some_and(|reach| !reach.all()))
-        .map(|row| row.server.as_str())
-        .collect();
-    match starved.as_slice() {
-        [] => first,
-        some => format!(
-            "{first} Not every connection was answered there by {}.",
-            format::list(some)
-        ),
-    }
+        .map(|row| row.server.clone());
+    Some(Caption::Throughput {
+        connections: most.connections,
+        decision: verdict.decision,
+        leaders: verdict.leaders.clone(),
+        echoes_per_s: verdict.leaders.first().and_then(value).unwrap_or(0.0),
+        starving: starving.collect(),
+    })
 }
 
 fn table(groups: &[Group<'_>]) -> Table {
@@ -260,14 +243,14 @@ fn table(groups: &[Group<'_>]) -> Table {
                 continue;
             };
             rows.push(vec![
-                format::thousands(scenario.connections as f64),
-                format::bytes(scenario.message_bytes),
+                thousands(scenario.connections as f64),
+                bytes(scenario.message_bytes),
                 row.server.clone(),
-                format::number(estimate.value),
+                number(estimate.value),
                 estimate
                     .interval
                     .map_or("none".into(), |ends| format::interval(&ends, 1.0)),
-                row.connections.map_or(String::new(), |reach| reach.words()),
+                row.connections.map_or(String::new(), |reach| reach.to_string()),
             ]);
         }
     }

@@ -1,4 +1,4 @@
-//! Runs that were never measured, made to look like real ones.
+//! Synthetic runs that resemble real ones.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -8,18 +8,18 @@ use std::fmt::Write as _;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::*;
 
-/// A server as it is pretended to behave.
+/// How a synthetic server behaves.
 #[derive(Clone)]
 pub struct Model {
     pub name: String,
     pub family: String,
-    /// Echoes per second at its best.
+    /// Echoes per second without contention.
     pub rate: f64,
     /// CPU time of an echo in microseconds.
     pub cpu_us: f64,
-    /// How much an echo slows down for each tenfold of connections.
+    /// How much an echo slows down for each factor of ten in connections.
     pub strain: f64,
-    /// Connections that it serves at a time.
+    /// Connections that it serves at once.
     pub serves: u64,
     /// Memory of a connection in bytes.
     pub memory: u64,
@@ -37,7 +37,7 @@ pub fn model(name: &str, family: &str, rate: f64, cpu_us: f64) -> Model {
     }
 }
 
-/// The set that the quick suite compares, and `poll`.
+/// The models of the quick suite, and `poll`.
 pub fn models() -> Vec<Model> {
     vec![
         Model {
@@ -75,7 +75,7 @@ pub fn models() -> Vec<Model> {
     ]
 }
 
-/// Small deterministic random numbers (SplitMix64).
+/// Deterministic random numbers (SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -94,7 +94,7 @@ impl Random {
     }
 }
 
-/// Log-normal latencies about a median, with a rare stall.
+/// Log-normal latencies about a median, with rare stalls.
 pub fn latencies(random: &mut Random, median_ns: f64, count: u64) -> Histogram {
     const DRAWS: u64 = 4000;
     let mut histogram = histogram::empty();
@@ -188,7 +188,7 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
     let served = asked.min(model.serves);
     let crowd = (served as f64).log10();
     let alone = if served == 1 { 0.32 } else { 1.0 };
-    // What a block is like touches all of its servers.
+    // The noise of a block affects all of its servers.
     let block_noise = (Random(u64::from(block) * 977 + asked).normal() * 0.04).exp();
     let noise = block_noise * (random.normal() * 0.012).exp();
     let rate = model.rate * alone * noise / (1.0 + model.strain * crowd * crowd);
@@ -255,7 +255,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
     }
 }
 
-/// A whole run: every model in every scenario in every block.
+/// The trials of a whole run: every model in every scenario in every block.
 pub fn trials(models: &[Model], connections: &[usize], blocks: u32) -> Vec<Trial> {
     let mut random = Random(1);
     let mut trials = Vec::new();
@@ -267,7 +267,7 @@ pub fn trials(models: &[Model], connections: &[usize], blocks: u32) -> Vec<Trial
     trials
 }
 
-/// The records of a run as a reader of its file has them.
+/// The records of a run, as read from its file.
 pub fn records(run: &Run, trials: &[Trial]) -> Records {
     Records {
         measured: Some(Measured {
@@ -278,7 +278,7 @@ pub fn records(run: &Run, trials: &[Trial]) -> Records {
     }
 }
 
-/// What came of cases on servers; `outcome` says it for the index of each.
+/// Conformance outcomes; `outcome` takes the index of the server and that of the case.
 pub fn conformance(
     servers: usize,
     cases: usize,
@@ -325,7 +325,7 @@ pub fn lines(run: &Run, trials: &[Trial]) -> String {
     text
 }
 
-/// A trial of a server in a scenario that was not measured.
+/// A trial that was not measured.
 pub fn unmeasured(model: &Model, connections: usize, block: u32, outcome: Outcome) -> Trial {
     Trial {
         server: model.name.clone(),

@@ -1,31 +1,31 @@
 //! # `aio`: requests that the C library carries out
 //!
-//! What it is: completion instead of readiness, as POSIX has it. The server asks for a read
-//! or a write and is told when it is done. On Linux no kernel does this for sockets: glibc
-//! has threads that block in `read` and `write`, so it is `pool` behind another interface.
+//! What it is: POSIX completion instead of readiness. The server requests a read or a write
+//! and learns when it is done. Linux has no kernel support for this on sockets: glibc uses
+//! threads that block in `read` and `write`, so this is `pool` behind another interface.
 //!
 //! The loop:
-//! 1. the main thread accepts and queues; the other one takes as many as there are workers;
-//! 2. ask for input from each, and wait for the signal that something is done;
-//! 3. look at every request: what was read is worked on and asked to be sent, the rest of
-//!    what was sent in part too, and after the whole of it input is asked for again;
-//! 4. at the end of input, close, and take the next one from the queue.
+//! 1. the main thread accepts and queues; the server thread takes a connection per worker;
+//! 2. request input from each connection, and wait for the signal that a request is done;
+//! 3. check every request: do the work for a finished read and request the write; after a
+//!    partial write request the rest; after a complete one request the next read;
+//! 4. at the end of input, close, and take the next connection from the queue.
 //!
-//! What it costs: a dozen system calls per echo and those of the locks: `pread` and `pwrite`,
-//! which sockets refuse (ESPIPE), before `read` and `write`; two signals, sent and waited
-//! for; a look at all requests per signal, since these merge (queued ones would not, but
-//! where their queue is full glibc loses the result of the request with the signal). Per
-//! connection, the start of a thread that only shows that threads can be started.
+//! What it costs: a dozen system calls per echo, plus those of the locks: `pread` and
+//! `pwrite`, which sockets refuse (ESPIPE), before `read` and `write`; two signals sent and
+//! waited for; and a check of all requests per signal, since the signals merge. (Queued
+//! signals would not, but when their queue is full, glibc loses the result of the request
+//! together with the signal.) Per connection, it starts a thread to test whether it can.
 //!
-//! Its limits: an idle connection holds a thread of glibc in `read`. There are 20, in which
-//! connection 21 starves; `--workers` sets the number: as many connections are served, and
-//! N+1 waits. A thread that is woken and finds another one quicker ends: under load, glibc
-//! starts one for every third echo. Where it cannot, requests wait in silence behind those
-//! that idle, so the server tries for each client whether one starts, and turns it away if
-//! not. Those of one descriptor run one after the other, and one that runs cannot be
-//! cancelled: its connection is cut off instead.
+//! Its limits: an idle connection occupies a glibc thread in `read`. By default there are 20,
+//! so connection 21 starves. `--workers` sets the number: that many connections are served,
+//! and the next one waits. A thread that wakes up too late to find a request ends: under load,
+//! glibc starts a thread for every third echo. If it cannot start one, requests wait silently
+//! behind idle ones; so the server starts a test thread per client, and rejects the client if
+//! that fails. Requests of one descriptor run in sequence, and a running one cannot be
+//! cancelled: the server cuts the connection off instead.
 //!
-//! When it wins: not with sockets; with files, where readiness says nothing.
+//! When it wins: not with sockets, but with files, for which readiness means nothing.
 //!
 //! Manual pages: aio(7), aio_read(3), aio_init(3), sigevent(3type), sigwait(3).
 //!
@@ -37,10 +37,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::task::Poll;
 use std::thread::{self, Builder};
 
-use super::{Family, Model};
 use crate::clients::{self, Client, Clients, STACK_BYTES};
 use crate::config::{Config, Workers};
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
 use crate::sys::aio::{self, Transfer};
 use crate::sys::signal;
 use crate::work::Work;
@@ -67,18 +67,18 @@ impl Model for Aio {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let workers = self.workers().count(config);
         aio::set_threads(workers);
-        // Before any thread starts: it is to stay pending until somebody waits for it.
+        // Before any thread starts, so that the signal stays pending until the wait.
         signal::block(aio::DONE)?;
         let clients = Clients::default();
         let (queue, waiting) = channel();
         thread::scope(|scope| {
-            clients::spawn(scope, || run(waiting, workers, config, &listener))?;
+            clients::spawn(scope, || run(waiting, workers, config))?;
             listener.announce()?;
             let result = clients.accept(&listener, |client| {
                 let sent = queue.send(client);
-                listener.say_who_waits(clients.count(), workers);
+                listener::report_waiting(clients.count(), workers);
                 signal::send_to_self(aio::DONE)?;
-                sent.map_err(|_| io::Error::other("the thread of the requests has ended"))
+                sent.map_err(|_| io::Error::other("the request thread has ended"))
             });
             drop(queue);
             signal::send_to_self(aio::DONE)?;
@@ -87,14 +87,14 @@ impl Model for Aio {
     }
 }
 
-/// Each connection has exactly one request, so as many threads of the C library as
-/// connections are enough for none to wait behind the idle ones.
-fn run(waiting: Receiver<Client>, workers: usize, config: &Config, listener: &Listener) {
+/// Serves up to `workers` connections. Each has exactly one request, so with one glibc
+/// thread per connection no request waits behind an idle one.
+fn run(waiting: Receiver<Client>, workers: usize, config: &Config) {
     let mut connections: Vec<Connection> = Vec::new();
     loop {
         while connections.len() < workers {
             match waiting.try_recv() {
-                Ok(client) => connections.extend(Connection::start(client, config.buffer, listener)),
+                Ok(client) => connections.extend(Connection::start(client, config.buffer)),
                 Err(TryRecvError::Disconnected) if connections.is_empty() => return,
                 Err(_) => break,
             }
@@ -102,31 +102,31 @@ fn run(waiting: Receiver<Client>, workers: usize, config: &Config, listener: &Li
         if signal::wait(aio::DONE).is_err() {
             return;
         }
-        connections.retain_mut(|connection| connection.advance(config.work, listener));
+        connections.retain_mut(|connection| connection.advance(config.work));
     }
 }
 
 struct Connection<'a> {
     transfer: Transfer<Client<'a>>,
-    /// What is being written; nothing while it reads.
+    /// The part of the buffer that is being written; empty while it reads.
     unsent: Range<usize>,
 }
 
 impl<'a> Connection<'a> {
-    fn start(client: Client<'a>, buffer: usize, listener: &Listener) -> Option<Self> {
+    fn start(client: Client<'a>, buffer: usize) -> Option<Self> {
         if let Err(error) = try_thread() {
-            listener.turned_away("cannot start a thread for a client", &error);
+            listener::report_rejected("cannot start a thread for a client", &error);
             return None;
         }
         let mut connection = Connection {
             transfer: Transfer::new(client, buffer),
             unsent: 0..0,
         };
-        connection.ask(listener).then_some(connection)
+        connection.request_next().then_some(connection)
     }
 
-    /// Goes on if its request is done; whether it is to be kept.
-    fn advance(&mut self, work: Work, listener: &Listener) -> bool {
+    /// Continues if the request is done; `false` if the connection must close.
+    fn advance(&mut self, work: Work) -> bool {
         match self.transfer.result() {
             Poll::Pending => return true,
             Poll::Ready(Err(_)) => return false,
@@ -137,26 +137,26 @@ impl<'a> Connection<'a> {
                 self.unsent = 0..read;
             }
         }
-        self.ask(listener)
+        self.request_next()
     }
 
-    /// Asks for what comes next; whether that could be asked for.
-    fn ask(&mut self, listener: &Listener) -> bool {
+    /// Submits the next request; `false` if that failed.
+    fn request_next(&mut self) -> bool {
         let asked = match self.unsent.is_empty() {
             true => self.transfer.read(),
             false => self.transfer.write(self.unsent.clone()),
         };
         asked
-            .inspect_err(|error| listener.turned_away("cannot make a request", error))
+            .inspect_err(|error| listener::report_rejected("cannot make a request", error))
             .is_ok()
     }
 }
 
-/// Whether the C library could start a thread. It would not say so: a request that has none
-/// takes the next that becomes free, also from a client that is being served.
+/// Tests whether the C library could start a thread. It reports no failure: a request
+/// without a thread waits for the next free one, even one that a served client needs.
 fn try_thread() -> io::Result<()> {
     let thread = Builder::new().stack_size(STACK_BYTES).spawn(|| {})?;
-    // Nothing that could fail.
+    // The body is empty and cannot panic.
     let _ = thread.join();
     Ok(())
 }

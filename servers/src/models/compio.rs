@@ -1,21 +1,20 @@
 //! # `compio`: completion-based tasks
 //!
-//! What it is: as `monoio`, a runtime per thread that hands operations to the kernel.
-//! It is built on completion as such rather than on io_uring: the same code runs on the
-//! completion ports of Windows, where an operation cannot be asked of a socket that is
-//! merely ready.
+//! What it is: like `monoio`, a runtime per thread that submits operations to the kernel. It
+//! builds on completion in general rather than on io_uring: the same code runs on Windows
+//! completion ports, which have no operation that merely waits for readiness.
 //!
 //! The loop:
 //! 1. on each thread, submit an accept and await it;
 //! 2. spawn a task on the same thread that owns the connection;
 //! 3. the task submits a read with its buffer, then a write of the same buffer;
-//! 4. when no task can go on, one call submits all that was queued and waits.
+//! 4. when no task is runnable, one call submits all queued operations and waits.
 //!
-//! What it costs: a fraction of a system call per echo when busy, and more bookkeeping
-//! for each operation than in `monoio`; per connection a task and, also when idle, the
-//! buffer of the read that is under way.
+//! What it costs: a fraction of a system call per echo under load, and more bookkeeping per
+//! operation than `monoio`; per connection a task and, even when idle, the buffer of the
+//! pending read.
 //!
-//! When it wins: as `monoio`, in a program that also runs on other systems.
+//! When it wins: like `monoio`, for a program that also runs on other systems.
 //!
 //! Manual pages: io_uring(7), io_uring_enter(2), socket(7) on SO_REUSEPORT.
 //!
@@ -29,11 +28,11 @@ use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{self, Runtime};
 use compio::time::sleep;
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::uring;
-use crate::tasks::{self, Place, Tasks};
+use crate::tasks::{self, TaskGuard, Tasks};
 
 pub struct Compio;
 
@@ -68,12 +67,12 @@ impl Model for Compio {
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
     let incoming = TcpListener::from_std(tasks.socket()?)?;
     let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, place| runtime::spawn(echo(place, stream, config.clone())).detach();
+    let spawn = |stream, guard| runtime::spawn(echo(guard, stream, config.clone())).detach();
     tasks.run(accept, sleep, spawn).await
 }
 
-/// Ends with the connection, for whatever reason it ends.
-async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
+/// Echoes until the connection ends for any reason.
+async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     loop {
         let BufResult(read, input) = stream.read(buffer).await;

@@ -1,19 +1,19 @@
 //! # `epoll`: one thread, told what is ready
 //!
-//! What it is: an event loop. No call blocks but the one that waits for all sockets at
-//! once; the kernel keeps the list of what is ready, so a thousand idle connections
-//! cost nothing per turn. Level-triggered: what is not finished is reported again.
+//! What it is: an event loop. The only call that blocks waits for all sockets at once. The
+//! kernel keeps the list of ready sockets, so a thousand idle connections cost nothing per
+//! iteration. Level-triggered: the kernel reports unfinished input again.
 //!
 //! The loop:
-//! 1. wait until the listener or any connection is ready;
-//! 2. the listener: accept all that wait;
-//! 3. a connection: read once and echo, or send the rest of what did not fit;
-//! 4. watch it for what it waits for next.
+//! 1. wait until the listener or a connection is ready;
+//! 2. the listener: accept all queued connections;
+//! 3. a connection: read once and echo, or send the unsent rest;
+//! 4. register what the connection waits for next.
 //!
-//! What it costs: two system calls per echo, and one wait for all that became ready in
-//! the meantime: the busier, the cheaper. Work in a handler makes everybody wait.
+//! What it costs: two system calls per echo, and one wait shared by all events that arrived in
+//! the meantime: the higher the load, the smaller the share. A slow handler delays all clients.
 //!
-//! When it wins: many connections, most of them idle, and short handlers.
+//! When it wins: many connections, most of them idle, with short handlers.
 //!
 //! Manual pages: epoll(7), epoll_ctl(2), epoll_wait(2), socket(7).
 //!
@@ -25,16 +25,17 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
-use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::descriptor_map::DescriptorMap;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::sys::epoll::{self, Event, Flags};
 
 pub struct Epoll;
 
-/// Events taken from the kernel at once: a wait is shared by up to this many echoes.
+/// Events per wait: up to this many echoes share one system call.
 pub(super) const EVENTS: usize = 1024;
 
 impl Model for Epoll {
@@ -59,8 +60,8 @@ impl Model for Epoll {
 
 pub(super) struct Loop {
     epoll: epoll::Epoll,
-    connections: ByDescriptor<Connection>,
-    /// How many are open here and in the other loops of the server, if it has any.
+    connections: DescriptorMap<Connection>,
+    /// Open connections of all loops of the server.
     open: Arc<AtomicUsize>,
 }
 
@@ -76,7 +77,7 @@ impl Loop {
         epoll.add(listener, Flags::EPOLLIN, token(listener))?;
         Ok(Loop {
             epoll,
-            connections: ByDescriptor::default(),
+            connections: DescriptorMap::default(),
             open,
         })
     }
@@ -84,12 +85,12 @@ impl Loop {
     pub(super) fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
         let mut events = vec![Event::empty(); EVENTS];
         let mut scratch = vec![0; config.buffer];
-        let mut listening = Listening::Yes;
+        let mut listening = Listening::Active;
         while !listening.is_over(self.connections.count()) {
             let count = self.epoll.wait(&mut events, listening.timeout())?;
-            if listening != Listening::Yes && listening.is_due() {
+            if listening != Listening::Active && listening.is_due() {
                 self.epoll.add(listener, Flags::EPOLLIN, token(listener))?;
-                listening = Listening::Yes;
+                listening = Listening::Active;
             }
             for event in &events[..count] {
                 if event.data() == token(listener) {
@@ -104,14 +105,14 @@ impl Loop {
 
     fn accept(&mut self, listener: &Listener) -> io::Result<Listening> {
         let listening = readiness::accept_all(listener, |stream| {
-            if listener.counts_in(&self.open)
+            if listener.try_add(&self.open)
                 && let Err(error) = self.insert(stream)
             {
                 self.open.fetch_sub(1, Relaxed);
-                listener.turned_away("cannot watch a connection", &error);
+                listener::report_rejected("cannot watch a connection", &error);
             }
         })?;
-        if listening != Listening::Yes {
+        if listening != Listening::Active {
             self.epoll.delete(listener)?;
         }
         Ok(listening)
@@ -129,7 +130,7 @@ impl Loop {
     }
 
     fn advance(&mut self, fd: RawFd, scratch: &mut [u8], config: &Config) -> io::Result<()> {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return Ok(());
         };
         let wants = connection.echo.advance(scratch, config.work);
@@ -141,7 +142,7 @@ impl Loop {
             Wants::Read => Flags::EPOLLIN,
             Wants::Write => Flags::EPOLLOUT,
             Wants::Close => {
-                // Closing also ends the watching.
+                // Closing the socket also removes it from epoll.
                 self.connections.remove(fd);
                 self.open.fetch_sub(1, Relaxed);
                 return Ok(());

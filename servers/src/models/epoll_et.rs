@@ -1,24 +1,24 @@
 //! # `epoll-et`: one thread, told of each change once
 //!
-//! What it is: `epoll` edge-triggered. The kernel reports that something has become ready
-//! and not that it still is, so a connection is read until its socket is empty: the kernel
-//! will not remind. Each is registered once, for input and for output, and never again.
+//! What it is: edge-triggered `epoll`. The kernel reports that a socket has become ready, not
+//! that it still is, so the loop must read until the socket is empty: no reminder follows.
+//! Each connection is registered once, for input and output, and never changed.
 //!
 //! The loop:
-//! 1. wait for news; only look, if some connection may have more input;
-//! 2. the listener, or the time to try again after descriptors ran out: accept all;
-//! 3. a connection: into the queue of those that have a turn to come;
-//! 4. a turn for each in the queue: read once and echo, and if the read filled the
-//!    buffer, back to the end of the queue, behind the others.
+//! 1. wait for events; only check for them if a connection may have more input;
+//! 2. if the listener is ready, or after a pause for lack of descriptors: accept all;
+//! 3. a connection: add it to the ready queue;
+//! 4. serve each queued connection once: read and echo; if the read filled the buffer, move
+//!    the connection to the end of the queue.
 //!
-//! What it costs: two system calls per echo and a share of a wait. A read that does not
-//! fill the buffer has emptied a stream, which spares the read that would find nothing;
-//! not so when the event tells of more than data: the end of input, an error, urgent data.
+//! What it costs: two system calls per echo and a share of a wait. A read that does not fill
+//! the buffer has emptied the stream, which saves the read that would find nothing. This does
+//! not hold if the event reports more than data: the end of input, an error, or urgent data.
 //!
-//! When it wins: where the kernel's second look at every reported socket counts, and
-//! where connections often switch between reading and writing.
+//! When it wins: when the kernel's second check of every reported socket matters, or when
+//! connections often alternate between reading and writing.
 //!
-//! Manual pages: epoll(7), and there "Edge-triggered and level-triggered"; epoll_ctl(2).
+//! Manual pages: epoll(7), section "Level-triggered and edge-triggered"; epoll_ctl(2).
 //!
 //! Read next: `epoll-pool`.
 
@@ -28,12 +28,12 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::epoll::{EVENTS, token};
-use super::{Family, Model};
 use crate::config::Config;
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
+use crate::ready_queue::{ReadUntil, ReadyQueue};
 use crate::sys::epoll::{Epoll, Event, Flags};
-use crate::turns::{Turns, Until};
 
 pub struct EpollEt;
 
@@ -62,48 +62,48 @@ impl Model for EpollEt {
 fn run(epoll: &Epoll, listener: &Listener, config: &Config) -> io::Result<()> {
     let mut events = vec![Event::empty(); EVENTS];
     let mut scratch = vec![0; config.buffer];
-    let mut turns = Turns::default();
-    let mut listening = Listening::Yes;
-    while !listening.is_over(turns.open()) {
-        let timeout = match turns.is_idle() {
+    let mut ready = ReadyQueue::default();
+    let mut listening = Listening::Active;
+    while !listening.is_over(ready.open()) {
+        let timeout = match ready.is_idle() {
             true => listening.timeout(),
             false => Some(Duration::ZERO),
         };
         let count = epoll.wait(&mut events, timeout)?;
-        let mut knocked = false;
+        let mut listener_ready = false;
         for event in &events[..count] {
             if event.data() == token(listener) {
-                knocked = true;
+                listener_ready = true;
             } else {
-                turns.wake(event.data() as RawFd, until(event.events()));
+                ready.push(event.data() as RawFd, until(event.events()));
             }
         }
-        if listening.accepts(knocked) {
+        if listening.accepts(listener_ready) {
             listening = readiness::accept_all(listener, |stream| {
-                if listener.admits(turns.open()) {
-                    insert(epoll, &mut turns, listener, stream);
+                if listener.admits(ready.open()) {
+                    insert(epoll, &mut ready, stream);
                 }
             })?;
         }
-        turns.take(&mut scratch, config.work);
+        ready.serve_round(&mut scratch, config.work);
     }
     Ok(())
 }
 
-fn insert(epoll: &Epoll, turns: &mut Turns, listener: &Listener, stream: TcpStream) {
-    let news = Flags::EPOLLIN | Flags::EPOLLOUT | Flags::EPOLLRDHUP | Flags::EPOLLPRI;
-    match epoll.add(&stream, news | Flags::EPOLLET, token(&stream)) {
-        // What has come already is reported as well.
-        Ok(()) => turns.insert(stream),
-        Err(error) => listener.turned_away("cannot watch a connection", &error),
+fn insert(epoll: &Epoll, ready: &mut ReadyQueue, stream: TcpStream) {
+    let flags = Flags::EPOLLIN | Flags::EPOLLOUT | Flags::EPOLLRDHUP | Flags::EPOLLPRI;
+    match epoll.add(&stream, flags | Flags::EPOLLET, token(&stream)) {
+        // Input that arrived earlier is reported too.
+        Ok(()) => ready.insert(stream),
+        Err(error) => listener::report_rejected("cannot watch a connection", &error),
     }
 }
 
-/// An event that tells of data and room alone will be followed by another for whatever
-/// comes after the read; one that tells of more will not.
-fn until(news: Flags) -> Until {
-    match (Flags::EPOLLIN | Flags::EPOLLOUT).contains(news) {
-        true => Until::Short,
-        false => Until::Nothing,
+/// After an event for data or room alone, later input raises another event. After an event
+/// that reports more, it may not.
+fn until(flags: Flags) -> ReadUntil {
+    match (Flags::EPOLLIN | Flags::EPOLLOUT).contains(flags) {
+        true => ReadUntil::ShortRead,
+        false => ReadUntil::WouldBlock,
     }
 }

@@ -1,19 +1,19 @@
 //! # `epoll-multi`: an event loop on each processor
 //!
-//! What it is: as many `epoll` loops as there are processors, and nothing shared between
-//! them. Each has a listener of its own on the same address (SO_REUSEPORT); the kernel
-//! decides by a hash of the addresses which of them gets a connection.
+//! What it is: as many `epoll` loops as processors, with nothing shared. Each loop has its own
+//! listener on the same address (SO_REUSEPORT); the kernel picks the listener of a connection
+//! by a hash of the addresses.
 //!
 //! The loop:
 //! 1. bind a listener, let others join it, and start a thread for each;
 //! 2. each thread runs the loop of `epoll` on its own listener;
-//! 3. a stop shuts all the listeners down, and each loop drains what it has;
-//! 4. the server ends with the last of its loops, or with the first that fails.
+//! 3. a stop shuts all listeners down, and each loop drains its connections;
+//! 4. the server ends with the last loop, or with the first that fails.
 //!
-//! What it costs: per echo what `epoll` costs. The hash does not look at the load: with
-//! few connections one loop may have most of them, and nobody takes them off it.
+//! What it costs: the same as `epoll` per echo. The hash ignores the load: with few
+//! connections, one loop may get most of them and cannot give any away.
 //!
-//! When it wins: more load than one processor can bear, over many connections.
+//! When it wins: more load than one processor can carry, over many connections.
 //!
 //! Manual pages: socket(7) for SO_REUSEPORT, epoll(7), sched_getaffinity(2).
 //!
@@ -22,10 +22,10 @@
 use std::io;
 
 use super::epoll::Loop;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops::{self, Beginning};
+use crate::model::{Family, Model};
+use crate::per_core::{self, ReadyLatch};
 
 pub struct EpollMulti;
 
@@ -49,12 +49,12 @@ impl Model for EpollMulti {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let count = self.workers().count(config);
         if count == 1 {
-            eprintln!("echo-server: with one loop this is `epoll` (--workers sets their number)");
+            eprintln!("echo-server: with one loop this is `epoll` (--workers sets the number of loops)");
         }
-        loops::run(listener, config, count, |listener, open| {
+        per_core::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;
-            Ok(move |listener: Listener, config: &Config, beginning: Beginning| {
-                beginning.complete(&listener)?;
+            Ok(move |listener: Listener, config: &Config, latch: ReadyLatch| {
+                latch.count_down(&listener)?;
                 one.run(&listener, config)
             })
         })

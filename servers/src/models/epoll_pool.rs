@@ -1,23 +1,22 @@
-//! # `epoll-pool`: a reactor, and threads that do what is ready
+//! # `epoll-pool`: a reactor, and threads that serve what is ready
 //!
-//! What it is: half synchronous, half asynchronous. One thread waits for all sockets and
-//! does nothing else; what is ready goes through a queue to a few threads. EPOLLONESHOT
-//! reports a connection once and then not until it is armed again, so that no two threads
-//! have the same one. A thread keeps a connection for one read: a thousand are served by
-//! two.
+//! What it is: half-sync/half-async. One thread, the reactor, only waits for all sockets; a
+//! queue passes ready connections to a few worker threads. EPOLLONESHOT reports a connection
+//! once and then disarms it, so two threads never handle the same one. A worker keeps a
+//! connection for one read, so two workers can serve a thousand connections.
 //!
 //! The loop:
 //! 1. the reactor waits until the listener or an armed connection is ready;
-//! 2. the listener: accept all that wait;
-//! 3. a connection: into the queue, from which a free worker takes it;
-//! 4. the worker reads once and echoes, or sends the rest of what did not fit, and arms it
-//!    for what it waits for next.
+//! 2. the listener: accept all queued connections;
+//! 3. a connection: queue it for a free worker;
+//! 4. the worker reads once and echoes, or sends the unsent rest, and arms the connection for
+//!    what it waits for next.
 //!
-//! What it costs: three system calls per echo, a share of a wait, and a hand-over between
-//! threads, which wakes a sleeping one: where the work is small, that is most of the price.
+//! What it costs: three system calls per echo, a share of a wait, and a hand-over that wakes a
+//! sleeping thread. For small work, the hand-over is most of the price.
 //!
-//! When it wins: handlers that take long or block, which would make everybody wait in
-//! `epoll`, and too many connections for a thread each.
+//! When it wins: handlers that compute or block, which would delay all clients of `epoll`,
+//! with too many connections for a thread each.
 //!
 //! Manual pages: epoll_ctl(2) for EPOLLONESHOT, futex(7).
 //!
@@ -32,11 +31,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Builder};
 
 use super::epoll::{EVENTS, token};
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::conn::{Echo, Wants};
-use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::descriptor_map::DescriptorMap;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::stop;
 use crate::sys::epoll::{Epoll, Event, Flags};
 
@@ -79,8 +79,8 @@ impl Model for EpollPool {
     }
 }
 
-/// A connection, until it is closed.
-type Slot = Arc<Mutex<Option<Echo>>>;
+/// A connection; `None` once it is closed.
+type SharedEcho = Arc<Mutex<Option<Echo>>>;
 
 /// What the reactor and the workers share.
 struct Server<'a> {
@@ -91,30 +91,30 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Consumes the queue, so that the workers end when this has ended for any reason.
-    fn react(&self, queue: Sender<Slot>) -> io::Result<()> {
+    /// Runs the reactor. It owns the queue, so the workers end whenever it returns.
+    fn react(&self, queue: Sender<SharedEcho>) -> io::Result<()> {
         let listener = self.listener;
         let mut events = vec![Event::empty(); EVENTS];
-        let mut connections = ByDescriptor::default();
-        let mut listening = Listening::Yes;
+        let mut connections = DescriptorMap::default();
+        let mut listening = Listening::Active;
         self.epoll.add(listener, once(Flags::EPOLLIN), token(listener))?;
         while !listening.is_over(self.open.load(SeqCst)) {
             let count = self.epoll.wait(&mut events, listening.timeout())?;
-            let mut knocked = false;
+            let mut listener_ready = false;
             for event in &events[..count] {
                 if event.data() == token(listener) {
-                    knocked = true;
-                } else if let Some(slot) = connections.at(event.data() as RawFd) {
-                    queue.send(Arc::clone(slot)).map_err(io::Error::other)?;
+                    listener_ready = true;
+                } else if let Some(echo) = connections.find(event.data() as RawFd) {
+                    queue.send(Arc::clone(echo)).map_err(io::Error::other)?;
                 }
             }
-            if listening.accepts(knocked) {
+            if listening.accepts(listener_ready) {
                 listening = readiness::accept_all(listener, |stream| {
                     if listener.admits(self.open.load(SeqCst)) {
                         self.insert(&mut connections, stream);
                     }
                 })?;
-                if listening == Listening::Yes {
+                if listening == Listening::Active {
                     self.arm(listener, Flags::EPOLLIN)?;
                 }
             }
@@ -122,35 +122,35 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn insert(&self, connections: &mut ByDescriptor<Slot>, stream: TcpStream) {
+    fn insert(&self, connections: &mut DescriptorMap<SharedEcho>, stream: TcpStream) {
         if let Err(error) = self.epoll.add(&stream, once(Flags::EPOLLIN), token(&stream)) {
-            self.listener.turned_away("cannot watch a connection", &error);
+            listener::report_rejected("cannot watch a connection", &error);
             return;
         }
         self.open.fetch_add(1, SeqCst);
         let fd = stream.as_raw_fd();
-        // In the place of one that had the number before: a worker has closed it.
+        // Replaces an earlier connection with this descriptor, which a worker has closed.
         connections.insert(fd, Arc::new(Mutex::new(Some(Echo::new(stream)))));
     }
 
-    fn work(&self, ready: &Mutex<Receiver<Slot>>) {
+    fn work(&self, ready: &Mutex<Receiver<SharedEcho>>) {
         let mut scratch = vec![0; self.config.buffer];
         loop {
-            // The lock is held while waiting: the others wait for the lock instead.
+            // Holds the lock while it waits: the other workers wait for the lock.
             let next = ready.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(slot) = next else { return };
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(echo) = slot.as_mut() else { continue };
+            let Ok(shared) = next else { return };
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(echo) = shared.as_mut() else { continue };
             if !self.advance(echo, &mut scratch) {
-                *slot = None;
+                *shared = None;
                 self.closed();
             }
         }
     }
 
-    /// Does what is ready and arms the connection again, unless it is over.
+    /// Serves a ready connection and arms it again; `false` if the connection must close.
     fn advance(&self, echo: &mut Echo, scratch: &mut [u8]) -> bool {
-        if stop::is_overdue() {
+        if stop::drain_is_over() {
             return false;
         }
         let wants = match echo.advance(scratch, self.config.work) {
@@ -161,11 +161,11 @@ impl Server<'_> {
         self.arm(echo.stream(), wants).is_ok()
     }
 
-    /// Lets the reactor see after a stop that this was the last: the listener, which has
-    /// been shut down, is ready as soon as it is armed.
+    /// Counts a closed connection. After a stop, the last one wakes the reactor: the shut-down
+    /// listener is ready as soon as it is armed.
     fn closed(&self) {
         if self.open.fetch_sub(1, SeqCst) == 1 && stop::requested() {
-            // If it fails, the reactor waits until the drain time is over.
+            // On failure, the reactor waits until the drain time is over.
             let _ = self.arm(self.listener, Flags::EPOLLIN);
         }
     }

@@ -1,20 +1,19 @@
 //! # `fork`: a process per client
 //!
-//! What it is: the parent accepts and forks; the child owns the connection and ends
-//! with it (UNP design 1). The operating system does all the scheduling, and a crash
-//! takes one client with it.
+//! What it is: the parent accepts and forks; the child owns the connection and ends with it
+//! (UNP design 1). The kernel does all the scheduling, and a crash affects one client only.
 //!
 //! The loop:
 //! 1. accept a connection;
 //! 2. fork: the child closes the listener, the parent closes the connection;
 //! 3. the child echoes until the end of input and exits;
-//! 4. SIGCHLD comes, and the parent collects every child that has ended.
+//! 4. on SIGCHLD, the parent reaps every child that has ended.
 //!
-//! What it costs: a fork per connection (it grows with the parent's memory, which is
-//! why the parent is kept small), then two system calls per echo and a switch of
-//! address space whenever another client's turn comes.
+//! What it costs: one fork per connection, which grows with the memory of the parent (so the
+//! parent stays small). Then two system calls per echo, and an address space switch whenever
+//! the processor moves to another client.
 //!
-//! When it wins: few, long connections that must be isolated from each other.
+//! When it wins: few, long connections that need isolation from each other.
 //!
 //! Manual pages: fork(2), waitpid(2), signal(7), prctl(2) for PR_SET_PDEATHSIG.
 //!
@@ -24,16 +23,16 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use super::{Family, Model};
 use crate::config::Config;
-use crate::listener::{BACK_OFF, Listener};
+use crate::listener::{self, BACK_OFF, Listener};
+use crate::model::{Family, Model};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal;
 use crate::{children, conn};
 
 pub struct Fork;
 
-/// Children that have not been collected. The kernel keeps the list of them.
+/// The number of children that are not reaped yet. The kernel keeps their list.
 static CHILDREN: AtomicUsize = AtomicUsize::new(0);
 
 impl Model for Fork {
@@ -58,12 +57,12 @@ impl Model for Fork {
             if !listener.admits(CHILDREN.load(SeqCst)) {
                 continue;
             }
-            // Counted before it exists: it may have ended before fork returns here.
+            // Counted before it exists: the child may end before fork returns here.
             CHILDREN.fetch_add(1, SeqCst);
             match process::fork() {
                 Ok(Forked::Child) => {
                     drop(listener);
-                    children::live(|| {
+                    children::run_child(|| {
                         conn::echo(&stream, &mut buffer, config.work);
                         Ok(())
                     });
@@ -71,7 +70,7 @@ impl Model for Fork {
                 Ok(Forked::Parent(_)) => {}
                 Err(error) => {
                     CHILDREN.fetch_sub(1, SeqCst);
-                    listener.turned_away("cannot fork", &error);
+                    listener::report_rejected("cannot fork", &error);
                     thread::sleep(BACK_OFF);
                 }
             }
@@ -81,8 +80,8 @@ impl Model for Fork {
     }
 }
 
-/// Runs as a signal handler. Signals merge, so it collects all that it finds; a zombie
-/// that waited for the next `accept` to return could wait for ever.
+/// Signal handler. Signals merge, so it reaps all ended children. Reaping after the next
+/// `accept` instead could leave zombies for ever.
 extern "C" fn collect_children(_: i32) {
     signal::preserving_errno(|| {
         CHILDREN.fetch_sub(process::reap().count(), SeqCst);

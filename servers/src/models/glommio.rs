@@ -1,22 +1,22 @@
 //! # `glommio`: an executor per core, on io_uring
 //!
-//! What it is: as `monoio`, a ring and a listener per thread, and nothing shared. For
-//! sockets it uses the ring as others use epoll: the kernel says there what is ready,
-//! and a call of its own reads or writes it.
+//! What it is: like `monoio`, a ring and a listener per thread, with nothing shared. For
+//! sockets it uses the ring as other runtimes use epoll: the kernel reports readiness there,
+//! and a separate call reads or writes.
 //!
 //! The loop:
-//! 1. on each thread, accept, or await in the ring that somebody connects;
+//! 1. on each thread, accept, or await a connection in the ring;
 //! 2. spawn a task on the same thread that owns the connection;
-//! 3. the task receives and sends directly, awaits in the ring that it can, and gives way
-//!    after a buffer full of input;
-//! 4. the executor shares its thread out over queues of tasks by their weights.
+//! 3. the task receives and sends directly, awaits readiness in the ring, and yields after a
+//!    buffer full of input;
+//! 4. the executor divides its thread among task queues according to their shares.
 //!
-//! What it costs: a receive and a send per echo, and a share of the call that submits
-//! and waits, with the executor's accounting of time between them; per thread three
-//! rings, 512 KiB of memory that may be locked, and 10 MiB set aside for files.
+//! What it costs: a receive and a send per echo, and a share of the call that submits and
+//! waits, plus the executor's time accounting; per thread three rings, 512 KiB of lockable
+//! memory, and 10 MiB reserved for files.
 //!
-//! When it wins: servers of files, with direct I/O and shares of the disk to give out;
-//! the sockets are not its point.
+//! When it wins: file servers with direct I/O that share a disk among tasks. Sockets are not
+//! its focus.
 //!
 //! Manual pages: io_uring(7), recv(2) on MSG_DONTWAIT, getrlimit(2) on RLIMIT_MEMLOCK.
 //!
@@ -31,19 +31,19 @@ use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::{socket, uring};
-use crate::tasks::{self, Place, Tasks};
+use crate::tasks::{self, TaskGuard, Tasks};
 
 pub struct Glommio;
 
-/// As long as any task can run, its executor looks for input and output every 100 ms only. A
-/// task that sleeps, however shortly, lets it look at once.
+/// While any task is runnable, the executor polls for I/O only every 100 ms. A task that
+/// sleeps, however briefly, makes it poll at once.
 const PAUSE: Duration = Duration::from_micros(1);
 
-/// What its executor insists on.
+/// Lockable memory that its executor requires.
 const LOCKABLE_BYTES: u64 = 512 * 1024;
 
 impl Model for Glommio {
@@ -68,7 +68,7 @@ impl Model for Glommio {
         match getrlimit(Resource::RLIMIT_MEMLOCK)? {
             (LOCKABLE_BYTES.., _) => Ok(()),
             (bytes, _) => Err(io::Error::other(format!(
-                "it needs 512 KiB of lockable memory and may have {} KiB: `ulimit -l 512`",
+                "it needs 512 KiB of lockable memory, and the limit is {} KiB: raise it with `ulimit -l 512`",
                 bytes / 1024
             ))),
         }
@@ -85,23 +85,23 @@ impl Model for Glommio {
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
     let incoming: TcpListener = socket::adopt(tasks.socket()?.into());
     let accept = async || Ok(incoming.accept().await?);
-    let spawn = |stream, place| drop(glommio::spawn_local(echo(place, stream, config.clone())).detach());
+    let spawn = |stream, guard| drop(glommio::spawn_local(echo(guard, stream, config.clone())).detach());
     tasks.run(accept, sleep, spawn).await
 }
 
-/// Ends with the connection, for whatever reason it ends.
-async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
+/// Echoes until the connection ends for any reason.
+async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
     let mut buffer = vec![0; config.buffer];
-    let mut turn = 0;
+    let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         config.work.perform_in_task(sleep).await;
         if stream.write_all(&buffer[..length]).await.is_err() {
             return;
         }
-        // Nothing else makes a task give way whose client always has more.
-        turn += length;
-        if turn >= config.buffer {
-            turn = 0;
+        // Without this, the task of a busy client would never yield.
+        since_yield += length;
+        if since_yield >= config.buffer {
+            since_yield = 0;
             sleep(PAUSE).await;
         }
     }

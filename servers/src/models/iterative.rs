@@ -1,19 +1,19 @@
 //! # `iterative`: one client at a time
 //!
-//! What it is: no concurrency at all. A second client is connected by the kernel and
-//! waits in the backlog until the first one has ended (UNP design 0).
+//! What it is: no concurrency at all. The kernel connects a second client, which then waits
+//! in the backlog until the first one ends (UNP design 0).
 //!
 //! The loop:
 //! 1. accept a connection;
-//! 2. read, and write what was read;
+//! 2. read, and write back what was read;
 //! 3. at the end of input, close;
-//! 4. start again.
+//! 4. repeat.
 //!
-//! What it costs: two system calls per echo and nothing else. Every other model pays
-//! for its concurrency on top of this, so it is the baseline.
+//! What it costs: two system calls per echo and nothing else. Every other model adds the
+//! price of its concurrency, so this is the baseline.
 //!
-//! When it wins: one client, or requests so short that waiting for one's turn is
-//! cheaper than being scheduled.
+//! When it wins: a single client, or requests so short that waiting in line is cheaper than
+//! scheduling.
 //!
 //! Manual pages: accept(2), listen(2) for the backlog, read(2), write(2).
 //!
@@ -21,9 +21,9 @@
 
 use std::io;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::{conn, stop};
 
 pub struct Iterative;

@@ -1,6 +1,6 @@
-//! The models: one file each, and their registry.
+//! The registry of the models, which are one file each.
 //!
-//! Read in this order they are a course: each file ends by naming the next.
+//! In this order the files form a course; each one names the next at its end.
 
 mod aio;
 #[cfg(feature = "compio")]
@@ -36,12 +36,7 @@ mod udp;
 mod uring;
 mod uring_multi;
 
-use std::fmt;
-use std::io;
-use std::os::fd::RawFd;
-
-use crate::config::{Config, Workers};
-use crate::listener::{Listener, Transport};
+pub use crate::model::{Family, Model};
 
 /// Every model of this build, in reading order.
 pub static MODELS: &[&dyn Model] = &[
@@ -80,8 +75,7 @@ pub static MODELS: &[&dyn Model] = &[
     &udp::Udp,
 ];
 
-/// The models that this build leaves out. The cargo feature that brings one in has its
-/// name.
+/// The models that this build lacks. Each has a cargo feature of the same name.
 pub static NOT_BUILT: &[&str] = &[
     #[cfg(not(feature = "smol"))]
     "smol",
@@ -93,91 +87,14 @@ pub static NOT_BUILT: &[&str] = &[
     "glommio",
 ];
 
-/// A design of an echo server.
-pub trait Model: Sync {
-    /// What is typed: `epoll`.
-    fn name(&self) -> &'static str;
-
-    /// The kind of concurrency it is built on.
-    fn family(&self) -> Family;
-
-    /// One line that says what it is.
-    fn summary(&self) -> &'static str;
-
-    /// What it speaks; the command line binds its socket accordingly.
-    fn transport(&self) -> Transport {
-        Transport::Stream
-    }
-
-    /// What its workers are.
-    fn workers(&self) -> Workers {
-        Workers::Fixed
-    }
-
-    /// How many connections it serves at the same time, where its design sets a limit.
-    fn at_once(&self, config: &Config) -> Option<usize> {
-        let workers = self.workers();
-        (workers == Workers::PerConnection).then(|| workers.count(config))
-    }
-
-    /// The first descriptor that it cannot watch, where its design sets a limit.
-    fn descriptor_limit(&self) -> Option<RawFd> {
-        None
-    }
-
-    /// Finds out whether this host can run it; the error says why not.
-    fn probe(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Serves until the listener is shut down, then drains and returns.
-    ///
-    /// Calls [`Listener::announce`] once connections will be answered. An error is
-    /// the server's own; whatever a client does is none.
-    fn serve(&self, listener: Listener, config: &Config) -> io::Result<()>;
-}
-
-/// The kind of concurrency that a model is built on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Processes.
-    Process,
-    /// Threads.
-    Thread,
-    /// One loop that is told what is ready.
-    Readiness,
-    /// One loop that is told by signals.
-    Signal,
-    /// One loop that is told what is done.
-    Completion,
-    /// Tasks on a runtime.
-    Async,
-    /// Messages without connections.
-    Datagram,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Family::Process => "process",
-            Family::Thread => "thread",
-            Family::Readiness => "readiness",
-            Family::Signal => "signal",
-            Family::Completion => "completion",
-            Family::Async => "async",
-            Family::Datagram => "datagram",
-        })
-    }
-}
-
-/// The model of that name.
+/// Finds a model by name.
 pub fn find(name: &str) -> Option<&'static dyn Model> {
     MODELS.iter().copied().find(|model| model.name() == name)
 }
 
-/// Why the model of that name is not in this build, if there is one.
+/// Explains why this build lacks the named model, if it is one of [`NOT_BUILT`].
 pub fn left_out(name: &str) -> Option<String> {
     NOT_BUILT
         .contains(&name)
-        .then(|| format!("this build leaves it out: build with `cargo ... --features {name}`"))
+        .then(|| format!("this build does not include it: build with `cargo ... --features {name}`"))
 }

@@ -1,22 +1,21 @@
 //! # `monoio`: a runtime per core, on io_uring
 //!
-//! What it is: tasks that never leave their thread, on a runtime that hands operations
-//! to the kernel instead of asking what is ready. Each thread has a ring and a listener
-//! of its own, so that no two threads share anything. The kernel writes into the buffer
-//! of a read at any time until it is done: the buffer goes in by value and comes back
-//! with the result.
+//! What it is: tasks that never leave their thread, on a runtime that submits operations to
+//! the kernel instead of asking for readiness. Each thread has its own ring and listener, so
+//! threads share nothing. The kernel may write into the buffer of a read until the read is
+//! done, so the task passes the buffer by value and gets it back with the result.
 //!
 //! The loop:
 //! 1. on each thread, submit an accept and await it;
 //! 2. spawn a task on the same thread that owns the connection;
 //! 3. the task submits a read with its buffer, then a write of the same buffer;
-//! 4. when no task can go on, one call submits all that was queued and waits.
+//! 4. when no task is runnable, one call submits all queued operations and waits.
 //!
-//! What it costs: a fraction of a system call per echo when busy; per connection a task
-//! and, also when idle, the buffer of the read that is under way. A client stays with
-//! the thread that accepted it, however busy that is.
+//! What it costs: a fraction of a system call per echo under load; per connection a task and,
+//! even when idle, the buffer of the pending read. A client stays on the thread that accepted
+//! it, however busy that thread is.
 //!
-//! When it wins: many busy connections, alike, on many cores.
+//! When it wins: many busy and similar connections on many cores.
 //!
 //! Manual pages: io_uring(7), io_uring_enter(2), socket(7) on SO_REUSEPORT.
 //!
@@ -29,11 +28,11 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::time::sleep;
 use monoio::{IoUringDriver, RuntimeBuilder};
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::uring;
-use crate::tasks::{self, Place, Tasks};
+use crate::tasks::{self, TaskGuard, Tasks};
 
 pub struct Monoio;
 
@@ -69,12 +68,12 @@ impl Model for Monoio {
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
     let incoming = TcpListener::from_std(tasks.socket()?)?;
     let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, place| drop(monoio::spawn(echo(place, stream, config.clone())));
+    let spawn = |stream, guard| drop(monoio::spawn(echo(guard, stream, config.clone())));
     tasks.run(accept, sleep, spawn).await
 }
 
-/// Ends with the connection, for whatever reason it ends.
-async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
+/// Echoes until the connection ends for any reason.
+async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     loop {
         let (read, input) = stream.read(buffer).await;

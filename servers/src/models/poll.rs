@@ -1,32 +1,31 @@
 //! # `poll`: one thread that asks about all sockets
 //!
-//! What it is: the event loop before `epoll`. Each call hands the kernel the whole list
-//! of descriptors, and the kernel looks at every one of them (UNP section 6.10).
+//! What it is: the event loop before `epoll`. Each call passes the whole list of descriptors,
+//! and the kernel checks every one of them (UNP section 6.10).
 //!
 //! The loop:
-//! 1. ask which of the listener and all connections are ready, and wait if none is;
-//! 2. the listener: accept all that wait;
-//! 3. go through the list, and where a connection is ready read once and echo, or send
-//!    the rest of what did not fit;
-//! 4. note in the list what each waits for next.
+//! 1. wait until the listener or a connection is ready;
+//! 2. the listener: accept all queued connections;
+//! 3. scan the list; where a connection is ready, read once and echo, or send the unsent rest;
+//! 4. update the list with what each connection waits for next.
 //!
-//! What it costs: two system calls per echo and a share of a call whose price grows with
-//! the number of connections, idle ones included: with a thousand of which one is busy,
-//! each echo pays for a thousand.
+//! What it costs: two system calls per echo, and a share of a call whose cost grows with the
+//! number of connections, idle ones included: with one busy connection in a thousand, each
+//! echo pays for a thousand.
 //!
-//! When it wins: a few connections, nearly all of them busy; and it exists everywhere.
+//! When it wins: a few connections, nearly all of them busy; and it is available everywhere.
 //!
-//! Manual pages: poll(2), select(2) for what came before it.
+//! Manual pages: poll(2), select(2) for its predecessor.
 //!
 //! Read next: `epoll`.
 
 use std::io;
 use std::net::TcpStream;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::sys::poll::{self, Entry, Interest};
 
@@ -57,7 +56,7 @@ impl Model for Poll {
 }
 
 struct Loop {
-    /// The list for the kernel: the listener, then the connections in order.
+    /// The list for the kernel: the listener, then the connections in the order of `echoes`.
     entries: Vec<Entry>,
     echoes: Vec<Echo>,
 }
@@ -65,15 +64,15 @@ struct Loop {
 impl Loop {
     fn run(&mut self, listener: &Listener, config: &Config) -> io::Result<()> {
         let mut scratch = vec![0; config.buffer];
-        let mut listening = Listening::Yes;
+        let mut listening = Listening::Active;
         while !listening.is_over(self.echoes.len()) {
             listening = listening.resumed();
             self.entries[0] = match listening {
-                Listening::Yes => Entry::new(listener, Interest::Read),
+                Listening::Active => Entry::new(listener, Interest::Read),
                 _ => Entry::NONE,
             };
             poll::poll(&mut self.entries, listening.timeout())?;
-            // From the end, since closing one moves the last into its place.
+            // Backwards, since `swap_remove` moves the last connection.
             for at in (0..self.echoes.len()).rev() {
                 if self.entries[at + 1].is_ready() {
                     self.advance(at, &mut scratch, config);

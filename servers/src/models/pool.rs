@@ -1,20 +1,20 @@
 //! # `pool`: threads that wait for clients
 //!
-//! What it is: the threads exist before the clients; the main thread accepts and hands
-//! each connection to one of them through a queue (UNP design 8). A thread serves one
-//! client until it ends, so at most as many clients are served as there are threads.
+//! What it is: the threads exist before the clients. The main thread accepts and hands each
+//! connection to a worker through a queue (UNP design 8). A worker serves one client until it
+//! ends, so the number of workers limits the clients served at once.
 //!
 //! The loop:
-//! 1. the main thread accepts a connection and puts it into the queue;
-//! 2. a free worker takes it out, echoes until the end of input and closes;
-//! 3. connection N+1 is open and unanswered in the queue until a worker is free;
+//! 1. the main thread accepts a connection and queues it;
+//! 2. a free worker takes it, echoes until the end of input and closes;
+//! 3. connection N+1 stays in the queue, open and unanswered, until a worker is free;
 //! 4. at a stop the queue closes, and a worker that finds it empty ends.
 //!
-//! What it costs: no start of a thread per connection but a hand-over between threads;
-//! then the same as `thread`.
+//! What it costs: a hand-over between threads per connection instead of a thread start;
+//! otherwise the same as `thread`.
 //!
-//! When it wins: short connections, and where the number of threads must be bounded:
-//! the queue is the price, and under long connections it is where clients starve.
+//! When it wins: short connections with a bounded number of threads. The price is the queue,
+//! in which clients starve behind long connections.
 //!
 //! Manual pages: pthreads(7), pthread_mutex_lock(3), pthread_cond_wait(3), futex(7).
 //!
@@ -25,11 +25,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder};
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients};
 use crate::config::{Config, Workers};
 use crate::conn;
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
 
 pub struct Pool;
 
@@ -62,10 +62,10 @@ impl Model for Pool {
             listener.announce()?;
             let result = clients.accept(&listener, |client| {
                 let sent = queue.send(client);
-                listener.say_who_waits(clients.count(), workers);
+                listener::report_waiting(clients.count(), workers);
                 sent.map_err(|_| io::Error::other("all workers of the pool have ended"))
             });
-            // For the workers: nobody else will come.
+            // Ends the workers.
             drop(queue);
             result
         })
@@ -75,7 +75,7 @@ impl Model for Pool {
 fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     loop {
-        // The lock is held while waiting: the others wait for the lock instead.
+        // Holds the lock while it waits: the other workers wait for the lock.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(client) = next else { return };
         conn::echo(&client, &mut buffer, config.work);

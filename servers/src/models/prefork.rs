@@ -1,21 +1,20 @@
 //! # `prefork`: processes that wait for clients
 //!
-//! What it is: the children exist before the clients, and each waits in `accept` on the
-//! listener that all share (UNP design 2). The kernel wakes one of them for each client.
-//! A child serves one client until it ends, so at most as many are served as there are
-//! children; the next one waits in the backlog.
+//! What it is: the children exist before the clients and all block in `accept` on a shared
+//! listener (UNP design 2). The kernel wakes one of them per connection. A child serves one
+//! client until it ends, so the number of children limits the clients served at once; the
+//! next client waits in the backlog.
 //!
 //! The loop:
-//! 1. the parent forks the children and waits for their ends;
+//! 1. the parent forks the children and waits for one to end;
 //! 2. a child accepts a connection, echoes until the end of input, and accepts again;
-//! 3. a child that has died is collected, and another is forked in its place;
-//! 4. at a stop `accept` fails in every idle child, which ends, and those that serve have
-//!    the drain time.
+//! 3. the parent reaps a dead child and forks a replacement;
+//! 4. at a stop, `accept` fails in idle children, which exit; busy ones have the drain time.
 //!
-//! What it costs: no fork per connection, and nothing but `accept` and `close` instead;
-//! then the same as `fork`. The children cost memory whether they serve or not.
+//! What it costs: `accept` and `close` per connection instead of a fork; otherwise the same
+//! as `fork`. Idle children take memory too.
 //!
-//! When it wins: as `fork`, and for connections too short to be worth a fork each.
+//! When it wins: like `fork`, and also for connections too short to justify a fork.
 //!
 //! Manual pages: fork(2), accept(2), waitpid(2), signalfd(2), prctl(2) for PR_SET_PDEATHSIG.
 //!
@@ -24,11 +23,11 @@
 use std::io;
 use std::net::TcpStream;
 
-use super::{Family, Model};
 use crate::children::{self, Children};
 use crate::config::{Config, Workers};
+use crate::connection_slots::Slots;
 use crate::listener::Listener;
-use crate::seats::Seats;
+use crate::model::{Family, Model};
 use crate::sys::poll::{Entry, Interest, poll};
 use crate::{conn, stop};
 
@@ -56,51 +55,57 @@ impl Model for Prefork {
     }
 }
 
-/// How a child gets its next connection; `None` when the server is to stop.
+/// How a child accepts its next connection; `None` when the server must stop.
 pub(super) type Accept<'a> = &'a dyn Fn(&Listener) -> io::Result<Option<TcpStream>>;
 
-/// The server of all models whose children accept: they differ in how.
+/// The server of all models whose children accept; they differ in the locking.
 pub(super) fn serve_with(
     listener: Listener,
     config: &Config,
     workers: usize,
     accept: Accept,
 ) -> io::Result<()> {
-    let seats = Seats::new(&listener, workers)?;
+    let slots = Slots::new(&listener, workers)?;
     let mut children = Children::new(workers)?;
-    let mut place = children.fill()?;
-    if place.is_none() {
-        children.wait_for_beginning()?;
+    let mut worker = children.start_missing()?;
+    if worker.is_none() {
+        children.wait_for_startup()?;
         listener.announce()?;
     }
-    while place.is_none() {
+    while worker.is_none() {
         let mut entries = [
             Entry::new(&children, Interest::Read),
             Entry::new(&listener, Interest::End),
         ];
-        poll(&mut entries, children.due_in())?;
+        poll(&mut entries, children.next_start_in())?;
         if stop::requested() {
             break;
         }
-        for vacated in children.collect() {
-            seats.free(vacated);
+        for dead in children.reap() {
+            slots.free(dead);
         }
-        place = children.fill()?;
+        worker = children.start_missing()?;
     }
-    if let Some(place) = place {
+    if let Some(worker) = worker {
         drop(children);
-        children::live(|| work(&listener, config, &seats, place, accept));
+        children::run_child(|| work(&listener, config, &slots, worker, accept));
     }
     drop(listener);
     children::drain()
 }
 
-/// The life of a child.
-fn work(listener: &Listener, config: &Config, seats: &Seats, place: usize, accept: Accept) -> io::Result<()> {
+/// Serves clients in a child.
+fn work(
+    listener: &Listener,
+    config: &Config,
+    slots: &Slots,
+    worker: usize,
+    accept: Accept,
+) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(config.buffer);
     while let Some(stream) = accept(listener)? {
-        let seat = seats.take(place);
-        if seat.is_some() || listener.admits(seats.count()) {
+        let slot = slots.take(worker);
+        if slot.is_some() || listener.admits(slots.count()) {
             conn::echo(&stream, &mut buffer, config.work);
         }
     }

@@ -1,20 +1,21 @@
-//! # `prefork-fdpass`: a parent that hands clients to its processes
+//! # `prefork-fdpass`: a parent that passes clients to its processes
 //!
-//! What it is: the parent accepts and passes each connection to a child that is free,
-//! through a socket between the two (UNP design 5). `pool` with processes: the parent
-//! knows who serves and who waits, which the other models leave to the kernel.
+//! What it is: the parent accepts and passes each connection to a free child through a socket
+//! pair (UNP design 5). It is `pool` with processes: the parent knows which children are busy
+//! and which clients wait, which other prefork models leave to the kernel.
 //!
 //! The loop:
 //! 1. the parent polls the listener and its children, and accepts;
-//! 2. it passes the connection to a free child (SCM_RIGHTS) and closes its own descriptor;
-//!    where none is free the connection waits, open and unanswered;
-//! 3. the child echoes until the end of input, closes, and writes a byte: free again;
-//! 4. a child that has died is replaced; at a stop the channels close, and who is idle ends.
+//! 2. it sends the connection to a free child (SCM_RIGHTS) and closes its own descriptor; if
+//!    no child is free, the connection stays open and unanswered;
+//! 3. the child echoes until the end of input, closes, and writes one byte: it is free again;
+//! 4. the parent replaces dead children; at a stop it closes the channels, and idle ones end.
 //!
-//! What it costs: per connection a descriptor sent and received and a byte back, and a poll
-//! whose cost grows with the children; then the same as `fork`.
+//! What it costs: sending and receiving a descriptor and a byte back per connection, and a
+//! poll whose cost grows with the number of children; otherwise the same as `fork`.
 //!
-//! When it wins: where one process must decide who serves whom, by load or by rights.
+//! When it wins: when one process must decide which child serves a client, by load or by
+//! privileges.
 //!
 //! Manual pages: unix(7) for SCM_RIGHTS, sendmsg(2), recvmsg(2), socketpair(2), cmsg(3).
 //!
@@ -26,11 +27,11 @@ use std::iter;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use super::{Family, Model};
 use crate::children::{self, Children};
 use crate::config::{Config, Workers};
 use crate::conn;
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::sys::descriptors;
 use crate::sys::poll::{Entry, Interest, poll};
@@ -60,26 +61,26 @@ impl Model for PreforkFdpass {
         let workers = self.workers().count(config);
         let mut parent = Parent {
             listener,
-            listening: Listening::Yes,
+            listening: Listening::Active,
             channels: iter::repeat_with(|| None).take(workers).collect(),
             free: Vec::new(),
             waiting: VecDeque::new(),
             children: Children::new(workers)?,
         };
-        let mut channel = parent.fill()?;
+        let mut channel = parent.start_missing()?;
         if channel.is_none() {
-            parent.children.wait_for_beginning()?;
+            parent.children.wait_for_startup()?;
             parent.listener.announce()?;
         }
         while channel.is_none() && !parent.listening.is_over(parent.open()) {
-            parent.turn()?;
-            channel = parent.fill()?;
+            parent.step()?;
+            channel = parent.start_missing()?;
         }
-        // In the parent this ends the children that are idle. In a child it closes what is
-        // not its own, above all the connections of clients that wait.
+        // In the parent, this ends the idle children. In a child, it closes the descriptors of
+        // the parent, such as the connections of waiting clients.
         drop(parent);
         match channel {
-            Some(channel) => children::live(|| work(&channel, config)),
+            Some(channel) => children::run_child(|| work(&channel, config)),
             None => children::drain(),
         }
     }
@@ -88,25 +89,26 @@ impl Model for PreforkFdpass {
 struct Parent {
     listener: Listener,
     listening: Listening,
-    /// To the children, by place.
+    /// The channels to the children, by worker number.
     channels: Vec<Option<UnixStream>>,
-    /// Places. The last to become free is the first to be busy again: its memory is warm.
+    /// Numbers of free workers. The last one freed is reused first: its cache is warm.
     free: Vec<usize>,
-    /// Connections that no child is free for.
+    /// Connections that wait for a free child.
     waiting: VecDeque<TcpStream>,
-    /// Last, since it tells when a child has closed all that is above.
+    /// Last field: dropping it signals that a child has closed all of the above.
     children: Children,
 }
 
 impl Parent {
-    /// Starts the children that are missing; returns in each of them with its channel.
-    fn fill(&mut self) -> io::Result<Option<UnixStream>> {
-        while let Some(place) = self.children.vacancy() {
-            match self.children.start(place, UnixStream::pair)? {
+    /// Starts the missing children. Returns the channel in each child, and `None` in the
+    /// parent.
+    fn start_missing(&mut self) -> io::Result<Option<UnixStream>> {
+        while let Some(worker) = self.children.next_missing() {
+            match self.children.start(worker, UnixStream::pair)? {
                 Some((Forked::Child, (_, theirs))) => return Ok(Some(theirs)),
                 Some((Forked::Parent(_), (ours, _))) => {
-                    self.channels[place] = Some(ours);
-                    self.free.push(place);
+                    self.channels[worker] = Some(ours);
+                    self.free.push(worker);
                 }
                 None => {}
             }
@@ -114,28 +116,28 @@ impl Parent {
         Ok(None)
     }
 
-    /// Passes on what it can, waits until something happens, and takes note of it.
-    fn turn(&mut self) -> io::Result<()> {
-        self.pass_on();
+    /// Passes waiting connections to free children, then waits for events and handles them.
+    fn step(&mut self) -> io::Result<()> {
+        self.pass_waiting();
         if self.listening.is_due() {
-            self.listening = Listening::Yes;
+            self.listening = Listening::Active;
         }
         let mut entries = vec![Entry::NONE, Entry::new(&self.children, Interest::Read)];
-        if self.listening == Listening::Yes {
+        if self.listening == Listening::Active {
             entries[0] = Entry::new(&self.listener, Interest::Read);
         }
         let watch = |channel: &Option<_>| channel.as_ref().map_or(Entry::NONE, to_read);
         entries.extend(self.channels.iter().map(watch));
-        let timeouts = [self.listening.timeout(), self.children.due_in()];
+        let timeouts = [self.listening.timeout(), self.children.next_start_in()];
         poll(&mut entries, timeouts.into_iter().flatten().min())?;
 
-        for place in 0..self.channels.len() {
-            if entries[2 + place].is_ready() {
-                self.hear(place);
+        for worker in 0..self.channels.len() {
+            if entries[2 + worker].is_ready() {
+                self.receive(worker);
             }
         }
-        for place in self.children.collect() {
-            self.lose(place);
+        for worker in self.children.reap() {
+            self.forget(worker);
         }
         if entries[0].is_ready() {
             self.accept()?;
@@ -143,7 +145,7 @@ impl Parent {
         Ok(())
     }
 
-    /// How many connections are open: those of busy children and those that wait.
+    /// The number of open connections: those of busy children and the waiting ones.
     fn open(&self) -> usize {
         self.busy() + self.waiting.len()
     }
@@ -152,20 +154,20 @@ impl Parent {
         self.channels.iter().flatten().count() - self.free.len()
     }
 
-    /// A child that says something is free again; one that closes its channel is dying.
-    fn hear(&mut self, place: usize) {
-        match self.channels[place]
+    /// A byte from a child means that it is free; a closed channel, that it is dying.
+    fn receive(&mut self, worker: usize) {
+        match self.channels[worker]
             .as_ref()
             .map(|mut channel| channel.read(&mut [0]))
         {
-            Some(Ok(1)) => self.free.push(place),
-            _ => self.lose(place),
+            Some(Ok(1)) => self.free.push(worker),
+            _ => self.forget(worker),
         }
     }
 
-    fn lose(&mut self, place: usize) {
-        self.channels[place] = None;
-        self.free.retain(|&free| free != place);
+    fn forget(&mut self, worker: usize) {
+        self.channels[worker] = None;
+        self.free.retain(|&free| free != worker);
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -175,20 +177,20 @@ impl Parent {
                 self.waiting.push_back(stream);
             }
         })?;
-        self.listener.say_who_waits(self.open(), self.channels.len());
+        listener::report_waiting(self.open(), self.channels.len());
         Ok(())
     }
 
-    /// Passes the connections that wait to the children that are free.
-    fn pass_on(&mut self) {
-        while let (Some(stream), Some(&place)) = (self.waiting.front(), self.free.last()) {
-            let channel = self.channels[place].as_ref();
+    /// Passes waiting connections to free children.
+    fn pass_waiting(&mut self) {
+        while let (Some(stream), Some(&worker)) = (self.waiting.front(), self.free.last()) {
+            let channel = self.channels[worker].as_ref();
             if channel.is_some_and(|channel| descriptors::send(channel, stream).is_ok()) {
                 self.free.pop();
                 self.waiting.pop_front();
             } else {
-                // It is dying, or will end when its channel closes; the next child is asked.
-                self.lose(place);
+                // The child is dying, or ends when its channel closes; try the next one.
+                self.forget(worker);
             }
         }
     }
@@ -198,11 +200,11 @@ fn to_read(channel: &UnixStream) -> Entry {
     Entry::new(channel, Interest::Read)
 }
 
-/// The life of a child.
+/// Serves clients in a child.
 fn work(mut channel: &UnixStream, config: &Config) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(config.buffer);
     while let Some(stream) = descriptors::receive(channel)? {
-        // The parent accepts without waiting, and that comes with the connection.
+        // The parent accepts nonblocking sockets.
         stream.set_nonblocking(false)?;
         conn::echo(&stream, &mut buffer, config.work);
         drop(stream);

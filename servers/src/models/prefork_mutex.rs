@@ -1,20 +1,20 @@
 //! # `prefork-mutex`: processes that take turns with a mutex
 //!
-//! What it is: `prefork-fcntl` with a mutex in memory that all processes share instead of
-//! a lock of the file system (UNP design 4).
+//! What it is: `prefork-fcntl` with a mutex in shared memory instead of a file lock (UNP
+//! design 4).
 //!
 //! The loop:
-//! 1. a child takes the mutex;
-//! 2. it accepts a connection, gives the mutex back and echoes until the end of input;
-//! 3. when a child dies that has the mutex, the next one is told so (EOWNERDEAD), declares
-//!    the mutex consistent and has it; the child is replaced;
-//! 4. at a stop `accept` fails in the child that has the mutex, then in the next.
+//! 1. a child locks the mutex;
+//! 2. it accepts a connection, unlocks the mutex and echoes until the end of input;
+//! 3. if the holder dies, the next child gets EOWNERDEAD, marks the mutex consistent and
+//!    holds it; the parent replaces the dead child;
+//! 4. at a stop, `accept` fails in the child that holds the mutex, then in the next one.
 //!
-//! What it costs: no system call where nobody else wants the mutex, one to wait for it and
-//! one to wake who waits; per echo the same as `prefork`.
+//! What it costs: no system call for an uncontended mutex, otherwise one to wait and one to
+//! wake the next child; the same as `prefork` per echo.
 //!
-//! When it wins: as `prefork-fcntl`, on Linux never. That it must be robust is the lesson:
-//! a plain mutex whose holder dies is held for ever, and nobody is accepted any more.
+//! When it wins: like `prefork-fcntl`, never on Linux. The lesson is that the mutex must be
+//! robust: a plain one stays locked for ever when its holder dies, and accepting stops.
 //!
 //! Manual pages: pthread_mutexattr_setpshared(3), pthread_mutexattr_setrobust(3),
 //! pthread_mutex_consistent(3), mmap(2) for MAP_SHARED, futex(7).
@@ -24,9 +24,9 @@
 use std::io;
 
 use super::prefork::serve_with;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::mutex::RobustMutex;
 
 pub struct PreforkMutex;
@@ -51,7 +51,7 @@ impl Model for PreforkMutex {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let mutex = RobustMutex::new()?;
         serve_with(listener, config, self.workers().count(config), &|listener| {
-            let _turn = mutex.lock()?;
+            let _locked = mutex.lock()?;
             listener.accept()
         })
     }

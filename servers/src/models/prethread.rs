@@ -1,20 +1,20 @@
 //! # `prethread`: threads that take turns in accept
 //!
-//! What it is: the threads exist before the clients, and each accepts its own, one at a
-//! time (UNP design 7). As `prefork-mutex`, in one address space: the mutex needs no
-//! shared memory, and a crash takes everybody with it.
+//! What it is: the threads exist before the clients, and one at a time accepts a client of its
+//! own (UNP design 7). Compared with `prefork-mutex`, the mutex needs no shared mapping, and a
+//! crash affects all clients.
 //!
 //! The loop:
-//! 1. a thread takes the mutex;
-//! 2. it accepts a connection and gives the mutex back;
-//! 3. it echoes until the end of input, closes, and takes the mutex again;
-//! 4. at a stop `accept` fails in the thread that has the mutex, then in the next.
+//! 1. a thread locks the mutex;
+//! 2. it accepts a connection and unlocks the mutex;
+//! 3. it echoes until the end of input, closes, and locks the mutex again;
+//! 4. at a stop, `accept` fails in the thread that holds the mutex, then in the next one.
 //!
-//! What it costs: no start of a thread per connection and, unlike `pool`, no hand-over
-//! between threads either; then the same as `thread`.
+//! What it costs: no thread start per connection and, unlike `pool`, no hand-over between
+//! threads; otherwise the same as `thread`.
 //!
-//! When it wins: short connections and a bounded number of threads. Nobody sees who
-//! waits: that is left to the backlog, where `pool` can tell.
+//! When it wins: short connections and a bounded number of threads. Waiting clients stay
+//! invisible in the backlog, whereas `pool` can report them.
 //!
 //! Manual pages: pthreads(7), pthread_mutex_lock(3), accept(2), futex(7).
 //!
@@ -22,14 +22,14 @@
 
 use std::io;
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients};
 use crate::config::{Config, Workers};
 use crate::conn;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 
 pub struct Prethread;
 
@@ -51,36 +51,37 @@ impl Model for Prethread {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let door = Door {
+        let acceptor = Acceptor {
             listener: Mutex::new(None),
             clients: Clients::default(),
         };
-        let (ends, first_end) = channel();
+        let (results, first_result) = channel();
         thread::scope(|scope| {
-            // It opens once all are there; if they never are, they find it closed and end.
-            let mut turn = door.listener.lock().unwrap_or_else(PoisonError::into_inner);
+            // Held until all threads have started. If one cannot start, the others find no
+            // listener and end.
+            let mut open = acceptor.lock();
             for _ in 0..self.workers().count(config) {
-                let (door, ends) = (&door, ends.clone());
-                Builder::new().spawn_scoped(scope, move || ends.send(door.work(config)))?;
+                let (acceptor, results) = (&acceptor, results.clone());
+                Builder::new().spawn_scoped(scope, move || results.send(acceptor.work(config)))?;
             }
             listener.announce()?;
-            *turn = Some(&listener);
-            drop((turn, ends));
-            let result = first_end.recv().map_err(io::Error::other);
-            door.clients.drain();
+            *open = Some(&listener);
+            drop((open, results));
+            let result = first_result.recv().map_err(io::Error::other);
+            acceptor.clients.drain();
             result?
         })
     }
 }
 
-/// Where the clients come in. Whoever has the mutex accepts.
-struct Door<'a> {
-    /// `None` while nobody is let in.
+/// What the threads share. The holder of the mutex accepts.
+struct Acceptor<'a> {
+    /// `None` before the start and after the stop.
     listener: Mutex<Option<&'a Listener>>,
     clients: Clients,
 }
 
-impl Door<'_> {
+impl<'a> Acceptor<'a> {
     fn work(&self, config: &Config) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(config.buffer);
         while let Some(client) = self.next()? {
@@ -89,22 +90,26 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Waits for the mutex, then for a client; `None` when the server is to stop.
+    /// Waits for the mutex, then for a client; `None` when the server must stop.
     fn next(&self) -> io::Result<Option<Client<'_>>> {
-        let mut turn = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(listener) = *turn {
+        let mut open = self.lock();
+        while let Some(listener) = *open {
             match listener.accept() {
-                // Counted under the mutex: two could not both be the last that may enter.
+                // Counted under the mutex, so that two threads cannot both take the last place.
                 Ok(Some(stream)) if listener.admits(self.clients.count()) => {
                     return Ok(Some(self.clients.enter(stream)));
                 }
                 Ok(Some(_)) => {}
                 end => {
-                    *turn = None;
+                    *open = None;
                     return end.map(|_| None);
                 }
             }
         }
         Ok(None)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<&'a Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

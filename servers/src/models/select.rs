@@ -1,22 +1,21 @@
 //! # `select`: one thread, and a bit for each descriptor
 //!
-//! What it is: the first event loop. A set of bits says which descriptors to look at, and
-//! the kernel leaves those set that are ready (UNP section 6.3). The set has FD_SETSIZE
-//! bits, 1024: a connection whose descriptor is higher is turned away.
+//! What it is: the first event loop. A bit set selects the descriptors to check, and the
+//! kernel leaves the bits of the ready ones set (UNP section 6.3). The set has FD_SETSIZE
+//! bits, 1024, so the server rejects a connection with a higher descriptor.
 //!
 //! The loop:
-//! 1. copy the sets, ask which descriptors are ready, and wait if none is;
-//! 2. the listener: accept all that wait and turn away those that do not fit;
-//! 3. go through the connections, and where the bit is set read once and echo, or send
-//!    the rest of what did not fit;
-//! 4. note in the sets what each waits for next.
+//! 1. copy the sets, and wait until a descriptor in them is ready;
+//! 2. the listener: accept all queued connections, and reject those that do not fit;
+//! 3. scan the descriptors; where the bit is set, read once and echo, or send the unsent rest;
+//! 4. set the bits that each connection waits for next.
 //!
-//! What it costs: two system calls per echo and a share of a call that looks at every bit
-//! up to the highest; then the same again to find out which bits are left. `poll` does
-//! without the limit, not without the search.
+//! What it costs: two system calls per echo, and a share of a call that checks every bit up to
+//! the highest; then the program scans the result again. `poll` removes the limit but not the
+//! scan.
 //!
-//! When it wins: nowhere any more on Linux; it is the oldest, so it is everywhere, and it
-//! is what `poll` and `epoll` are answers to.
+//! When it wins: nowhere on Linux today. It is the oldest of its kind and available
+//! everywhere, and `poll` and `epoll` exist to fix its shortcomings.
 //!
 //! Manual pages: select(2), select_tut(2), FD_SET(3).
 //!
@@ -26,11 +25,12 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Echo, Wants};
-use crate::listener::Listener;
-use crate::readiness::{self, ByDescriptor, Listening};
+use crate::descriptor_map::DescriptorMap;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
+use crate::readiness::{self, Listening};
 use crate::sys::select::{self, Set};
 
 pub struct Select;
@@ -57,38 +57,38 @@ impl Model for Select {
         let mut server = Loop {
             read: Set::new(),
             write: Set::new(),
-            echoes: ByDescriptor::default(),
+            echoes: DescriptorMap::default(),
         };
-        let door = listener.as_fd().as_raw_fd();
-        // Fails at once if it does not fit itself.
-        server.read.insert(door)?;
+        let listener_fd = listener.as_fd().as_raw_fd();
+        // Fails at once if the listener itself does not fit.
+        server.read.insert(listener_fd)?;
         listener.announce()?;
-        server.run(&listener, door, config)
+        server.run(&listener, listener_fd, config)
     }
 }
 
 struct Loop {
-    /// The descriptors to ask about; `select` gets copies, since it writes to them.
+    /// The descriptors to watch; `select` gets copies, which it overwrites.
     read: Set,
     write: Set,
-    echoes: ByDescriptor<Echo>,
+    echoes: DescriptorMap<Echo>,
 }
 
 impl Loop {
-    fn run(&mut self, listener: &Listener, door: RawFd, config: &Config) -> io::Result<()> {
+    fn run(&mut self, listener: &Listener, listener_fd: RawFd, config: &Config) -> io::Result<()> {
         let mut scratch = vec![0; config.buffer];
-        let mut listening = Listening::Yes;
+        let mut listening = Listening::Active;
         while !listening.is_over(self.echoes.count()) {
             listening = listening.resumed();
             match listening {
-                Listening::Yes => self.read.insert(door)?,
-                _ => self.read.remove(door),
+                Listening::Active => self.read.insert(listener_fd)?,
+                _ => self.read.remove(listener_fd),
             }
             let (mut read, mut write) = (self.read, self.write);
-            let highest = self.echoes.highest().max(door);
+            let highest = self.echoes.highest().max(listener_fd);
             select::select(&mut read, &mut write, highest, listening.timeout())?;
             for fd in 0..=highest {
-                if fd == door && read.contains(door) {
+                if fd == listener_fd && read.contains(listener_fd) {
                     listening = readiness::accept_all(listener, |stream| self.insert(listener, stream))?;
                 } else if read.contains(fd) || write.contains(fd) {
                     self.advance(fd, &mut scratch, config)?;
@@ -105,12 +105,12 @@ impl Loop {
         }
         match self.read.insert(fd) {
             Ok(()) => self.echoes.insert(fd, Echo::new(stream)),
-            Err(error) => listener.turned_away("cannot watch a connection", &error),
+            Err(error) => listener::report_rejected("cannot watch a connection", &error),
         }
     }
 
     fn advance(&mut self, fd: RawFd, scratch: &mut [u8], config: &Config) -> io::Result<()> {
-        let Some(echo) = self.echoes.at(fd) else {
+        let Some(echo) = self.echoes.find(fd) else {
             return Ok(());
         };
         let wants = echo.advance(scratch, config.work);

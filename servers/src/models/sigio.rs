@@ -1,23 +1,23 @@
 //! # `sigio`: one thread, told by signals
 //!
-//! What it is: signal-driven I/O (UNP section 6.2 and chapter 25). Each descriptor sends
-//! the process a real-time signal for each event, and the signal names the descriptor
-//! (F_SETSIG). They are queued and taken like messages, without a handler.
+//! What it is: signal-driven I/O (UNP section 6.2 and chapter 25). Each descriptor sends the
+//! process a real-time signal per event, and the signal carries the descriptor (F_SETSIG). The
+//! loop reads the queued signals like messages, without a handler.
 //!
 //! The loop:
-//! 1. wait for signals; only look, if some connection may have more input;
-//! 2. the listener's, or the time to try again after descriptors ran out: accept all, and
-//!    arm each before its first turn, since what came before gives no signal;
-//! 3. a connection's: into the queue of those that have a turn to come; and all of them
-//!    after a plain SIGIO, which says that the queue of signals was full and some are lost;
-//! 4. a turn for each in the queue: read once and echo, and if the read filled the
-//!    buffer, back to the end of the queue, behind the others.
+//! 1. wait for signals; only check for them if a connection may have more input;
+//! 2. a signal of the listener, or the end of a pause for lack of descriptors: accept all, arm
+//!    each connection and queue it, since earlier input raises no signal;
+//! 3. a signal of a connection: add it to the ready queue. A plain SIGIO reports that the
+//!    signal queue overflowed and signals are lost: add all connections;
+//! 4. serve each queued connection once: read and echo; if the read filled the buffer, move
+//!    the connection to the end of the queue.
 //!
-//! What it costs: two system calls per echo, a share of a third, and a queued signal for
-//! each segment that arrives, wanted or not; four calls to arm a connection.
+//! What it costs: two system calls per echo, a share of a third, and a queued signal for each
+//! segment that arrives, wanted or not; four calls to arm a connection.
 //!
-//! When it wins: never against `epoll`, which was made because of it; it shows how a
-//! program that does something else can be told of input.
+//! When it wins: never against `epoll`, which replaced it. It shows how a program that is busy
+//! with other work can learn of input.
 //!
 //! Manual pages: fcntl(2) for F_SETSIG, signal(7), signalfd(2), getrlimit(2) for
 //! RLIMIT_SIGPENDING.
@@ -29,13 +29,13 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use super::{Family, Model};
 use crate::config::Config;
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
-use crate::sys::sigio::{self, News, Signals};
+use crate::ready_queue::{ReadUntil, ReadyQueue};
+use crate::sys::sigio::{self, Event, Signals};
 use crate::sys::terminal;
-use crate::turns::{Turns, Until};
 
 pub struct Sigio;
 
@@ -55,7 +55,7 @@ impl Model for Sigio {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         listener.set_nonblocking()?;
         let mut signals = Signals::take_over()?;
-        // Shutting the listener down at a stop counts as an event.
+        // Shutting the listener down raises a signal too.
         sigio::arm_queued(&listener)?;
         listener.announce()?;
         run(&mut signals, &listener, config)
@@ -63,47 +63,47 @@ impl Model for Sigio {
 }
 
 fn run(signals: &mut Signals, listener: &Listener, config: &Config) -> io::Result<()> {
-    let door = listener.as_fd().as_raw_fd();
+    let listener_fd = listener.as_fd().as_raw_fd();
     let mut scratch = vec![0; config.buffer];
-    let mut turns = Turns::default();
-    // Somebody may have come before the listener was armed.
-    let mut listening = Listening::After(Instant::now());
-    while !listening.is_over(turns.open()) {
-        let timeout = match turns.is_idle() {
+    let mut ready = ReadyQueue::default();
+    // Accept at once: a client may have come before the listener was armed.
+    let mut listening = Listening::PausedUntil(Instant::now());
+    while !listening.is_over(ready.open()) {
+        let timeout = match ready.is_idle() {
             true => listening.timeout(),
             false => Some(Duration::ZERO),
         };
-        let mut knocked = false;
-        for news in signals.wait(timeout)? {
-            match news {
-                News::Of(fd) if fd == door => knocked = true,
-                News::Of(fd) => turns.wake(fd, Until::Short),
-                News::Some => {
+        let mut listener_ready = false;
+        for event in signals.wait(timeout)? {
+            match event {
+                Event::Ready(fd) if fd == listener_fd => listener_ready = true,
+                Event::Ready(fd) => ready.push(fd, ReadUntil::ShortRead),
+                Event::Unknown => {
                     terminal::look();
-                    knocked = true;
-                    turns.wake_all();
+                    listener_ready = true;
+                    ready.push_all();
                 }
             }
         }
-        if listening.accepts(knocked) {
+        if listening.accepts(listener_ready) {
             listening = readiness::accept_all(listener, |stream| {
-                if listener.admits(turns.open()) {
-                    insert(&mut turns, listener, stream);
+                if listener.admits(ready.open()) {
+                    insert(&mut ready, stream);
                 }
             })?;
         }
-        turns.take(&mut scratch, config.work);
+        ready.serve_round(&mut scratch, config.work);
     }
     Ok(())
 }
 
-fn insert(turns: &mut Turns, listener: &Listener, stream: TcpStream) {
+fn insert(ready: &mut ReadyQueue, stream: TcpStream) {
     match sigio::arm_queued(&stream) {
         Ok(()) => {
             let fd = stream.as_raw_fd();
-            turns.insert(stream);
-            turns.wake(fd, Until::Nothing);
+            ready.insert(stream);
+            ready.push(fd, ReadUntil::WouldBlock);
         }
-        Err(error) => listener.turned_away("cannot arm a connection", &error),
+        Err(error) => listener::report_rejected("cannot arm a connection", &error),
     }
 }

@@ -1,25 +1,25 @@
 //! # `smol`: a task per client on a runtime of small parts
 //!
-//! What it is: the same idea as `tokio`, put together from crates of a few hundred
-//! lines: an executor is a queue of tasks that any thread may help to empty, and
-//! whichever thread finds nothing to run waits in epoll on behalf of all.
+//! What it is: the idea of `tokio`, assembled from crates of a few hundred lines. The executor
+//! is a task queue that any thread may help to empty; a thread that finds no task waits in
+//! epoll on behalf of all.
 //!
 //! The loop:
 //! 1. await a connection;
 //! 2. spawn a task on the executor that owns it;
-//! 3. the task awaits input, awaits the write of it, gives way after a buffer full of
-//!    input, and at the end closes;
-//! 4. the threads run what is ready, and one of them at a time asks epoll for more.
+//! 3. the task awaits input, awaits the write, yields after a buffer full of input, and closes
+//!    at the end;
+//! 4. the threads run the ready tasks, and one of them at a time asks epoll for more.
 //!
-//! What it costs: a socket is watched for one event at a time, so most echoes cost a
-//! call of epoll_ctl(2) beside the read and the write; a task and its buffer per
+//! What it costs: the runtime watches a socket for one event at a time, so most echoes need an
+//! epoll_ctl(2) call in addition to the read and the write; a task and its buffer per
 //! connection.
 //!
-//! When it wins: as `tokio`, where a small dependency that can be read in an evening
-//! counts for more than the last tenth of speed.
+//! When it wins: like `tokio`, when a small dependency that you can read in an evening matters
+//! more than the last tenth of speed.
 //!
-//! Manual pages: epoll(7), epoll_ctl(2) on EPOLLONESHOT; the documentation of
-//! async-executor and async-io.
+//! Manual pages: epoll(7), epoll_ctl(2) on EPOLLONESHOT; the documentation of async-executor
+//! and async-io.
 //!
 //! Read next: `monoio`.
 
@@ -32,10 +32,10 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::tasks::{Place, Tasks};
+use crate::model::{Family, Model};
+use crate::tasks::{TaskGuard, Tasks};
 
 pub struct Smol;
 
@@ -61,13 +61,13 @@ impl Model for Smol {
         let executor = Executor::new();
         let (server, ended) = bounded::<()>(1);
         thread::scope(|scope| {
-            // Dropping it closes the channel, on which the executor's threads wait.
+            // Dropping it closes the channel, which ends the executor's threads.
             let _server = server;
             for _ in 0..self.workers().count(config) {
                 let run = || smol::block_on(executor.run(ended.recv()));
                 Builder::new().spawn_scoped(scope, run)?;
             }
-            // Not on the executor: accepting would be looked at each time that a task is.
+            // Not on the executor, which would poll it each time it polls a task.
             smol::block_on(accept(tasks, &executor, config))
         })
     }
@@ -76,23 +76,23 @@ impl Model for Smol {
 async fn accept<'a>(tasks: Tasks, executor: &Executor<'a>, config: &'a Config) -> io::Result<()> {
     let incoming = TcpListener::try_from(tasks.socket()?)?;
     let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, place| executor.spawn(echo(place, stream, config)).detach();
+    let spawn = |stream, guard| executor.spawn(echo(guard, stream, config)).detach();
     tasks.run(accept, Timer::after, spawn).await
 }
 
-/// Ends with the connection, for whatever reason it ends.
-async fn echo(_place: Place, mut stream: TcpStream, config: &Config) {
+/// Echoes until the connection ends for any reason.
+async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: &Config) {
     let mut buffer = vec![0; config.buffer];
-    let mut turn = 0;
+    let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         config.work.perform_in_task(Timer::after).await;
         if stream.write_all(&buffer[..length]).await.is_err() {
             return;
         }
-        // Nothing else makes a task give way whose client always has more.
-        turn += length;
-        if turn >= config.buffer {
-            turn = 0;
+        // Without this, the task of a busy client would never yield.
+        since_yield += length;
+        if since_yield >= config.buffer {
+            since_yield = 0;
             yield_now().await;
         }
     }

@@ -1,21 +1,21 @@
 //! # `spin`: one thread that tries every socket and never waits
 //!
-//! What it is: the non-blocking model (UNP section 6.2). Every call returns at once, with
-//! EWOULDBLOCK where there is nothing to do; nobody says what is ready, so the thread asks
-//! each socket again and again.
+//! What it is: the nonblocking model (UNP section 6.2). Every call returns at once, with
+//! EWOULDBLOCK if there is nothing to do. No call reports readiness, so the thread polls all
+//! sockets in an endless loop.
 //!
 //! The loop:
-//! 1. try to accept until nobody waits;
-//! 2. try each connection: read once and echo, or send the rest of what did not fit;
-//! 3. where that fails with EWOULDBLOCK, go on to the next;
-//! 4. if a whole round has found nothing, let other programs have a turn and begin again.
+//! 1. accept until the backlog is empty;
+//! 2. try each connection: read once and echo, or send the unsent rest;
+//! 3. on EWOULDBLOCK, go on to the next one;
+//! 4. if a whole round found nothing, yield the processor and repeat.
 //!
-//! What it costs: a whole processor, idle or not, and a read for each idle connection in
-//! each round: a thousand of which one is busy make each echo pay for a thousand. What it
-//! saves is the call that waits, and being woken.
+//! What it costs: a whole processor, busy or idle, and one read per idle connection and round:
+//! with one busy connection in a thousand, each echo pays for a thousand reads. It saves the
+//! call that waits, and the wake-up.
 //!
-//! When it wins: a few busy connections and a processor to spare for each server; it
-//! takes that processor away from whoever else needs it.
+//! When it wins: a few busy connections on a dedicated processor. Other programs cannot use
+//! that processor.
 //!
 //! Manual pages: read(2) for EAGAIN, fcntl(2) for O_NONBLOCK, sched_yield(2).
 //!
@@ -24,10 +24,10 @@
 use std::io;
 use std::thread;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::conn::{Drained, Echo, Wants};
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 
 pub struct Spin;
@@ -55,7 +55,7 @@ impl Model for Spin {
 fn run(listener: &Listener, config: &Config) -> io::Result<()> {
     let mut echoes = Vec::new();
     let mut scratch = vec![0; config.buffer];
-    let mut listening = Listening::Yes;
+    let mut listening = Listening::Active;
     while !listening.is_over(echoes.len()) {
         if listening.is_due() {
             listening = readiness::accept_all(listener, |stream| {
@@ -65,18 +65,18 @@ fn run(listener: &Listener, config: &Config) -> io::Result<()> {
             })?;
         }
         if !advance_all(&mut echoes, &mut scratch, config) {
-            // It would not wait otherwise either, but on a processor that it shares the
-            // clients could not make what it looks for.
+            // Not needed to make progress, but on a shared processor the clients could not
+            // run to send their input.
             thread::yield_now();
         }
     }
     Ok(())
 }
 
-/// Tries all connections and says whether there was anything to do.
+/// Tries all connections; returns whether any had work.
 fn advance_all(echoes: &mut Vec<Echo>, scratch: &mut [u8], config: &Config) -> bool {
     let mut found = false;
-    // From the end, since closing one moves the last into its place.
+    // Backwards, since `swap_remove` moves the last connection.
     for at in (0..echoes.len()).rev() {
         match echoes[at].advance(scratch, config.work) {
             Wants::Read => found |= echoes[at].drained() != Drained::Fully,

@@ -1,18 +1,18 @@
 //! # `thread`: a thread per client
 //!
-//! What it is: as `fork`, but the clients share one address space (UNP design 6). A
-//! thread is started in a tenth of the time, and a crash takes everybody with it.
+//! What it is: `fork` with a shared address space (UNP design 6). Starting a thread takes a
+//! tenth of the time, and a crash affects all clients.
 //!
 //! The loop:
 //! 1. accept a connection;
 //! 2. start a thread that owns it;
 //! 3. the thread echoes until the end of input, closes and ends;
-//! 4. nobody joins it: the C library collects it, and a stop waits for the list of clients.
+//! 4. threads are detached, so the C library frees them; a stop waits for the open clients.
 //!
-//! What it costs: a thread per connection with its stack and its buffer, two system
-//! calls per echo, and a context switch whenever another client's turn comes.
+//! What it costs: a thread with its stack and buffer per connection, two system calls per
+//! echo, and a context switch whenever the processor moves to another client.
 //!
-//! When it wins: hundreds of clients whose handlers block: the code stays sequential.
+//! When it wins: hundreds of clients with blocking handlers: the code stays sequential.
 //!
 //! Manual pages: pthreads(7), pthread_create(3), shutdown(2) to wake a blocked reader.
 //!
@@ -20,11 +20,11 @@
 
 use std::io;
 
-use super::{Family, Model};
 use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::conn;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 use crate::sys::thread::spawn_detached;
 
 pub struct Thread;
@@ -43,7 +43,7 @@ impl Model for Thread {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        // For the threads, which nothing else outlives.
+        // Leaked: nothing else outlives the detached threads.
         let clients: &Clients = Box::leak(Box::default());
         let config: &Config = Box::leak(Box::new(config.clone()));
         listener.announce()?;

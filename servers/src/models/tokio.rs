@@ -1,23 +1,23 @@
 //! # `tokio`: a task per client on a work-stealing runtime
 //!
-//! What it is: the code of `thread` on the machinery of `epoll`. A task looks
-//! sequential; at each `await` it gives way, and the runtime polls it again, on any of
-//! its threads, when its socket is ready.
+//! What it is: the code of `thread` on the machinery of `epoll`. A task looks sequential. It
+//! yields at each `await`, and the runtime polls it again, on any of its threads, when the
+//! socket is ready.
 //!
 //! The loop:
 //! 1. await a connection;
 //! 2. spawn a task that owns it;
-//! 3. the task awaits input, awaits the write of it, gives way after a buffer full of
-//!    input, and at the end closes;
-//! 4. the runtime's threads share the tasks and steal from each other.
+//! 3. the task awaits input, awaits the write, yields after a buffer full of input, and closes
+//!    at the end;
+//! 4. the threads of the runtime share the tasks and steal from each other.
 //!
-//! What it costs: the system calls of `epoll`, a task of a few hundred bytes and its
-//! buffer per connection, and the runtime's scheduling between them.
+//! What it costs: the system calls of `epoll`, a task of a few hundred bytes and its buffer
+//! per connection, and the scheduling of the runtime in between.
 //!
-//! When it wins: many connections whose handlers wait for something, on many cores,
-//! without giving up sequential code.
+//! When it wins: many connections whose handlers wait for other services, on many cores, with
+//! sequential code.
 //!
-//! Manual pages: epoll(7); the runtime's own documentation on scheduling.
+//! Manual pages: epoll(7); the runtime's documentation on scheduling.
 //!
 //! Read next: `tokio-local`.
 
@@ -29,10 +29,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::tasks::{Place, Tasks};
+use crate::model::{Family, Model};
+use crate::tasks::{TaskGuard, Tasks};
 
 pub struct Tokio;
 
@@ -60,13 +60,13 @@ impl Model for Tokio {
     }
 }
 
-/// Serves on a runtime of either kind: the tasks are the same.
+/// Serves on either kind of runtime, with the same tasks.
 pub(super) fn serve_on(runtime: Runtime, listener: Listener, config: &Config) -> io::Result<()> {
     let (tasks, config) = (Tasks::new(listener), config.clone());
-    // On a worker: the thread that calls `block_on` may not be one, and would be woken
-    // across threads for every connection.
+    // Accepts on a worker thread: the thread that calls `block_on` may not be one, and each
+    // connection would wake it across threads.
     let result = runtime.block_on(async { tokio::spawn(accept(tasks, config)).await });
-    // Tasks that outlived the drain end with the runtime.
+    // Ends the tasks that outlived the drain time.
     runtime.shutdown_background();
     result.map_err(io::Error::other)?
 }
@@ -76,25 +76,25 @@ async fn accept(tasks: Tasks, config: Config) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let incoming = TcpListener::from_std(socket)?;
     let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, place| drop(tokio::spawn(echo(place, stream, config.clone())));
+    let spawn = |stream, guard| drop(tokio::spawn(echo(guard, stream, config.clone())));
     tasks.run(accept, sleep, spawn).await
 }
 
-/// Ends with the connection, for whatever reason it ends.
-async fn echo(_place: Place, mut stream: TcpStream, config: Config) {
+/// Echoes until the connection ends for any reason.
+async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
-    let mut turn = 0;
+    let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read_buf(&mut buffer).await {
         config.work.perform_in_task(sleep).await;
         if stream.write_all(&buffer).await.is_err() {
             return;
         }
         buffer.clear();
-        // The runtime itself would take 128 buffers of a client that always has more, before
-        // the others have a turn.
-        turn += length;
-        if turn >= config.buffer {
-            turn = 0;
+        // Without this, the runtime would process 128 buffers of a busy client before it runs
+        // other tasks.
+        since_yield += length;
+        if since_yield >= config.buffer {
+            since_yield = 0;
             yield_now().await;
         }
     }

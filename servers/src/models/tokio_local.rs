@@ -1,23 +1,22 @@
-//! # `tokio-local`: a task per client on a runtime with one thread
+//! # `tokio-local`: a task per client on a single-threaded runtime
 //!
-//! What it is: the tasks of `tokio`, line for line, on a runtime that stays on the
-//! thread that started it. What differs from `tokio` in a measurement is therefore the
-//! scheduler: no other thread to wake, nothing to steal, no lock that is contended.
+//! What it is: the tasks of `tokio`, line for line, on a runtime that stays on the thread that
+//! started it. A difference from `tokio` in a measurement is therefore due to the scheduler:
+//! no other thread to wake, nothing to steal, no contended lock.
 //!
 //! The loop:
 //! 1. await a connection;
 //! 2. spawn a task that owns it;
-//! 3. the task awaits input, awaits the write of it, and at the end closes;
-//! 4. when no task can go on, the thread itself waits in epoll for all of them.
+//! 3. the task awaits input, awaits the write, and closes at the end;
+//! 4. when no task is runnable, the thread itself waits in epoll for all of them.
 //!
-//! What it costs: what `epoll` costs, and a task and a buffer per connection. It uses
-//! one processor, and work in one task makes all others wait.
+//! What it costs: the same as `epoll`, and a task and a buffer per connection. It uses one
+//! processor, and work in one task delays all others.
 //!
-//! When it wins: one processor, or a process per processor; handlers that share data
-//! and would rather not lock it.
+//! When it wins: a single processor, or a process per processor; handlers that share data and
+//! should not need locks.
 //!
-//! Manual pages: epoll(7); the runtime's own documentation on its current-thread
-//! scheduler.
+//! Manual pages: epoll(7); the runtime's documentation on its current-thread scheduler.
 //!
 //! Read next: `smol`.
 
@@ -25,9 +24,10 @@ use std::io;
 
 use tokio::runtime::Builder;
 
-use super::{Family, Model, tokio::serve_on};
+use super::tokio::serve_on;
 use crate::config::Config;
 use crate::listener::Listener;
+use crate::model::{Family, Model};
 
 pub struct TokioLocal;
 

@@ -1,25 +1,24 @@
 //! # `udp`: datagrams, without connections
 //!
-//! What it is: one thread and one socket for all clients. Each datagram is a request of
-//! its own and carries the address for the answer, so there is nobody to accept, to keep
-//! or to close (UNP section 8.3).
+//! What it is: one thread and one socket for all clients. Each datagram is a separate request
+//! and carries the address for the answer, so there is no client to accept, to track or to
+//! close (UNP section 8.3).
 //!
 //! The loop:
-//! 1. wait for a datagram, and learn who sent it;
-//! 2. drop and count it, if it was cut off or if its answer could start a loop;
+//! 1. wait for a datagram and learn its source address;
+//! 2. drop and count it if it was truncated, or if an answer could start a loop;
 //! 3. do its work, and send it back;
-//! 4. start again.
+//! 4. repeat.
 //!
-//! What it costs: two system calls per echo, and no memory per client. What TCP does is
-//! left to the client: a datagram that finds the queue full is gone, nothing is sent
-//! again, and a slow request holds up all that are queued behind it.
+//! What it costs: two system calls per echo, and no memory per client. The client must do what
+//! TCP does: a datagram that finds the queue full is lost, nothing is retransmitted, and a
+//! slow request delays all requests queued behind it.
 //!
-//! When it wins: very many clients that each ask seldom and briefly, and that ask again
-//! if no answer comes.
+//! When it wins: very many clients with rare, short requests, which retry if no answer comes.
 //!
 //! Manual pages: udp(7), recvfrom(2), sendto(2).
 //!
-//! Read next: `iterative`, to see how little all of this adds to it.
+//! Read next: `iterative`, to see how little this adds to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,10 +27,10 @@ use std::thread;
 
 use socket2::SockRef;
 
-use super::{Family, Model};
 use crate::config::Config;
 use crate::datagram::{self, Drops, Reason};
 use crate::listener::{BACK_OFF, Listener, Transport};
+use crate::model::{Family, Model};
 use crate::stop;
 use crate::sys::socket;
 
@@ -81,7 +80,7 @@ struct Echo {
 }
 
 impl Echo {
-    /// Answers one datagram, or drops it; false when the queue is empty and shut down.
+    /// Answers or drops one datagram; `false` when the socket is shut down and its queue empty.
     fn answer_next(&mut self, config: &Config) -> io::Result<bool> {
         let datagram = match socket::receive_from(self.listener.as_fd(), &mut self.buffer) {
             Ok(datagram) => datagram,
@@ -109,19 +108,19 @@ impl Echo {
         sent.map(drop)
     }
 
-    /// Answers what was queued when the stop came; what arrives later is not let in.
+    /// Answers the datagrams that were queued before the stop; later ones are not queued.
     fn drain(&mut self, config: &Config) -> io::Result<()> {
         let full = socket::dropped(self.listener.as_fd())?;
         socket::admit_nothing(self.listener.as_fd())?;
-        while !stop::left().is_zero() && self.answer_next(config)? {}
+        while !stop::drain_left().is_zero() && self.answer_next(config)? {}
         let all = socket::dropped(self.listener.as_fd())?;
         self.drops.add(Reason::QueueFull, full.into());
         self.drops.add(Reason::Stopped, all.wrapping_sub(full).into());
         Ok(())
     }
 
-    /// Goes on after an error that is not the socket's own: an earlier answer was
-    /// returned by the network, or memory is short.
+    /// Continues after an error that does not concern the socket itself: the network returned
+    /// an earlier answer, or memory is short.
     fn outlive(&mut self, error: io::Error) -> io::Result<()> {
         match error.raw_os_error() {
             Some(libc::EINTR) => {}

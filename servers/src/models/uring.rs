@@ -1,22 +1,22 @@
 //! # `uring`: one thread, told what is done
 //!
-//! What it is: an event loop the other way round. It does not ask which socket is ready
-//! and then reads; it hands the kernel requests in a ring in shared memory and finds
-//! their results in another. One request accepts for ever (multishot), one for each
-//! connection receives for ever, into whichever piece of a common pool is free.
+//! What it is: an inverted event loop. Instead of asking which socket is ready and then
+//! reading, it queues requests in a ring in shared memory and finds the results in another.
+//! One multishot request accepts all connections; one per connection receives all input, into
+//! any free buffer of a common pool.
 //!
 //! The loop:
-//! 1. hand over what has gathered, and wait until something is done: one system call;
-//! 2. accepted: ask to receive from the connection;
-//! 3. received: ask to send the piece back;
-//! 4. sent: give the piece back to the pool, and at the end of input close.
+//! 1. submit the queued requests and wait for completions, in one system call;
+//! 2. accepted: request a receive on the connection;
+//! 3. received: request a send of the buffer;
+//! 4. sent: return the buffer to the pool, and at the end of input close.
 //!
-//! What it costs: one system call for all that was done in the meantime, so well under
-//! one per echo when busy, and as many as `epoll` when nearly idle. An idle connection
-//! has no memory of its own; the pool grows with the number of connections. What comes
-//! while something is being sent is echoed, and worked on, as one.
+//! What it costs: one system call for all completions since the last one: far less than one
+//! per echo under load, and as many as `epoll` when nearly idle. An idle connection has no
+//! buffer; the pool grows with the number of connections. Input that arrives during a send is
+//! echoed, and worked on, as one message.
 //!
-//! When it wins: many busy connections, and wherever system calls are dear.
+//! When it wins: many busy connections, and wherever system calls are expensive.
 //!
 //! Manual pages: io_uring(7), io_uring_enter(2), io_uring_register(2) for the buffer ring.
 //!
@@ -28,20 +28,21 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::{Family, Model};
 use crate::config::Config;
+use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::readiness::{ByDescriptor, Listening};
+use crate::model::{Family, Model};
+use crate::readiness::Listening;
 use crate::sys::uring::{Completion, Payload, Ring};
 
 pub struct Uring;
 
-/// A stop of receiving takes hold after up to three turns of the kernel's (98 pieces were
-/// seen), each of 32 pieces (MULTISHOT_MAX_RETRY). So many and more are one `--buffer`.
-const PIECES_IN_BUFFER: usize = 128;
+/// Pool buffers that add up to `--buffer`, the limit per client. The kernel stops a receive
+/// only after up to three rounds of 32 buffers each (MULTISHOT_MAX_RETRY; 98 were observed).
+const POOL_BUFFERS_PER_CLIENT: usize = 128;
 
-/// Pieces to receive into, beside the one that each connection may be sending.
-const FREE_PIECES: usize = 64;
+/// Pool buffers to receive into, in addition to one per connection that may be sending.
+const FREE_BUFFERS: usize = 64;
 
 impl Model for Uring {
     fn name(&self) -> &'static str {
@@ -69,9 +70,10 @@ impl Model for Uring {
 
 pub(super) struct Loop {
     ring: Ring,
-    piece: usize,
-    connections: ByDescriptor<Connection>,
-    /// How many are open here and in the other loops of the server, if it has any.
+    /// Size of a pool buffer in bytes.
+    pool_buffer: usize,
+    connections: DescriptorMap<Connection>,
+    /// Open connections of all loops of the server.
     open: Arc<AtomicUsize>,
 }
 
@@ -79,45 +81,45 @@ struct Connection {
     stream: TcpStream,
     receiving: Receiving,
     sending: bool,
-    /// What came while something was being sent.
+    /// Input that arrived during a send.
     backlog: Vec<u8>,
-    /// It sends more than fits into pieces, or does not read, or there was no piece: it is
-    /// received from once at a time, into one buffer.
+    /// The client sends more than a pool buffer holds, or does not read, or the pool was
+    /// empty: single receives into a buffer of its own.
     bulk: bool,
     ended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiving {
-    /// Until further notice, into pieces.
+    /// Multishot, into pool buffers.
     Yes,
-    /// Told to stop, which has not completed yet.
+    /// Cancelled, but not completed yet.
     Stopping,
-    /// One time, into a buffer.
+    /// A single receive, into its own buffer.
     Once,
     No,
 }
 
 impl Loop {
     pub(super) fn new(config: &Config, open: Arc<AtomicUsize>) -> io::Result<Self> {
-        let piece = config.buffer.div_ceil(PIECES_IN_BUFFER);
+        let pool_buffer = config.buffer.div_ceil(POOL_BUFFERS_PER_CLIENT);
         Ok(Loop {
-            ring: Ring::new(piece)?,
-            piece,
-            connections: ByDescriptor::default(),
+            ring: Ring::new(pool_buffer)?,
+            pool_buffer,
+            connections: DescriptorMap::default(),
             open,
         })
     }
 
     pub(super) fn run(mut self, listener: &Listener, config: &Config) -> io::Result<()> {
-        let mut listening = Listening::Yes;
+        let mut listening = Listening::Active;
         self.ring.take_over()?;
         self.ring.accept(listener.as_fd());
         while !listening.is_over(self.connections.count()) {
             self.ring.wait(listening.timeout())?;
-            if listening != Listening::Yes && listening.is_due() {
+            if listening != Listening::Active && listening.is_due() {
                 self.ring.accept(listener.as_fd());
-                listening = Listening::Yes;
+                listening = Listening::Active;
             }
             while let Some(completion) = self.ring.completed() {
                 match completion {
@@ -127,7 +129,7 @@ impl Loop {
                     Completion::Received { stream, result, more } => {
                         self.received(stream, result, more, config)
                     }
-                    Completion::NotStopped { stream } => self.stop_again(stream),
+                    Completion::NotStopped { stream } => self.retry_stop(stream),
                     Completion::Sent { stream, result } => self.sent(stream, result, config),
                 }
             }
@@ -143,14 +145,14 @@ impl Loop {
     ) -> io::Result<Listening> {
         let listening = match result {
             Ok(stream) => {
-                if listener.counts_in(&self.open) {
+                if listener.try_add(&self.open) {
                     self.insert(stream);
                 }
-                Listening::Yes
+                Listening::Active
             }
             Err(error) => Listening::after(error)?,
         };
-        if !more && listening == Listening::Yes {
+        if !more && listening == Listening::Active {
             self.ring.accept(listener.as_fd());
         }
         Ok(listening)
@@ -168,11 +170,11 @@ impl Loop {
             ended: false,
         };
         self.connections.insert(fd, connection);
-        self.ring.offer(self.connections.count() + FREE_PIECES);
+        self.ring.provide(self.connections.count() + FREE_BUFFERS);
     }
 
     fn received(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, more: bool, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         let once = connection.receiving == Receiving::Once;
@@ -183,10 +185,10 @@ impl Loop {
             Ok(Some(payload)) => {
                 let bytes = self.ring.bytes(&payload);
                 if once {
-                    connection.bulk = bytes.len() > self.piece;
+                    connection.bulk = bytes.len() > self.pool_buffer;
                 }
                 if connection.sending {
-                    // One send at a time: two could overtake each other.
+                    // One send at a time, to keep the order.
                     connection.backlog.extend_from_slice(bytes);
                     self.ring.recycle(payload);
                 } else {
@@ -195,17 +197,17 @@ impl Loop {
                     self.ring.send(&connection.stream, payload);
                 }
             }
-            // It was told to stop.
+            // The receive was cancelled.
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
-            // The pool was empty, and may be for a while.
+            // The pool is empty, and may stay so for a while.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => connection.bulk = true,
             Ok(None) | Err(_) => connection.ended = true,
         }
-        self.go_on(fd, config);
+        self.resume(fd, config);
     }
 
     fn sent(&mut self, fd: RawFd, result: io::Result<Option<Payload>>, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         connection.sending = false;
@@ -226,13 +228,13 @@ impl Loop {
             connection.sending = true;
             self.ring.send(&connection.stream, payload);
         }
-        self.go_on(fd, config);
+        self.resume(fd, config);
     }
 
-    /// Receives only while nothing is left to send but the last piece, and closes once
-    /// nothing is left at all.
-    fn go_on(&mut self, fd: RawFd, config: &Config) {
-        let Some(connection) = self.connections.at(fd) else {
+    /// Receives only while nothing but the last buffer is left to send, and closes once
+    /// nothing is left.
+    fn resume(&mut self, fd: RawFd, config: &Config) {
+        let Some(connection) = self.connections.find(fd) else {
             return;
         };
         let behind = !connection.backlog.is_empty();
@@ -258,9 +260,9 @@ impl Loop {
         }
     }
 
-    /// The kernel was at it just then.
-    fn stop_again(&mut self, fd: RawFd) {
-        if let Some(connection) = self.connections.at(fd)
+    /// Repeats a cancellation that failed because the kernel was just receiving.
+    fn retry_stop(&mut self, fd: RawFd) {
+        if let Some(connection) = self.connections.find(fd)
             && connection.receiving == Receiving::Stopping
         {
             self.ring.stop_receiving(&connection.stream);

@@ -1,19 +1,19 @@
 //! # `uring-multi`: a ring on each processor
 //!
-//! What it is: as many `uring` loops as there are processors, and nothing shared between
-//! them: a ring, a pool of pieces and a listener (SO_REUSEPORT) for each. The kernel
-//! decides by a hash of the addresses which of them gets a connection.
+//! What it is: as many `uring` loops as processors, with nothing shared: each has a ring, a
+//! buffer pool and a listener (SO_REUSEPORT). The kernel picks the listener of a connection by
+//! a hash of the addresses.
 //!
 //! The loop:
 //! 1. bind a listener, let others join it, and start a thread with a ring for each;
 //! 2. each thread runs the loop of `uring` on its own listener;
-//! 3. a stop shuts all the listeners down, and each loop drains what it has;
-//! 4. the server ends with the last of its loops, or with the first that fails.
+//! 3. a stop shuts all listeners down, and each loop drains its connections;
+//! 4. the server ends with the last loop, or with the first that fails.
 //!
-//! What it costs: per echo what `uring` costs, and a pool of pieces for each ring. The
-//! hash does not look at the load: with few connections one ring may have most of them.
+//! What it costs: the same as `uring` per echo, and a buffer pool per ring. The hash ignores
+//! the load: with few connections, one ring may get most of them.
 //!
-//! When it wins: more load than one processor can bear, over many connections.
+//! When it wins: more load than one processor can carry, over many connections.
 //!
 //! Manual pages: io_uring(7), socket(7) for SO_REUSEPORT, sched_getaffinity(2).
 //!
@@ -22,10 +22,10 @@
 use std::io;
 
 use super::uring::Loop;
-use super::{Family, Model};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::loops::{self, Beginning};
+use crate::model::{Family, Model};
+use crate::per_core::{self, ReadyLatch};
 use crate::sys::uring::Ring;
 
 pub struct UringMulti;
@@ -54,12 +54,12 @@ impl Model for UringMulti {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let count = self.workers().count(config);
         if count == 1 {
-            eprintln!("echo-server: with one ring this is `uring` (--workers sets their number)");
+            eprintln!("echo-server: with one ring this is `uring` (--workers sets the number of rings)");
         }
-        loops::run(listener, config, count, |_, open| {
+        per_core::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
-            Ok(|listener: Listener, config: &Config, beginning: Beginning| {
-                beginning.complete(&listener)?;
+            Ok(|listener: Listener, config: &Config, latch: ReadyLatch| {
+                latch.count_down(&listener)?;
                 server.run(&listener, config)
             })
         })

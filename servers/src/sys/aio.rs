@@ -1,8 +1,8 @@
 //! POSIX asynchronous input and output: `aio_read(3)`, `aio_write(3)`, `aio_error(3)`,
 //! `aio_return(3)`, `aio_suspend(3)`, `aio_init(3)`.
 //!
-//! It is made by the C library, out of threads. The requests of `nix` borrow their buffer
-//! and do not give it back, so that one could not read and then write what was read.
+//! The C library implements it with threads. `nix` is no help here: its requests borrow
+//! their buffer and do not return it, so a program cannot write what it has read.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -11,28 +11,28 @@ use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::task::Poll;
 
-use super::check;
+use super::errno::check;
 
-/// The signal that comes when a request is done; to be blocked in every thread.
+/// The signal that reports a finished request. Every thread must block it.
 ///
-/// Not a real-time signal: of those each takes a place in a queue, and when that is full
-/// (RLIMIT_SIGPENDING) glibc writes EAGAIN over the result of the request, and the bytes
-/// are lost. An ordinary signal never fails. It merges with others of its kind, so it
-/// says only that something is done.
+/// Not a real-time signal: those need room in a queue, and when it is full
+/// (RLIMIT_SIGPENDING) glibc overwrites the result of the request with EAGAIN and loses the
+/// bytes. A standard signal never fails. It merges with pending ones, so it reports only
+/// that some request is done.
 pub const DONE: i32 = libc::SIGUSR1;
 
-/// Lets the C library have so many requests in progress; more wait until one is done.
+/// Sets how many requests the C library runs at once; further ones wait.
 ///
-/// Counts if it comes before the first request. Without it glibc has 20 threads.
+/// Call it before the first request. The default of glibc is 20 threads.
 #[cfg(target_env = "gnu")]
 pub fn set_threads(threads: usize) {
-    /// As in `aio.h`.
+    /// `struct aioinit` of `aio.h`.
     #[repr(C)]
     struct AioInit {
         threads: libc::c_int,
         expected_requests: libc::c_int,
         unused: [libc::c_int; 4],
-        /// Seconds until a thread without a request ends; 0 leaves it at 1.
+        /// Seconds until an idle thread ends; 0 means the default of 1.
         idle_time: libc::c_int,
         reserved: libc::c_int,
     }
@@ -51,25 +51,25 @@ pub fn set_threads(threads: usize) {
     unsafe { aio_init(&init) };
 }
 
-/// Other C libraries set no such limit.
+/// Other C libraries have no such limit.
 #[cfg(not(target_env = "gnu"))]
 pub fn set_threads(_: usize) {}
 
-/// A socket with a buffer, and at most one request for them.
+/// A socket and its buffer, with at most one request.
 ///
-/// Dropping it cuts the connection off and waits for its request, which may still touch
-/// the buffer: `aio_cancel` does not reach a request in progress.
+/// Dropping it shuts the connection down and waits for the request, which may still use the
+/// buffer: `aio_cancel` has no effect on a running request.
 #[derive(Debug)]
 pub struct Transfer<S: Deref<Target = TcpStream>> {
     socket: S,
     buffer: Vec<u8>,
-    /// On the heap and behind a pointer, because the C library writes to it at any time.
+    /// A raw pointer to the heap, because the C library writes to it at any time.
     control: NonNull<libc::aiocb>,
     pending: bool,
 }
 
 impl<S: Deref<Target = TcpStream>> Transfer<S> {
-    /// Has no request yet.
+    /// Without a request.
     pub fn new(socket: S, buffer: usize) -> Self {
         Transfer {
             socket,
@@ -79,28 +79,28 @@ impl<S: Deref<Target = TcpStream>> Transfer<S> {
         }
     }
 
-    /// Asks for input, as much as the buffer takes.
+    /// Requests input, up to the size of the buffer.
     pub fn read(&mut self) -> io::Result<()> {
         self.submit(0..self.buffer.len(), libc::aio_read)
     }
 
-    /// Asks to send a part of the buffer.
+    /// Requests a write of part of the buffer.
     pub fn write(&mut self, part: Range<usize>) -> io::Result<()> {
         self.submit(part, libc::aio_write)
     }
 
-    /// How many bytes the request has moved, once it is done.
+    /// The number of bytes transferred, once the request is done.
     pub fn result(&mut self) -> Poll<io::Result<usize>> {
         if !self.pending {
             return Poll::Pending;
         }
-        // SAFETY: the block is that of a request whose result was not taken yet.
+        // SAFETY: the block belongs to a request whose result is not taken yet.
         let error = unsafe { libc::aio_error(self.control.as_ptr()) };
         if error == libc::EINPROGRESS {
             return Poll::Pending;
         }
         self.pending = false;
-        // SAFETY: the request is done, and this is the one time that its result is taken.
+        // SAFETY: the request is done, and its result is taken only here, once.
         let moved = unsafe { libc::aio_return(self.control.as_ptr()) };
         Poll::Ready(match error {
             0 => Ok(moved.unsigned_abs()),
@@ -123,8 +123,8 @@ impl<S: Deref<Target = TcpStream>> Transfer<S> {
         control.aio_sigevent.sigev_signo = DONE;
         // SAFETY: the block is allocated, and without a request only this function uses it.
         unsafe { self.control.write(control) };
-        // SAFETY: block, buffer and socket stay as they are until `result` has said that
-        // the request is done: `submit` refuses another one, and `drop` waits for it.
+        // SAFETY: block, buffer and socket stay in place until `result` reports that the
+        // request is done: `submit` refuses another one, and `drop` waits for it.
         check(unsafe { call(self.control.as_ptr()) })?;
         self.pending = true;
         Ok(())
@@ -138,17 +138,17 @@ impl<S: Deref<Target = TcpStream>> Drop for Transfer<S> {
         }
         while self.pending && self.result().is_pending() {
             let list = [self.control.as_ptr().cast_const()];
-            // SAFETY: a list of one, the block of a request; a null time-out is for ever.
+            // SAFETY: a list with the block of one request; a null time-out waits for ever.
             unsafe { libc::aio_suspend(list.as_ptr(), 1, ptr::null()) };
         }
-        // SAFETY: it came from a box, and no request uses it any more.
+        // SAFETY: the pointer came from a box, and no request uses it any more.
         drop(unsafe { Box::from_raw(self.control.as_ptr()) });
     }
 }
 
 fn control_block() -> libc::aiocb {
-    // SAFETY: a C struct of numbers and pointers, for which all zeros is valid and means
-    // nothing special: no offset, which sockets have not, and no priority.
+    // SAFETY: a C struct of numbers and pointers, for which all zeros is valid: no offset,
+    // which sockets lack, and no priority.
     unsafe { std::mem::zeroed() }
 }
 
@@ -162,8 +162,8 @@ mod tests {
     use std::thread;
 
     fn pair() -> (TcpStream, Transfer<Box<TcpStream>>) {
-        // Nobody waits for it here, and uncaught it would end the process. One that is
-        // ignored would not need a queue.
+        // Caught, since the signal would end the process. Ignored signals need no queue, so
+        // ignoring it would defeat the test.
         signal::catch(DONE, nothing).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_survives_that_no_signal_can_be_queued() {
+    fn a_full_signal_queue_does_not_lose_results() {
         let (_, hard) = getrlimit(Resource::RLIMIT_SIGPENDING).unwrap();
         setrlimit(Resource::RLIMIT_SIGPENDING, 0, hard).unwrap();
         let (mut client, mut transfer) = pair();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_ends_the_request_that_nothing_else_would_end() {
+    fn dropping_ends_a_pending_request() {
         let (mut client, mut transfer) = pair();
         transfer.read().unwrap();
         assert!(transfer.result().is_pending());

@@ -1,17 +1,17 @@
-//! Clocks: `clock_gettime(2)`, and times as the kernel takes them.
+//! Clocks: `clock_gettime(2)`, and conversions to the kernel's time types.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Processor time that the calling thread has used.
+/// CPU time of the calling thread.
 pub fn thread_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// A time-out as `poll` and `epoll_wait` take it: -1 is for ever.
+/// A time-out for `poll` and `epoll_wait`: -1 waits for ever.
 ///
-/// Rounds up: a time-out rounded down to 0 would poll in a loop until it is due.
+/// Rounds up: rounding down to 0 would busy-poll until the time is due.
 pub(super) fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
     let Some(timeout) = timeout else { return -1 };
     timeout
@@ -21,7 +21,7 @@ pub(super) fn milliseconds(timeout: Option<Duration>) -> libc::c_int {
         .unwrap_or(libc::c_int::MAX)
 }
 
-/// A time as `select` and `setitimer` take it, rounded up as well.
+/// A time for `select` and `setitimer`, rounded up too.
 pub(super) fn timeval(time: Duration) -> libc::timeval {
     let time = time.saturating_add(Duration::from_nanos(999));
     libc::timeval {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_out_is_never_rounded_down_to_none() {
+    fn a_positive_time_out_is_never_rounded_down_to_zero() {
         assert_eq!(milliseconds(None), -1);
         assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
         assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);

@@ -1,4 +1,4 @@
-//! Descriptors on their way to another process: `sendmsg(2)` with SCM_RIGHTS, unix(7).
+//! Passing descriptors to another process: `sendmsg(2)` with SCM_RIGHTS, unix(7).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
@@ -7,10 +7,9 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
-/// Sends a connection to whoever has the other end of `channel`; the sender keeps its
-/// own descriptor, and closes it.
+/// Sends a connection through `channel`. The sender still has to close its own descriptor.
 pub fn send(channel: &UnixStream, stream: &TcpStream) -> io::Result<()> {
-    // A descriptor travels with at least one byte.
+    // A message with a descriptor needs at least one byte of data.
     let byte = [IoSlice::new(&[0])];
     let fds = [stream.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
@@ -20,8 +19,8 @@ pub fn send(channel: &UnixStream, stream: &TcpStream) -> io::Result<()> {
 
 /// Waits for a connection; `None` when the other end has closed.
 ///
-/// The byte may come without its descriptor: the kernel drops one that this process has
-/// no room for. That is EMFILE, and the connection is lost.
+/// The kernel drops the descriptor, but not the byte, if this process has no free one. The
+/// result is then EMFILE, and the connection is lost.
 pub fn receive(channel: &UnixStream) -> io::Result<Option<TcpStream>> {
     let mut byte = [0];
     let mut bytes = [IoSliceMut::new(&mut byte)];
@@ -37,7 +36,7 @@ pub fn receive(channel: &UnixStream) -> io::Result<Option<TcpStream>> {
     let [fd] = fds[..] else {
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     };
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just created this descriptor, and it has no other owner.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }.into()))
 }
 

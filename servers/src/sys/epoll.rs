@@ -16,7 +16,7 @@ pub use nix::sys::epoll::{EpollEvent as Event, EpollFlags as Flags};
 pub struct Epoll(raw::Epoll);
 
 impl Epoll {
-    /// A new instance that watches nothing.
+    /// A new instance without descriptors.
     pub fn new() -> io::Result<Self> {
         Ok(Epoll(raw::Epoll::new(raw::EpollCreateFlags::EPOLL_CLOEXEC)?))
     }
@@ -26,7 +26,7 @@ impl Epoll {
         Ok(self.0.add(fd, Event::new(flags, token))?)
     }
 
-    /// Watches for something else from now on.
+    /// Changes the events to watch for.
     pub fn modify(&self, fd: impl AsFd, flags: Flags, token: u64) -> io::Result<()> {
         Ok(self.0.modify(fd, &mut Event::new(flags, token))?)
     }
@@ -36,10 +36,9 @@ impl Epoll {
         Ok(self.0.delete(fd)?)
     }
 
-    /// Waits for events, for ever without a `timeout`, and returns how many came.
+    /// Waits for events and returns their number; waits for ever without a `timeout`.
     ///
-    /// A signal counts as no event: epoll_wait(2) is never restarted, whatever the
-    /// handler was installed with.
+    /// Returns 0 after a signal: epoll_wait(2) is never restarted, even with SA_RESTART.
     pub fn wait(&self, events: &mut [Event], timeout: Option<Duration>) -> io::Result<usize> {
         let timeout = EpollTimeout::try_from(milliseconds(timeout)).unwrap_or(EpollTimeout::MAX);
         match self.0.wait(events, timeout) {

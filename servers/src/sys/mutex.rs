@@ -1,56 +1,59 @@
-//! A mutex of several processes: `pthread_mutex_lock(3)`, robust and process-shared.
+//! A mutex for several processes: `pthread_mutex_lock(3)`, robust and process-shared.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-use super::{number, shared};
+use super::errno::check_number;
+use super::shared;
 
-/// A mutex in memory that forked children share. It outlives whoever dies with it.
+/// A mutex in memory that forked children share. It survives the death of its holder.
 #[derive(Debug)]
 pub struct RobustMutex(NonNull<libc::pthread_mutex_t>);
 
 impl RobustMutex {
-    /// A free one.
+    /// An unlocked mutex.
     pub fn new() -> io::Result<Self> {
         let mutex = shared::zeroes(size_of::<libc::pthread_mutex_t>())?.cast();
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
         // SAFETY: initialises the attributes, which live until the end of this function.
-        number(unsafe { libc::pthread_mutexattr_init(attributes) })?;
+        check_number(unsafe { libc::pthread_mutexattr_init(attributes) })?;
         // SAFETY: the attributes are initialised.
-        number(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) })?;
+        check_number(unsafe {
+            libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED)
+        })?;
         // SAFETY: as above.
-        number(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
-        // SAFETY: the memory is large enough, aligned to a page, mapped for ever and not
-        // yet in use; a mutex stays where it was initialised, and this one does.
-        number(unsafe { libc::pthread_mutex_init(mutex.as_ptr(), attributes) })?;
+        check_number(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
+        // SAFETY: the memory is large enough, page-aligned, mapped for ever and unused, and
+        // the mutex never moves.
+        check_number(unsafe { libc::pthread_mutex_init(mutex.as_ptr(), attributes) })?;
         Ok(RobustMutex(mutex))
     }
 
-    /// Waits until nobody else has it, and holds it until what is returned is dropped.
+    /// Waits for the mutex and holds it until the returned guard is dropped.
     pub fn lock(&self) -> io::Result<Locked<'_>> {
         // SAFETY: the mutex is initialised and mapped for ever.
         match unsafe { libc::pthread_mutex_lock(self.0.as_ptr()) } {
-            // Its holder has died. There is nothing behind the mutex to be repaired.
+            // The holder has died. The mutex protects no data that could need repair.
             libc::EOWNERDEAD => {
                 // SAFETY: as above, and this thread holds it now.
-                number(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })?;
+                check_number(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })?;
             }
-            result => number(result)?,
+            result => check_number(result)?,
         }
         Ok(Locked(self))
     }
 }
 
-/// The mutex is held until this is dropped.
+/// Holds the mutex until it is dropped.
 #[derive(Debug)]
 pub struct Locked<'a>(&'a RobustMutex);
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        // SAFETY: the mutex is initialised, and locked by this thread: `NonNull` keeps
-        // what points to it from being sent to another.
+        // SAFETY: the mutex is initialised and locked by this thread: because of `NonNull`,
+        // the guard is not `Send`.
         let _ = unsafe { libc::pthread_mutex_unlock(self.0.0.as_ptr()) };
     }
 }

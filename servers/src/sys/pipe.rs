@@ -1,4 +1,4 @@
-//! Pipes that pass data between sockets inside the kernel: `splice(2)`, `F_SETPIPE_SZ`.
+//! Pipes that move data between sockets inside the kernel: `splice(2)`, `F_SETPIPE_SZ`.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 
-/// A pipe of this process with itself.
+/// A pipe with both ends in this process.
 #[derive(Debug)]
 pub struct Pipe {
     output: PipeReader,
@@ -14,9 +14,9 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// A pipe with room for so many bytes; the kernel rounds up to a page times a power
-    /// of two. One that may not be as large (/proc/sys/fs/pipe-max-size and its
-    /// neighbours bind who is not privileged) stays as it was made.
+    /// A pipe with this capacity in bytes; the kernel rounds up to a page times a power of
+    /// two. The pipe keeps its default size if the limits for unprivileged users
+    /// (/proc/sys/fs/pipe-max-size and related files) forbid a larger one.
     pub fn new(bytes: usize) -> io::Result<Self> {
         let (output, input) = io::pipe()?;
         let size = bytes.try_into().unwrap_or(libc::c_int::MAX);
@@ -26,14 +26,13 @@ impl Pipe {
         }
     }
 
-    /// Moves at most `most` bytes from a socket into the empty pipe, and waits for the
-    /// first of them; 0 is the end of input.
+    /// Waits for input and moves up to `max` bytes from a socket into the empty pipe; 0 is
+    /// the end of input.
     pub fn fill(&self, socket: impl AsFd, most: usize) -> io::Result<usize> {
         transfer(&socket, &self.input, most)
     }
 
-    /// Moves the `length` bytes that are in the pipe to a socket, in as many steps as
-    /// that takes.
+    /// Moves all `length` bytes of the pipe to a socket.
     pub fn empty(&self, socket: impl AsFd, mut length: usize) -> io::Result<()> {
         while length > 0 {
             match transfer(&self.output, &socket, length)? {
@@ -45,8 +44,8 @@ impl Pipe {
     }
 }
 
-/// Without flags: SPLICE_F_MOVE has done nothing since Linux 2.6.21, and SPLICE_F_MORE
-/// would hold small messages back until more came.
+/// Without flags: SPLICE_F_MOVE has had no effect since Linux 2.6.21, and SPLICE_F_MORE
+/// would delay small messages.
 fn transfer(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     loop {
         match splice(&from, None, &to, None, most, SpliceFFlags::empty()) {
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_taken_than_was_asked_for_and_the_end_is_seen() {
+    fn a_fill_takes_at_most_the_maximum_and_reports_the_end_of_input() {
         let (mut client, server) = pair();
         client.write_all(b"hello").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -89,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_as_large_as_was_asked_for_in_whole_pages() {
+    fn the_size_of_a_pipe_is_rounded_up_to_pages() {
         let room = |bytes| fcntl(&Pipe::new(bytes).unwrap().input, FcntlArg::F_GETPIPE_SZ).unwrap();
         let page = room(1);
         assert_eq!(room(page as usize + 1), 2 * page);
     }
 
     #[test]
-    fn a_client_that_is_gone_is_an_error_of_its_connection() {
+    fn a_closed_connection_is_a_broken_pipe() {
         let (client, server) = pair();
         let pipe = Pipe::new(4096).unwrap();
         (&client).write_all(&[7; 100]).unwrap();

@@ -1,7 +1,7 @@
-//! A lock that belongs to a process: `fcntl(2)` with F_SETLKW, on a `memfd_create(2)` file.
+//! A lock owned by a process: `fcntl(2)` with F_SETLKW, on a `memfd_create(2)` file.
 //!
-//! Not `flock(2)`: that belongs to the open file, which forked children share, so all of
-//! them would have it at once.
+//! Not `flock(2)`: that lock belongs to the open file, which forked children share, so it
+//! would not exclude any of them.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,17 +10,17 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// A lock that excludes other processes, and is free again when its holder dies.
+/// A lock that excludes other processes, and that the kernel releases when its holder dies.
 #[derive(Debug)]
 pub struct RecordLock(OwnedFd);
 
 impl RecordLock {
-    /// A free one, on a file without a name: nothing is left of it at the end.
+    /// An unlocked one, on an anonymous file, which leaves nothing behind.
     pub fn new() -> io::Result<Self> {
         Ok(RecordLock(memfd_create("accept", MFdFlags::MFD_CLOEXEC)?))
     }
 
-    /// Waits until no other process has it, and holds it until what is returned is dropped.
+    /// Waits for the lock and holds it until the returned guard is dropped.
     pub fn lock(&self) -> io::Result<Locked<'_>> {
         while let Err(error) = fcntl(&self.0, FcntlArg::F_SETLKW(&whole_file(libc::F_WRLCK))) {
             if error != Errno::EINTR {
@@ -31,7 +31,7 @@ impl RecordLock {
     }
 }
 
-/// The lock is held until this is dropped.
+/// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub struct Locked<'a>(&'a RecordLock);
 
@@ -46,7 +46,7 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
-        // To the end, wherever that is.
+        // Zero means up to the end of the file.
         l_len: 0,
         l_pid: 0,
     }

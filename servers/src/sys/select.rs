@@ -6,18 +6,18 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-use super::check;
 use super::clock::timeval;
+use super::errno::check;
 
 /// The first descriptor that does not fit into a set.
 pub const LIMIT: RawFd = libc::FD_SETSIZE as RawFd;
 
-/// A set of descriptors: a bit for each below [`LIMIT`].
+/// A bit set of descriptors below [`LIMIT`].
 #[derive(Clone, Copy)]
 pub struct Set(libc::fd_set);
 
 impl Set {
-    /// Without any.
+    /// An empty set.
     pub fn new() -> Self {
         let mut set = MaybeUninit::uninit();
         // SAFETY: the pointer is to memory for a set.
@@ -26,12 +26,12 @@ impl Set {
         Set(unsafe { set.assume_init() })
     }
 
-    /// Adds a descriptor; one that does not fit is an error.
+    /// Adds a descriptor; returns an error if it does not fit.
     ///
-    /// FD_SET does not look: it would write past the end of the set.
+    /// FD_SET does not check this and would write past the end of the set.
     pub fn insert(&mut self, fd: RawFd) -> io::Result<()> {
         if !fits(fd) {
-            let limit = format!("select takes descriptors below {LIMIT} and this would be {fd}");
+            let limit = format!("select supports descriptors below {LIMIT}, and this one is {fd}");
             return Err(io::Error::other(limit));
         }
         // SAFETY: the set lives across the call, and the descriptor is one of its bits.
@@ -39,7 +39,7 @@ impl Set {
         Ok(())
     }
 
-    /// Takes a descriptor out.
+    /// Removes a descriptor.
     pub fn remove(&mut self, fd: RawFd) {
         if fits(fd) {
             // SAFETY: the set lives across the call, and the descriptor is one of its bits.
@@ -47,7 +47,7 @@ impl Set {
         }
     }
 
-    /// Whether a descriptor is in it.
+    /// Whether the set contains a descriptor.
     pub fn contains(&self, fd: RawFd) -> bool {
         // SAFETY: the set lives across the call, and the descriptor is one of its bits.
         fits(fd) && unsafe { libc::FD_ISSET(fd, &self.0) }
@@ -64,11 +64,10 @@ fn fits(fd: RawFd) -> bool {
     (0..LIMIT).contains(&fd)
 }
 
-/// Waits until a descriptor can be read or written, for ever without a `timeout`, and
-/// leaves those in the sets that can; `highest` is the highest in either.
+/// Waits until a descriptor is readable or writable, and leaves only the ready ones in the
+/// sets; waits for ever without a `timeout`. `highest` is the highest descriptor in either.
 ///
-/// A signal counts as none: select(2) is never restarted, whatever the handler was
-/// installed with.
+/// The sets are empty after a signal: select(2) is never restarted, even with SA_RESTART.
 pub fn select(read: &mut Set, write: &mut Set, highest: RawFd, timeout: Option<Duration>) -> io::Result<()> {
     let count = highest.min(LIMIT - 1) + 1;
     let mut time = timeout.map(timeval);
@@ -77,7 +76,7 @@ pub fn select(read: &mut Set, write: &mut Set, highest: RawFd, timeout: Option<D
     // a set or a time may be null.
     match check(unsafe { libc::select(count, &mut read.0, &mut write.0, ptr::null_mut(), time) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            // The kernel has not written to the sets: what they say is the question.
+            // The kernel has not written to the sets: they still hold the input.
             (*read, *write) = (Set::new(), Set::new());
             Ok(())
         }
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_that_does_not_fit_is_refused_and_touches_nothing() {
+    fn a_descriptor_that_does_not_fit_is_refused_and_changes_nothing() {
         let mut set = Set::new();
         assert!(set.insert(LIMIT - 1).is_ok() && set.contains(LIMIT - 1));
         for fd in [-1, LIMIT, LIMIT + 64] {

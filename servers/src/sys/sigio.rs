@@ -1,4 +1,4 @@
-//! Signals as news of descriptors: `fcntl(2)` with F_SETSIG, `signalfd(2)`.
+//! Signals that report descriptor events: `fcntl(2)` with F_SETSIG, `signalfd(2)`.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use nix::unistd::getpid;
 
-use super::check;
+use super::errno::check;
 use super::poll::{self, Entry, Interest};
 
-/// Signals taken from the kernel at once: a read is shared by up to this many echoes.
+/// Signals per read: up to this many echoes share one system call.
 const AT_ONCE: usize = 64;
 
-/// What a signal says.
+/// What a signal reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// Something has happened to the descriptor with this number, or to one that had the
-    /// number before: a signal outlives the descriptor.
-    Of(RawFd),
-    /// SIGIO: there was no room for another signal, or it is the keyboard's.
-    Some,
+pub enum Event {
+    /// An event on this descriptor, or on an earlier one with the same number: a signal can
+    /// outlive its descriptor.
+    Ready(RawFd),
+    /// A plain SIGIO: the signal queue overflowed, or the terminal has input.
+    Unknown,
 }
 
-/// Has SIGIO sent to this process when there is input on a descriptor, or room for output.
+/// Makes the kernel send SIGIO when a descriptor has input or room for output.
 pub fn arm(fd: impl AsFd) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: F_SETOWN takes a process id.
@@ -36,17 +36,17 @@ pub fn arm(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The same with a real-time signal, which is queued and names the descriptor.
+/// Like [`arm`], with a real-time signal, which is queued and carries the descriptor.
 pub fn arm_queued(fd: impl AsFd) -> io::Result<()> {
     // SAFETY: F_SETSIG takes a signal number.
     check(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), F_SETSIG, libc::SIGRTMIN()) })?;
     arm(fd)
 }
 
-/// Not in the libc crate for all targets; one number on all that this crate supports.
+/// The libc crate lacks it on some targets; all targets of this crate use this value.
 const F_SETSIG: libc::c_int = 10;
 
-/// The signals of armed descriptors, taken instead of delivered.
+/// Receives the signals of armed descriptors through a signalfd.
 #[derive(Debug)]
 pub struct Signals {
     queue: OwnedFd,
@@ -54,14 +54,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes them from here on; to be called before anything is armed, by the only thread.
+    /// Blocks the signals and starts to receive them. Call it from the only thread, before
+    /// arming a descriptor.
     pub fn take_over() -> io::Result<Self> {
         let set = signal_set(&[libc::SIGRTMIN(), libc::SIGIO])?;
         // SAFETY: `set` lives across the call, and no old mask is asked for.
         check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut()) })?;
         // SAFETY: `set` lives across the call; -1 asks for a new descriptor.
         let fd = check(unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC) })?;
-        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        // SAFETY: the kernel has just created this descriptor, and it has no other owner.
         let queue = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: the structure consists of numbers, for which zero is a value.
         let none: libc::signalfd_siginfo = unsafe { mem::zeroed() };
@@ -71,8 +72,8 @@ impl Signals {
         })
     }
 
-    /// Waits for signals, for ever without a `timeout`, and returns what they say.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = News>> {
+    /// Waits for signals and returns their events; waits for ever without a `timeout`.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = Event>> {
         let count = match timeout {
             None => self.read()?,
             Some(_) => {
@@ -84,8 +85,8 @@ impl Signals {
         Ok(self.taken[..count]
             .iter()
             .map(|signal| match signal.ssi_signo as libc::c_int {
-                libc::SIGIO => News::Some,
-                _ => News::Of(signal.ssi_fd),
+                libc::SIGIO => Event::Unknown,
+                _ => Event::Ready(signal.ssi_fd),
             }))
     }
 
@@ -102,12 +103,12 @@ impl Signals {
     }
 }
 
-/// By hand, since `nix` knows no real-time signals.
+/// Needed because `nix` does not support real-time signals.
 fn signal_set(signals: &[libc::c_int]) -> io::Result<libc::sigset_t> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: the pointer is to memory for a set.
     check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
-    // SAFETY: the call above has made it an empty set.
+    // SAFETY: the call above has initialised the set.
     let mut set = unsafe { set.assume_init() };
     for &signal in signals {
         // SAFETY: `set` lives across the call.

@@ -9,15 +9,15 @@ use nix::unistd::Pid;
 
 use nix::sys::signalfd::SfdFlags;
 
-use super::check;
 use super::clock::timeval;
+use super::errno::check;
 
 pub use nix::sys::signalfd::SignalFd;
 
-/// Lets `handler` run when `signal` comes; system calls are restarted where Linux can.
+/// Installs a handler with SA_RESTART.
 ///
-/// A handler interrupts code at any point, so it may touch atomics and make
-/// async-signal-safe calls and nothing else, under [`preserving_errno`].
+/// A handler interrupts code at any point, so it may only use atomics and make
+/// async-signal-safe calls, within [`preserving_errno`].
 pub fn catch(signal: i32, handler: extern "C" fn(i32)) -> io::Result<()> {
     install(signal, SigHandler::Handler(handler), SaFlags::SA_RESTART)
 }
@@ -27,14 +27,14 @@ pub fn ignore(signal: i32) -> io::Result<()> {
     install(signal, SigHandler::SigIgn, SaFlags::empty())
 }
 
-/// Lets `signal` do what it does in a process that has not been told otherwise.
+/// Restores the default action of `signal`.
 pub fn restore(signal: i32) -> io::Result<()> {
     install(signal, SigHandler::SigDfl, SaFlags::empty())
 }
 
 fn install(signal: i32, handler: SigHandler, flags: SaFlags) -> io::Result<()> {
     let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: every handler of this crate keeps to the rule of `catch`.
+    // SAFETY: every handler of this crate follows the rule of `catch`.
     unsafe { signal::sigaction(Signal::try_from(signal)?, &action) }?;
     Ok(())
 }
@@ -46,7 +46,7 @@ pub fn block(signal: i32) -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
-/// Waits for `signal`, which every thread blocks; one that is pending already counts.
+/// Waits for `signal`, which every thread must block; returns at once if it is pending.
 pub fn wait(signal: i32) -> io::Result<()> {
     let mut set = SigSet::empty();
     set.add(Signal::try_from(signal)?);
@@ -59,10 +59,10 @@ pub fn send_to_self(signal: i32) -> io::Result<()> {
     Ok(signal::kill(Pid::this(), Signal::try_from(signal)?)?)
 }
 
-/// Keeps `signal` from being delivered, and makes a descriptor that is ready when it came.
+/// Blocks `signal` and creates a descriptor that is ready while it is pending.
 ///
-/// A wait on descriptors then hears of the signal without a race: one that comes
-/// between a check and the wait is there when the wait begins.
+/// A wait on descriptors then includes the signal without a race: a signal between a check
+/// and the wait is still pending when the wait begins.
 pub fn descriptor(signal: i32) -> io::Result<SignalFd> {
     block(signal)?;
     let mut set = SigSet::empty();
@@ -73,7 +73,7 @@ pub fn descriptor(signal: i32) -> io::Result<SignalFd> {
     )?)
 }
 
-/// Runs the body of a handler without changing what the interrupted code sees in errno.
+/// Runs the body of a handler and restores errno for the interrupted code.
 pub fn preserving_errno(body: impl FnOnce()) {
     let errno = Errno::last_raw();
     body();
@@ -82,7 +82,7 @@ pub fn preserving_errno(body: impl FnOnce()) {
 
 /// Sends this process SIGALRM after `delay`.
 pub fn alarm(delay: Duration) {
-    // A value of zero would disarm the timer instead of firing at once.
+    // Zero would disarm the timer instead of firing at once.
     let delay = delay.max(Duration::from_micros(1));
     let timer = libc::itimerval {
         it_interval: libc::timeval {

@@ -7,7 +7,7 @@ use std::ptr;
 
 use socket2::{SockAddr, SockAddrStorage, SockFilter, SockRef};
 
-use super::check;
+use super::errno::check;
 
 /// Whether the accepted socket blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Blocking {
     No,
 }
 
-/// Takes a connection; the flag spares a call, since O_NONBLOCK is not inherited.
+/// Accepts a connection; the flag saves a call, since O_NONBLOCK is not inherited.
 pub fn accept4(listener: BorrowedFd, blocking: Blocking) -> io::Result<TcpStream> {
     let nonblocking = if blocking == Blocking::No {
         libc::SOCK_NONBLOCK
@@ -26,38 +26,38 @@ pub fn accept4(listener: BorrowedFd, blocking: Blocking) -> io::Result<TcpStream
         0
     };
     let flags = libc::SOCK_CLOEXEC | nonblocking;
-    // SAFETY: a null address with a null length asks for no address.
+    // SAFETY: a null address with a null length requests no address.
     let fd = check(unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), flags) })?;
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just created this descriptor, and it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
-/// Receives what there is, at most the capacity of `buffer`, in place of what it holds.
+/// Receives up to the capacity of `buffer`, and replaces its content.
 ///
-/// The standard library reads into memory that has been written to before only; clearing
-/// a buffer for each connection costs as much as the rest of a short one.
+/// The standard library reads only into initialised memory. Zeroing a buffer per connection
+/// costs as much as the rest of a short connection.
 pub fn receive(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
     buffer.clear();
     let room = buffer.spare_capacity_mut();
     let (pointer, length) = (room.as_mut_ptr().cast(), room.len());
-    // SAFETY: the kernel writes at most `length` bytes to where there is room for them.
+    // SAFETY: the kernel writes at most `length` bytes, for which there is room.
     let received = unsafe { libc::recv(stream.as_raw_fd(), pointer, length, 0) };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: so many bytes of the capacity have been written to.
+    // SAFETY: the kernel has initialised this number of bytes.
     unsafe { buffer.set_len(received) };
     Ok(received)
 }
 
-/// A datagram that was received.
+/// A received datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram {
-    /// Its length, also of one that the buffer was too short for.
+    /// Its full length, even if the buffer was shorter.
     pub length: usize,
-    /// Who sent it; nobody, where the socket was shut down and nothing is queued.
+    /// Its source; `None` if the socket is shut down and its queue empty.
     pub source: Option<SocketAddr>,
 }
 
-/// Waits for a datagram and takes as much of it as the buffer holds.
+/// Waits for a datagram and stores as much of it as fits.
 pub fn receive_from(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<Datagram> {
     let mut storage = SockAddrStorage::zeroed();
     let mut size = storage.size_of();
@@ -75,7 +75,7 @@ pub fn receive_from(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<Datagra
         )
     };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the kernel has written an address of that size, or none and a size of 0.
+    // SAFETY: the kernel has written an address of this size, or none and a size of 0.
     let source = unsafe { SockAddr::new(storage, size) };
     Ok(Datagram {
         length,
@@ -83,8 +83,8 @@ pub fn receive_from(socket: BorrowedFd, buffer: &mut [u8]) -> io::Result<Datagra
     })
 }
 
-/// How many datagrams the kernel has dropped that were for this socket: for want of room
-/// in its queue, or because a filter wanted it so.
+/// The number of datagrams that the kernel has dropped for this socket, because of a full
+/// queue or a filter.
 pub fn dropped(socket: BorrowedFd) -> io::Result<u32> {
     const PLACE: usize = libc::SK_MEMINFO_DROPS as usize;
     let mut info = [0u32; PLACE + 1];
@@ -95,36 +95,35 @@ pub fn dropped(socket: BorrowedFd) -> io::Result<u32> {
     Ok(info[PLACE])
 }
 
-/// Lets nothing more into the queue of a socket: what is there stays.
+/// Closes the queue of a socket to new data; queued data stays.
 pub fn admit_nothing(socket: BorrowedFd) -> io::Result<()> {
-    /// A program of one instruction: keep 0 bytes.
+    /// A filter of one instruction: keep 0 bytes.
     const NONE: SockFilter = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
     SockRef::from(&socket).attach_filter(&[NONE])
 }
 
-/// Ends what a socket takes in, and wakes whoever waits for it: `accept` finds EINVAL, a
-/// receiver of datagrams the rest of the queue and then nothing. What is to be sent can
-/// still be sent.
+/// Shuts down the input of a socket and wakes its waiters: `accept` returns EINVAL, and a
+/// datagram receiver gets the rest of the queue and then nothing. Output still works.
 ///
-/// By number, for signal handlers: a number that is no socket does no harm.
+/// Takes a number, for signal handlers: a number that is no socket does no harm.
 pub fn shutdown_input(socket: RawFd) {
-    // SAFETY: takes numbers only; a wrong one is answered with an error. So is a datagram
-    // socket, which has no peer, and whose readers wake all the same.
+    // SAFETY: takes numbers only; a wrong one is an error. So is a datagram socket, which
+    // has no peer, but its readers wake up.
     let _ = check(unsafe { libc::shutdown(socket, libc::SHUT_RD) });
 }
 
-/// Hands a socket to a runtime whose listener can be made from a number only.
+/// Passes a socket to a runtime whose listener accepts only a raw descriptor.
 #[cfg(feature = "glommio")]
 pub fn adopt<Socket: FromRawFd>(socket: OwnedFd) -> Socket {
     let number = std::os::fd::IntoRawFd::into_raw_fd(socket);
-    // SAFETY: the descriptor is open, and nobody else owns it any more.
+    // SAFETY: the descriptor is open and has no other owner any more.
     unsafe { Socket::from_raw_fd(number) }
 }
 
-/// Ends both directions of a socket and wakes whoever is blocked on it.
+/// Shuts down both directions of a socket and wakes all blocked calls.
 ///
-/// By number, for signal handlers: a number that is no socket does no harm.
+/// Takes a number, for signal handlers: a number that is no socket does no harm.
 pub fn shutdown(socket: RawFd) {
-    // SAFETY: takes numbers only; a wrong one is answered with an error.
+    // SAFETY: takes numbers only; a wrong one is an error.
     let _ = check(unsafe { libc::shutdown(socket, libc::SHUT_RDWR) });
 }

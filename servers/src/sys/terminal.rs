@@ -1,6 +1,6 @@
-//! The keyboard: `q` and Enter on a terminal stop the server as a signal does.
+//! The terminal: `q` and Enter stop the server like a signal.
 //!
-//! Signal-driven, because the models that fork must not have a thread for it.
+//! Signal-driven, because models that fork must not start a thread for it.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::{sigio, signal};
 
-/// Asks for SIGIO when a line is typed, if standard input is a terminal.
+/// Requests SIGIO for terminal input, if standard input is a terminal.
 pub fn stop_on_q() -> io::Result<()> {
     let keyboard = io::stdin();
     if !keyboard.is_terminal() {
@@ -19,19 +19,19 @@ pub fn stop_on_q() -> io::Result<()> {
     sigio::arm(&keyboard)
 }
 
-/// Runs as a signal handler: system calls only.
+/// Signal handler: makes system calls only.
 extern "C" fn on_input(_: i32) {
     look();
 }
 
-/// Does what is to be done after a SIGIO, for whoever takes that signal himself; without
-/// a terminal that is nothing.
+/// Handles a SIGIO, for code that receives that signal itself; does nothing without a
+/// terminal.
 pub fn look() {
     signal::preserving_errno(|| {
         let keyboard = io::stdin();
         let mut line = [0u8; 64];
-        // All lines, since signals merge. Not in the background, where a read would stop
-        // the whole process with SIGTTIN.
+        // Reads all lines, since signals merge. Not in the background, where a read would
+        // stop the whole process with SIGTTIN.
         while is_readable(keyboard.as_raw_fd()) && tcgetpgrp(&keyboard) == Ok(getpgrp()) {
             let length = nix::unistd::read(&keyboard, &mut line).unwrap_or(0);
             if length == 0 {

@@ -1,7 +1,7 @@
 //! Completion rings: `io_uring_setup(2)`, `io_uring_enter(2)`, `io_uring_register(2)`.
 //!
-//! What the kernel works on must stay where it is until it is done. So a [`Ring`] owns
-//! all of it: the pieces of its pool, and every [`Payload`] while a request has it.
+//! The kernel's buffers must stay in place until a request is done. A [`Ring`] therefore
+//! owns them all: its pool, and every [`Payload`] of a request in progress.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,40 +17,39 @@ use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
-use crate::readiness::ByDescriptor;
+use crate::descriptor_map::DescriptorMap;
 
-/// Requests that are gathered until the kernel is told: few, so that the queue stays in
-/// the processor's cache; when it is full the kernel is told in between.
+/// Size of the submission queue: small, so that it stays in the cache. When it is full, the
+/// ring submits early.
 const SUBMISSIONS: u32 = 512;
 
-/// Room for completions: one of each connection that a process can have.
+/// Size of the completion queue: one entry per connection that a process can have.
 const COMPLETIONS: u32 = 32 * 1024;
 
-/// Most pieces of a ring: what the kernel takes.
-const PIECES: u16 = 32 * 1024;
+/// Maximum number of pool buffers: the limit of the kernel.
+const BUFFERS: u16 = 32 * 1024;
 
-/// How long to leave the kernel alone when it is short of memory.
+/// Pause after the kernel has run short of memory.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The one group of provided buffers.
+/// The only group of provided buffers.
 const GROUP: u16 = 0;
 
-/// What a request is for, in the upper half of its number; the lower is the descriptor.
+/// Kinds of requests, in the upper half of the user data; the lower half is the descriptor.
 const ACCEPT: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
 const RECEIVE_ONCE: u64 = 3;
 const STOP_RECEIVING: u64 = 4;
 
-/// Makes the smallest ring and drops it; the error says why there can be none.
+/// Tests whether a ring can be created; the error gives the reason if not.
 pub fn probe() -> io::Result<()> {
     IoUring::new(1).map(drop).map_err(|error| explain(&error))
 }
 
 fn set_up(submissions: u32, completions: u32) -> io::Result<IoUring> {
     let ring = IoUring::builder()
-        // Completions are worked off when the ring's thread asks for them, not by
-        // interrupting it.
+        // Process completions when the ring's thread asks for them, without interrupting it.
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_r_disabled()
@@ -63,26 +62,26 @@ fn explain(error: &io::Error) -> io::Error {
     let reason = match error.raw_os_error() {
         Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it",
         Some(libc::EPERM | libc::EACCES) => {
-            "io_uring is forbidden here, by `sysctl kernel.io_uring_disabled` or by a seccomp filter"
+            "io_uring is disabled by `sysctl kernel.io_uring_disabled` or a seccomp filter"
         }
-        Some(libc::EINVAL) => "its io_uring needs Linux 6.1, and this kernel is older",
-        _ => return io::Error::new(error.kind(), format!("no io_uring can be made: {error}")),
+        Some(libc::EINVAL) => "this model needs the io_uring of Linux 6.1 or later",
+        _ => return io::Error::new(error.kind(), format!("cannot create an io_uring: {error}")),
     };
     io::Error::new(error.kind(), reason)
 }
 
-/// An io_uring with a pool of pieces of memory to receive into.
+/// An io_uring with a pool of buffers to receive into.
 pub struct Ring {
     ring: IoUring,
     pool: Pool,
-    /// Requests that the kernel would not take yet.
+    /// Requests that did not fit into the submission queue.
     waiting: VecDeque<squeue::Entry>,
-    /// What the requests for a stream have.
-    in_flight: ByDescriptor<Payload>,
+    /// The payloads of requests in progress, by stream.
+    in_flight: DescriptorMap<Payload>,
 }
 
-/// Bytes that were received, or are to be sent. One from the pool goes back to it when
-/// it was sent, or with [`Ring::recycle`].
+/// Received bytes, or bytes to send. A pool buffer returns to the pool when it is sent, or
+/// with [`Ring::recycle`].
 #[derive(Debug)]
 #[must_use]
 pub struct Payload {
@@ -92,117 +91,117 @@ pub struct Payload {
 
 #[derive(Debug)]
 enum Memory {
-    Piece(Piece),
-    Own(Vec<u8>),
+    Pooled(PoolBuffer),
+    Owned(Vec<u8>),
 }
 
-/// A piece of the pool that is filled up to `length`.
+/// A pool buffer that is filled up to `length`.
 #[derive(Debug)]
-struct Piece {
+struct PoolBuffer {
     number: u16,
     length: usize,
 }
 
-/// What the kernel has done; `more` says that it goes on without being asked again.
+/// A completion. With `more`, the request continues and completes again.
 #[derive(Debug)]
 pub enum Completion {
-    /// Accepted a connection.
+    /// An accept completed.
     Accepted {
-        /// The connection, or an error as of accept(2).
+        /// The connection, or an error of accept(2).
         result: io::Result<TcpStream>,
-        /// Whether the next one will be accepted too.
+        /// Whether the request goes on accepting.
         more: bool,
     },
-    /// Received.
+    /// A receive completed.
     Received {
-        /// The stream, by its descriptor.
+        /// The descriptor of the stream.
         stream: RawFd,
-        /// What came; `None` is the end of input.
+        /// The received bytes; `None` at the end of input.
         result: io::Result<Option<Payload>>,
-        /// Whether it goes on receiving.
+        /// Whether the request goes on receiving.
         more: bool,
     },
-    /// Could not stop receiving just now.
+    /// A receive could not be cancelled just now.
     NotStopped {
-        /// The stream, by its descriptor.
+        /// The descriptor of the stream.
         stream: RawFd,
     },
-    /// Sent, all of it or a part.
+    /// A send completed, fully or in part.
     Sent {
-        /// The stream, by its descriptor.
+        /// The descriptor of the stream.
         stream: RawFd,
-        /// What is left to send; nothing once all is sent.
+        /// The unsent rest; `None` once all is sent.
         result: io::Result<Option<Payload>>,
     },
 }
 
 impl Ring {
-    /// A ring whose pieces hold `piece` bytes each. It has none until some are
-    /// [offered](Ring::offer), and belongs to nobody until it is [taken](Ring::take_over).
+    /// A ring whose pool buffers hold `buffer` bytes each. It starts without buffers
+    /// ([`Ring::provide`] adds them) and disabled ([`Ring::take_over`] enables it).
     ///
-    /// Needs Linux 6.1. The error says what is missing.
-    pub fn new(piece: usize) -> io::Result<Self> {
+    /// Needs Linux 6.1; the error gives the reason if the host does not support it.
+    pub fn new(buffer: usize) -> io::Result<Self> {
         let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
-        let pool = Pool::new(piece, &ring)?;
+        let pool = Pool::new(buffer, &ring)?;
         Ok(Ring {
             ring,
             pool,
             waiting: VecDeque::new(),
-            in_flight: ByDescriptor::default(),
+            in_flight: DescriptorMap::default(),
         })
     }
 
-    /// Whether there can be one here.
+    /// Tests whether this host supports such a ring.
     pub fn probe() -> io::Result<()> {
         set_up(1, 2).map(drop)
     }
 
-    /// Makes it the ring of the calling thread, and of no other from then on.
+    /// Enables the ring, for the calling thread only.
     pub fn take_over(&mut self) -> io::Result<()> {
         self.ring.submitter().register_enable_rings()
     }
 
-    /// Sees to it that there are at least so many pieces, as far as a ring can have them.
-    pub fn offer(&mut self, pieces: usize) {
-        while usize::from(self.pool.offered) < pieces.min(PIECES.into()) {
-            self.pool.add(self.pool.offered);
-            self.pool.offered += 1;
+    /// Grows the pool to at least `buffers`, up to the maximum.
+    pub fn provide(&mut self, buffers: usize) {
+        while usize::from(self.pool.provided) < buffers.min(BUFFERS.into()) {
+            self.pool.add(self.pool.provided);
+            self.pool.provided += 1;
         }
     }
 
-    /// Accepts connections until it completes without `more`.
+    /// Accepts connections until a completion without `more`.
     pub fn accept(&mut self, listener: BorrowedFd) {
         let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
-        self.push(accept.build().user_data(number(ACCEPT, listener.as_raw_fd())));
+        self.push(accept.build().user_data(user_data(ACCEPT, listener.as_raw_fd())));
     }
 
-    /// Receives into pieces of the pool until it completes without `more`.
+    /// Receives into pool buffers until a completion without `more`.
     ///
-    /// The stream must stay open until then; so with the other requests.
+    /// The stream must stay open until then. This holds for the other requests too.
     pub fn receive(&mut self, stream: &TcpStream) {
         let receive = opcode::RecvMulti::new(Fd(stream.as_raw_fd()), GROUP).build();
-        self.push(receive.user_data(number(RECEIVE, stream.as_raw_fd())));
+        self.push(receive.user_data(user_data(RECEIVE, stream.as_raw_fd())));
     }
 
-    /// Lets the receiving of a stream complete without `more`, which it does soon,
-    /// unless [`Completion::NotStopped`] comes.
+    /// Cancels the receive of a stream, which then completes soon without `more`, unless
+    /// [`Completion::NotStopped`] reports a failure.
     pub fn stop_receiving(&mut self, stream: &TcpStream) {
         let stream = stream.as_raw_fd();
-        let cancel = opcode::AsyncCancel::new(number(RECEIVE, stream)).build();
+        let cancel = opcode::AsyncCancel::new(user_data(RECEIVE, stream)).build();
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(cancel.user_data(number(STOP_RECEIVING, stream)));
+        self.push(cancel.user_data(user_data(STOP_RECEIVING, stream)));
     }
 
-    /// Receives once, at most `length` bytes, into memory of its own.
+    /// Receives once, up to `length` bytes, into a new buffer.
     pub fn receive_once(&mut self, stream: &TcpStream, length: usize) {
         let stream = stream.as_raw_fd();
         let mut memory = Vec::with_capacity(length);
         let receive = opcode::Recv::new(Fd(stream), memory.as_mut_ptr(), length as u32).build();
         self.keep(stream, memory.into());
-        self.push(receive.user_data(number(RECEIVE_ONCE, stream)));
+        self.push(receive.user_data(user_data(RECEIVE_ONCE, stream)));
     }
 
-    /// Sends; not while this stream is sending already, or receiving once.
+    /// Sends. The stream must have no other send and no single receive in progress.
     pub fn send(&mut self, stream: &TcpStream, payload: Payload) {
         let stream = stream.as_raw_fd();
         let bytes = self.bytes(&payload);
@@ -210,27 +209,27 @@ impl Ring {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
         self.keep(stream, payload);
-        self.push(send.user_data(number(SEND, stream)));
+        self.push(send.user_data(user_data(SEND, stream)));
     }
 
-    /// The bytes of a payload that are not sent.
+    /// The unsent bytes of a payload.
     pub fn bytes<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
         let all = match &payload.memory {
-            Memory::Piece(piece) => self.pool.bytes(piece),
-            Memory::Own(bytes) => bytes,
+            Memory::Pooled(buffer) => self.pool.bytes(buffer),
+            Memory::Owned(bytes) => bytes,
         };
         &all[payload.sent..]
     }
 
-    /// Gives up a payload; a piece of the pool can be received into again.
+    /// Drops a payload; returns a pool buffer to the pool.
     pub fn recycle(&mut self, payload: Payload) {
-        if let Memory::Piece(piece) = payload.memory {
-            self.pool.add(piece.number);
+        if let Memory::Pooled(buffer) = payload.memory {
+            self.pool.add(buffer.number);
         }
     }
 
-    /// Tells the kernel what was asked for, and waits until something has completed, for
-    /// ever without a `timeout`. A signal counts as nothing completed.
+    /// Submits the queued requests and waits for a completion; waits for ever without a
+    /// `timeout`. Returns without a completion after a signal.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         while let Some(entry) = self.waiting.pop_front() {
             if !self.try_push(&entry) {
@@ -248,16 +247,16 @@ impl Ring {
         };
         let Err(error) = result else { return Ok(()) };
         match error.raw_os_error() {
-            // EBUSY: there is no room for more completions until some are taken.
+            // EBUSY: the completion queue is full until some completions are taken.
             Some(libc::EINTR | libc::ETIME | libc::EBUSY) => {}
-            // Memory is short for the moment.
+            // Memory is short.
             Some(libc::EAGAIN) => thread::sleep(PAUSE),
             _ => return Err(error),
         }
         Ok(())
     }
 
-    /// The next completion, without waiting.
+    /// Takes the next completion, without waiting.
     pub fn completed(&mut self) -> Option<Completion> {
         let entry = self.ring.completion().next()?;
         let more = cqueue::more(entry.flags());
@@ -270,7 +269,7 @@ impl Ring {
             },
             RECEIVE => Completion::Received {
                 stream,
-                result: result.map(|length| Some(Piece::of(&entry, length)?.into())),
+                result: result.map(|length| Some(PoolBuffer::of(&entry, length)?.into())),
                 more,
             },
             RECEIVE_ONCE => Completion::Received {
@@ -289,8 +288,8 @@ impl Ring {
     fn received_once(&mut self, stream: RawFd, result: io::Result<usize>) -> io::Result<Option<Payload>> {
         let mut payload = self.release(stream);
         let length = result?;
-        if let Memory::Own(bytes) = &mut payload.memory {
-            // SAFETY: the kernel has filled that many bytes of the capacity.
+        if let Memory::Owned(bytes) = &mut payload.memory {
+            // SAFETY: the kernel has filled this many bytes of the capacity.
             unsafe { bytes.set_len(length) };
         }
         Ok((length > 0).then_some(payload))
@@ -308,17 +307,19 @@ impl Ring {
         result.map(|_| None)
     }
 
-    /// From here on nobody can reach the bytes, until the kernel is done with them.
+    /// Makes a payload inaccessible until the kernel is done with it.
     fn keep(&mut self, stream: RawFd, payload: Payload) {
         assert!(
-            self.in_flight.at(stream).is_none(),
-            "one payload of a stream at a time"
+            self.in_flight.find(stream).is_none(),
+            "one payload per stream at a time"
         );
         self.in_flight.insert(stream, payload);
     }
 
     fn release(&mut self, stream: RawFd) -> Payload {
-        self.in_flight.remove(stream).expect("a request completes once")
+        self.in_flight
+            .remove(stream)
+            .expect("a request completes only once")
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -326,7 +327,7 @@ impl Ring {
             if self.try_push(&entry) {
                 return;
             }
-            // Full. An error here comes again in `wait`, which returns it.
+            // The queue is full. `wait` repeats an error of this call and returns it.
             let _ = self.ring.submit();
             if self.try_push(&entry) {
                 return;
@@ -337,31 +338,31 @@ impl Ring {
 
     /// Queues a request; `false` if the queue is full.
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: what the entry points to is a descriptor, or a payload that this ring
-        // keeps in its place until the kernel has completed the request.
+        // SAFETY: the entry refers to a descriptor, or to a payload that this ring keeps in
+        // place until the kernel has completed the request.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 }
 
 impl Drop for Ring {
-    /// Requests may outlive the ring by a moment, so what they have is not freed.
+    /// Requests may briefly outlive the ring, so their payloads are leaked.
     fn drop(&mut self) {
         std::mem::forget(std::mem::take(&mut self.in_flight));
     }
 }
 
-impl Piece {
-    /// The piece that the kernel has chosen; none if there was nothing to put into it.
+impl PoolBuffer {
+    /// The buffer that the kernel has chosen; `None` if it had no data to store.
     fn of(entry: &cqueue::Entry, length: usize) -> Option<Self> {
         let number = cqueue::buffer_select(entry.flags())?;
-        Some(Piece { number, length })
+        Some(PoolBuffer { number, length })
     }
 }
 
-impl From<Piece> for Payload {
-    fn from(piece: Piece) -> Self {
+impl From<PoolBuffer> for Payload {
+    fn from(buffer: PoolBuffer) -> Self {
         Payload {
-            memory: Memory::Piece(piece),
+            memory: Memory::Pooled(buffer),
             sent: 0,
         }
     }
@@ -370,98 +371,98 @@ impl From<Piece> for Payload {
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
         Payload {
-            memory: Memory::Own(bytes),
+            memory: Memory::Owned(bytes),
             sent: 0,
         }
     }
 }
 
-/// What a request is known by, to the kernel and in its completion.
-fn number(kind: u64, fd: RawFd) -> u64 {
+/// Identifies a request to the kernel and in its completion.
+fn user_data(kind: u64, fd: RawFd) -> u64 {
     kind << 32 | fd as u64
 }
 
 fn accepted(fd: RawFd) -> TcpStream {
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just created this descriptor, and it has no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }.into()
 }
 
-/// A completion has a count, or the negative number of an error.
+/// Converts the result of a completion: a count, or the negative number of an error.
 fn result(entry: &cqueue::Entry) -> io::Result<usize> {
     usize::try_from(entry.result()).map_err(|_| io::Error::from_raw_os_error(-entry.result()))
 }
 
-/// The pieces, and the queue by which the kernel is given them.
+/// The pool buffers, and the queue that provides them to the kernel.
 ///
-/// Both are mapped once and never unmapped, since requests may outlive the ring.
+/// Both are never unmapped, since requests may outlive the ring.
 struct Pool {
-    piece: usize,
+    buffer: usize,
     memory: NonNull<u8>,
     queue: NonNull<BufRingEntry>,
-    /// Where the kernel reads how far the queue is filled.
-    end: NonNull<AtomicU16>,
+    /// The tail of the queue, which the kernel reads.
+    ring_tail: NonNull<AtomicU16>,
     tail: u16,
-    /// Pieces that the kernel has been given at least once.
-    offered: u16,
+    /// The number of buffers that have been provided at least once.
+    provided: u16,
 }
 
-// SAFETY: the memory belongs to the pool alone, and no thread has a part in it.
+// SAFETY: the pool alone owns the memory, which is not tied to a thread.
 unsafe impl Send for Pool {}
 
 impl Pool {
-    fn new(piece: usize, ring: &IoUring) -> io::Result<Self> {
-        let memory = map(piece * usize::from(PIECES))?;
-        let queue: NonNull<BufRingEntry> = map(size_of::<BufRingEntry>() * usize::from(PIECES))?.cast();
-        // SAFETY: the mapping has room for that many entries, and is never unmapped.
+    fn new(buffer: usize, ring: &IoUring) -> io::Result<Self> {
+        let memory = map(buffer * usize::from(BUFFERS))?;
+        let queue: NonNull<BufRingEntry> = map(size_of::<BufRingEntry>() * usize::from(BUFFERS))?.cast();
+        // SAFETY: the mapping has room for this many entries and is never unmapped.
         unsafe {
             ring.submitter()
-                .register_buf_ring_with_flags(queue.as_ptr() as u64, PIECES, GROUP, 0)
+                .register_buf_ring_with_flags(queue.as_ptr() as u64, BUFFERS, GROUP, 0)
         }?;
         // SAFETY: `queue` is the first entry of the queue, zeroed by the kernel.
-        let end = unsafe { BufRingEntry::tail(queue.as_ptr()) };
-        let end = NonNull::new(end.cast_mut().cast()).expect("it is inside the queue");
+        let ring_tail = unsafe { BufRingEntry::tail(queue.as_ptr()) };
+        let ring_tail = NonNull::new(ring_tail.cast_mut().cast()).expect("it is inside the queue");
         Ok(Pool {
-            piece,
+            buffer,
             memory,
             queue,
-            end,
+            ring_tail,
             tail: 0,
-            offered: 0,
+            provided: 0,
         })
     }
 
-    /// Gives the kernel a piece that is not in use.
+    /// Provides an unused buffer to the kernel.
     fn add(&mut self, number: u16) {
-        let entry = self.queue.as_ptr().wrapping_add((self.tail % PIECES).into());
-        // SAFETY: it is within the queue, where the kernel reads what is before the end only.
+        let entry = self.queue.as_ptr().wrapping_add((self.tail % BUFFERS).into());
+        // SAFETY: the entry is in the queue, of which the kernel reads only up to the tail.
         let entry = unsafe { &mut *entry };
         entry.set_addr(self.start(number) as u64);
-        entry.set_len(self.piece as u32);
+        entry.set_len(self.buffer as u32);
         entry.set_bid(number);
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the kernel reads this field of the mapped queue, and nobody writes it else.
-        unsafe { self.end.as_ref() }.store(self.tail, Release);
+        // SAFETY: the kernel only reads this field of the mapped queue, and nothing else writes it.
+        unsafe { self.ring_tail.as_ref() }.store(self.tail, Release);
     }
 
-    fn bytes(&self, piece: &Piece) -> &[u8] {
-        let start = self.start(piece.number);
-        // SAFETY: the kernel has filled `length` bytes of the piece, and does not touch it
-        // while a `Piece` stands for it.
-        unsafe { std::slice::from_raw_parts(start, piece.length) }
+    fn bytes(&self, buffer: &PoolBuffer) -> &[u8] {
+        let start = self.start(buffer.number);
+        // SAFETY: the kernel has filled `length` bytes of the buffer, and does not access it
+        // while a `PoolBuffer` refers to it.
+        unsafe { std::slice::from_raw_parts(start, buffer.length) }
     }
 
     fn start(&self, number: u16) -> *const u8 {
-        let offset = usize::from(number) * self.piece;
+        let offset = usize::from(number) * self.buffer;
         self.memory.as_ptr().wrapping_add(offset)
     }
 }
 
-/// Memory that takes up room only where it is used.
+/// Maps memory that takes up space only where it is used.
 fn map(length: usize) -> io::Result<NonNull<u8>> {
     let length = NonZero::new(length).ok_or(io::ErrorKind::InvalidInput)?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-    // SAFETY: the kernel chooses a free place.
+    // SAFETY: the kernel picks a free address.
     let memory = unsafe { mmap_anonymous(None, length, protection, flags) }?;
     Ok(memory.cast())
 }
@@ -471,11 +472,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_that_refuses_is_explained() {
-        let said = |errno| explain(&io::Error::from_raw_os_error(errno)).to_string();
-        assert!(said(libc::EPERM).contains("io_uring_disabled"));
-        assert!(said(libc::ENOSYS).contains("no io_uring"));
-        assert!(said(libc::EINVAL).contains("Linux 6.1"));
-        assert!(said(libc::ENOMEM).contains("memory"));
+    fn each_refusal_of_the_kernel_has_an_explanation() {
+        let explanation = |errno| explain(&io::Error::from_raw_os_error(errno)).to_string();
+        assert!(explanation(libc::EPERM).contains("io_uring_disabled"));
+        assert!(explanation(libc::ENOSYS).contains("no io_uring"));
+        assert!(explanation(libc::EINVAL).contains("Linux 6.1"));
+        assert!(explanation(libc::ENOMEM).contains("memory"));
     }
 }

@@ -1,4 +1,4 @@
-//! What `echo-server` says to arguments that make no sense.
+//! The command line of `echo-server`: errors, the list, and warnings.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use crate::support::{PATIENCE, Server, echo_server, exchange};
+use crate::support::{Server, TIME_OUT, echo_server, exchange};
 use nix::sys::signal::Signal;
 use servers::config::Workers;
 use servers::listener::Transport;
 use servers::models::{Family, MODELS, Model, NOT_BUILT};
 
-/// Runs it with arguments that it must refuse; returns the exit code and what it says.
+/// Runs the program with arguments that it must refuse; returns the exit code and standard
+/// error.
 fn refused(arguments: &[&str]) -> (i32, String) {
     let output = echo_server().args(arguments).output().unwrap();
     assert!(output.stdout.is_empty(), "errors go to standard error");
@@ -24,22 +25,22 @@ fn refused(arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn an_unknown_model_is_answered_with_the_nearest_name() {
+fn an_unknown_model_gets_the_nearest_name_as_a_suggestion() {
     let (code, text) = refused(&["epol"]);
     assert_eq!(code, 2);
     assert!(text.contains("'epoll'"), "{text}");
 }
 
 #[test]
-fn no_model_at_all_is_a_usage_error() {
+fn a_missing_model_is_a_usage_error() {
     assert_eq!(refused(&[]).0, 2);
 }
 
 #[test]
-fn a_port_in_use_is_named_with_what_to_do() {
+fn the_error_for_a_port_in_use_names_it_and_the_option() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let _taken_for_datagrams = UdpSocket::bind(&address).unwrap();
+    let _taken_over_udp = UdpSocket::bind(&address).unwrap();
     for model in MODELS {
         let (code, text) = refused(&[model.name(), "--listen", &address]);
         assert_eq!(code, 1);
@@ -90,7 +91,7 @@ fn values_without_a_unit_or_out_of_range_are_usage_errors() {
 }
 
 #[test]
-fn the_list_holds_every_model_in_both_formats() {
+fn the_list_has_every_model_in_both_formats() {
     let list = |arguments: &[&str]| {
         String::from_utf8(echo_server().args(arguments).output().unwrap().stdout).unwrap()
     };
@@ -113,7 +114,7 @@ fn the_list_holds_every_model_in_both_formats() {
 }
 
 #[test]
-fn a_model_that_is_not_built_is_refused_with_the_feature_that_brings_it_in() {
+fn the_error_for_a_model_that_is_not_built_names_its_feature() {
     for name in NOT_BUILT {
         let (code, text) = refused(&[name]);
         assert_eq!(code, 1);
@@ -122,14 +123,14 @@ fn a_model_that_is_not_built_is_refused_with_the_feature_that_brings_it_in() {
 }
 
 #[test]
-fn listening_beyond_this_host_is_said() {
+fn listening_on_all_addresses_is_reported() {
     let mut server = Server::start("epoll", &["--listen", "0.0.0.0:0"]);
     server.child.kill().unwrap();
-    assert!(server.stderr().contains("whoever reaches this host"));
+    assert!(server.stderr().contains("any host that can reach it"));
 }
 
 #[test]
-fn all_shared_options_together_serve() {
+fn a_server_with_all_shared_options_echoes() {
     let options = [
         "--workers",
         "3",
@@ -154,7 +155,7 @@ fn all_shared_options_together_serve() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let mut list = echo_server()
         .arg("--list")
         .stdout(Stdio::piped())
@@ -167,41 +168,41 @@ fn a_reader_that_leaves_early_is_no_error() {
 }
 
 #[test]
-fn that_descriptors_have_run_out_is_said_and_the_others_are_served() {
+fn exhausted_descriptors_are_reported_once_and_open_connections_are_served() {
     for model in with_connections() {
         let Some(mut server) = start_short_of_descriptors(model, "0s") else {
             return;
         };
-        let said = said_by(&mut server);
-        let is_said = |line: &String| line.contains("until something is free");
-        // Open before they run out: where each loop has a queue, the rest may all be
-        // given to one.
+        let log = log_of(&mut server);
+        let is_report = |line: &String| line.contains("until resources are free");
+        // Connected before descriptors run out: if each loop has a queue, one of them may
+        // get all other clients.
         let mut first = server.connect();
         exchange(&mut first, b"served");
         let clients: Vec<_> = (0..40).map(|_| server.connect()).collect();
         exchange(&mut first, b"still served");
-        // In a process per client each has a table of its own, so the parent's may suffice.
-        let kept_in_one = model.family() != Family::Process;
-        if kept_in_one {
-            // With the clients still there: it may be a while until the limit is met.
-            let line = said.recv_timeout(PATIENCE);
-            assert!(line.as_ref().is_ok_and(is_said), "{}: {line:?}", model.name());
+        // A process per client has its own descriptor table, so the parent may never run out.
+        let single_process = model.family() != Family::Process;
+        if single_process {
+            // Before the clients leave, since the server may not have reached the limit yet.
+            let line = log.recv_timeout(TIME_OUT);
+            assert!(line.as_ref().is_ok_and(is_report), "{}: {line:?}", model.name());
         }
         drop((first, clients));
         exchange(&mut server.connect(), b"and again");
         server.signal(Signal::SIGTERM);
         server.wait();
-        let further = said.iter().filter(is_said).count();
+        let further = log.iter().filter(is_report).count();
         assert!(
-            further <= usize::from(!kept_in_one),
-            "{}: it is said once, or never",
+            further <= usize::from(!single_process),
+            "{}: it is reported more than once",
             model.name()
         );
     }
 }
 
 #[test]
-fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
+fn a_server_without_free_descriptors_still_stops_and_cuts_off() {
     for model in with_connections() {
         let Some(mut server) = start_short_of_descriptors(model, "100ms") else {
             return;
@@ -214,37 +215,37 @@ fn a_server_that_is_out_of_descriptors_still_stops_and_cuts_off() {
     }
 }
 
-/// A server of datagrams has one socket, however many clients there are.
+/// The models with connections; a datagram server needs one socket for all clients.
 fn with_connections() -> impl Iterator<Item = &'static dyn Model> {
     let models = MODELS.iter().copied();
     models.filter(|model| model.transport() == Transport::Stream)
 }
 
-/// A server with room for a few clients; none where there is nothing to limit it with.
+/// Starts a server with descriptors for a few clients; `None` if this host lacks prlimit(1).
 fn start_short_of_descriptors(model: &dyn Model, drain: &str) -> Option<Server> {
     if Command::new("prlimit").arg("--version").output().is_err() {
-        eprintln!("not checked: there is no prlimit(1)");
+        eprintln!("not checked: prlimit(1) is missing");
         return None;
     }
     let mut options = vec!["--drain", drain];
     if model.family() == Family::Process && model.workers() == Workers::PerConnection {
-        // Few, since the parent may need a descriptor for each.
+        // Few workers, since the parent may need a descriptor for each.
         options.extend(["--workers", "8"]);
     }
     let unlimited = Server::start(model.name(), &options);
     let own = fs::read_dir(format!("/proc/{}/fd", unlimited.child.id()));
     let limit = own.unwrap().count() + 16;
     drop(unlimited);
-    // From its start: a request that waits in the kernel keeps the limit that it was made with.
+    // Set before the start: a request keeps the limit under which it was submitted.
     let mut limited = Command::new("prlimit");
     limited.arg(format!("--nofile={limit}"));
     limited.arg(echo_server().get_program());
     Some(Server::start_as(limited, model.name(), &options))
 }
 
-/// The lines of a server's standard error as they come.
-fn said_by(server: &mut Server) -> Receiver<String> {
-    let (lines, said) = channel();
+/// The lines of a server's standard error, as they appear.
+fn log_of(server: &mut Server) -> Receiver<String> {
+    let (lines, log) = channel();
     let stderr = BufReader::new(server.child.stderr.take().unwrap());
     thread::spawn(move || {
         stderr
@@ -252,5 +253,5 @@ fn said_by(server: &mut Server) -> Receiver<String> {
             .map_while(Result::ok)
             .try_for_each(|line| lines.send(line))
     });
-    said
+    log
 }

@@ -1,23 +1,20 @@
-//! What only servers of datagrams promise: whom they answer, and what becomes of the rest.
+//! What only datagram servers promise: which datagrams they answer, and what happens to
+//! the rest.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::{fs, thread};
 
 use nix::sys::signal::Signal;
 use servers::listener::Transport;
 use servers::models::MODELS;
 
-use crate::support::{Server, echo_server};
+use crate::support::{LONG_DRAIN, Server, blocked_in, echo_server, wait_until};
 
 /// More than the longest datagram.
-const ROOM: usize = 1 << 16;
-
-/// Time without an answer after which none will come.
-const NEVER: Duration = Duration::from_millis(300);
+const MAX_DATAGRAM: usize = 1 << 16;
 
 fn for_each_server(options: &[&str], check: impl Fn(Server)) {
     let datagram = MODELS
@@ -29,14 +26,16 @@ fn for_each_server(options: &[&str], check: impl Fn(Server)) {
     }
 }
 
+/// Sends a message and expects it back as the first answer. A server answers in order, so
+/// this also proves that it has not answered the messages before.
 fn exchange(client: &UdpSocket, message: &[u8]) {
     client.send(message).unwrap();
-    let mut answer = vec![0; ROOM];
+    let mut answer = vec![0; MAX_DATAGRAM];
     let length = receive(client, &mut answer).unwrap();
     assert_eq!(answer[..length], *message);
 }
 
-/// Waits for a datagram; with a time-out the kernel gives up at every interruption.
+/// Waits for a datagram. With a time-out, the kernel does not restart an interrupted call.
 fn receive(client: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match client.recv(buffer) {
@@ -46,28 +45,21 @@ fn receive(client: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn stays_unanswered(client: &UdpSocket, message: &[u8]) {
-    client.send(message).unwrap();
-    client.set_read_timeout(Some(NEVER)).unwrap();
-    let error = receive(client, &mut [0; ROOM]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-}
-
-/// Tells it to stop; returns what it said.
-fn stopped(mut server: Server) -> String {
+/// Stops the server; returns its standard error.
+fn stop(mut server: Server) -> String {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(0));
     server.stderr()
 }
 
 #[test]
-fn every_length_comes_back_and_nothing_is_said_of_it() {
+fn datagrams_of_every_length_return_without_a_message() {
     for_each_server(&[], |server| {
         let client = server.connect_from("127.0.0.1:0");
         for length in [0, 1, 1472, 65_507] {
             exchange(&client, &vec![7; length]);
         }
-        assert_eq!(stopped(server), "");
+        assert_eq!(stop(server), "");
     });
 }
 
@@ -76,35 +68,40 @@ fn a_datagram_that_does_not_fit_is_dropped_whole_and_counted() {
     for_each_server(&["--buffer", "1KiB"], |server| {
         let client = server.connect_from("127.0.0.1:0");
         exchange(&client, &[1; 1024]);
-        stays_unanswered(&client, &[2; 1025]);
-        stays_unanswered(&client, &[3; 60_000]);
+        client.send(&[2; 1025]).unwrap();
+        client.send(&[3; 60_000]).unwrap();
         exchange(&client, &[4; 1024]);
-        let said = stopped(server);
+        let log = stop(server);
         assert!(
-            said.contains("2 datagrams dropped: 2 longer than --buffer"),
-            "{said}"
+            log.contains("2 datagrams dropped: 2 longer than --buffer"),
+            "{log}"
         );
-        assert_eq!(said.matches("said once").count(), 1, "{said}");
+        assert_eq!(log.matches("reported once").count(), 1, "{log}");
     });
 }
 
 #[test]
-fn a_client_on_the_port_of_the_server_is_not_answered_on_any_address() {
+fn a_client_on_the_server_s_port_is_not_answered_on_any_address() {
     for_each_server(&[], |server| {
         let own = SocketAddr::from(([127, 0, 0, 2], server.address.port()));
-        stays_unanswered(&server.connect_from(own), b"a loop");
+        let refused = server.connect_from(own);
+        refused.send(b"a loop").unwrap();
+        // The answer to this one comes after an answer to the first.
         exchange(&server.connect_from("127.0.0.2:0"), b"no loop");
-        let said = stopped(server);
+        refused.set_nonblocking(true).unwrap();
+        let error = refused.recv(&mut [0; MAX_DATAGRAM]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let log = stop(server);
         assert!(
-            said.contains("1 datagram dropped: 1 from the port of this server"),
-            "{said}"
+            log.contains("1 datagram dropped: 1 from the port of this server"),
+            "{log}"
         );
     });
 }
 
 #[test]
-fn what_is_queued_at_the_stop_is_answered() {
-    for_each_server(&["--work", "sleep:1ms"], |mut server| {
+fn datagrams_that_are_queued_at_the_stop_are_answered() {
+    for_each_server(&["--work", "sleep:1ms", "--drain", LONG_DRAIN], |mut server| {
         let clients: Vec<_> = (0..100).map(|_| server.connect_from("127.0.0.1:0")).collect();
         server.signal(Signal::SIGSTOP);
         for client in &clients {
@@ -120,32 +117,36 @@ fn what_is_queued_at_the_stop_is_answered() {
 }
 
 #[test]
-fn the_end_of_the_drain_cuts_the_queue_off() {
-    for_each_server(&["--work", "sleep:200ms", "--drain", "300ms"], |mut server| {
+fn the_end_of_the_drain_time_cuts_the_queue_off() {
+    // All of the queue would take 100 s, longer than the server may take to exit.
+    for_each_server(&["--work", "sleep:1s", "--drain", "100ms"], |mut server| {
         let clients: Vec<_> = (0..100).map(|_| server.connect_from("127.0.0.1:0")).collect();
         for client in &clients {
             client.send(b"too many").unwrap();
         }
         server.signal(Signal::SIGTERM);
-        // Of the twenty seconds that all of them would take.
         assert_eq!(server.wait().code(), Some(0));
     });
 }
 
 #[test]
-fn clients_that_go_on_do_not_keep_a_server_from_stopping() {
-    for_each_server(&["--drain", "60s"], |server| {
+fn clients_that_keep_sending_do_not_prevent_a_stop() {
+    // The work makes the server slower than its client, so its queue is never empty.
+    for_each_server(&["--work", "cpu:20us", "--drain", LONG_DRAIN], |server| {
         let client = server.connect_from("127.0.0.1:0");
-        let ended = AtomicBool::new(false);
+        let (ended, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !ended.load(Relaxed) {
-                    // Once the server has gone, the kernel says so.
+                    // Fails once the server is gone.
                     let _ = client.send(b"on and on");
+                    sent.fetch_add(1, Relaxed);
                 }
             });
-            thread::sleep(Duration::from_millis(50));
-            let stopped = catch_unwind(AssertUnwindSafe(|| stopped(server)));
+            let stopped = catch_unwind(AssertUnwindSafe(|| {
+                wait_until("the client sends", || sent.load(Relaxed) > 100);
+                stop(server)
+            }));
             ended.store(true, Relaxed);
             assert!(stopped.is_ok());
         });
@@ -153,15 +154,31 @@ fn clients_that_go_on_do_not_keep_a_server_from_stopping() {
 }
 
 #[test]
-fn a_second_signal_ends_the_server_at_once() {
-    for_each_server(&["--work", "sleep:50s"], |mut server| {
+fn a_second_signal_ends_the_server_during_its_work() {
+    for_each_server(&["--work", "sleep:60s", "--drain", LONG_DRAIN], |mut server| {
         server.connect_from("127.0.0.1:0").send(b"work").unwrap();
-        thread::sleep(Duration::from_millis(200));
+        wait_until("the server works", || sleeps(&server));
         server.signal(Signal::SIGTERM);
-        thread::sleep(Duration::from_millis(200));
+        // The server sleeps again once the handler of the first signal has run.
+        wait_until("the server has handled SIGTERM", || {
+            !is_pending(&server, Signal::SIGTERM) && sleeps(&server)
+        });
         server.signal(Signal::SIGINT);
         assert_eq!(server.wait().code(), Some(128 + Signal::SIGINT as i32));
     });
+}
+
+fn sleeps(server: &Server) -> bool {
+    let call = blocked_in(server.pid(), server.pid());
+    call == Some(libc::SYS_clock_nanosleep) || call == Some(libc::SYS_nanosleep)
+}
+
+/// Whether a signal waits to be delivered to the process.
+fn is_pending(server: &Server, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = u64::from_str_radix(pending.unwrap().trim(), 16).unwrap();
+    pending & 1 << (signal as i32 - 1) != 0
 }
 
 fn refused(arguments: &[&str]) -> String {
@@ -171,7 +188,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn an_option_that_is_about_connections_is_refused() {
+fn options_that_concern_connections_are_refused() {
     for option in [
         ["--backlog", "4096"],
         ["--max-connections", "5"],
@@ -179,22 +196,19 @@ fn an_option_that_is_about_connections_is_refused() {
         ["--write-deadline", "2s"],
         ["--nodelay", "true"],
     ] {
-        let said = refused(&["udp", option[0], option[1]]);
-        assert!(
-            said.contains(option[0]) && said.contains("no connections"),
-            "{said}"
-        );
+        let log = refused(&["udp", option[0], option[1]]);
+        assert!(log.contains(option[0]) && log.contains("no connections"), "{log}");
     }
 }
 
 #[test]
-fn other_hosts_are_let_in_by_permission_only() {
-    let said = refused(&["udp", "--listen", "0.0.0.0:0"]);
-    assert!(said.contains("--allow-remote"), "{said}");
+fn other_hosts_need_allow_remote() {
+    let log = refused(&["udp", "--listen", "0.0.0.0:0"]);
+    assert!(log.contains("--allow-remote"), "{log}");
     let server = Server::start("udp", &["--listen", "0.0.0.0:0", "--allow-remote"]);
-    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = server.connect_from("127.0.0.1:0");
     client.connect(("127.0.0.1", server.address.port())).unwrap();
     exchange(&client, b"hello");
-    assert!(stopped(server).contains("whoever reaches this host"));
+    assert!(stop(server).contains("any host that can reach it"));
     assert!(refused(&["epoll", "--allow-remote"]).contains("over UDP"));
 }

@@ -1,4 +1,4 @@
-//! `echo-server` as a process: its contract, and what it says on the command line.
+//! `echo-server` as a process: its contract and its command line.
 
 mod command_line;
 mod contract;

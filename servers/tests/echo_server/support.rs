@@ -1,6 +1,7 @@
 //! A server as a child process of a test.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,10 +12,13 @@ use nix::unistd::Pid;
 use servers::listener::Transport;
 use servers::models;
 
-/// Far longer than anything takes: whoever waits for this has found a fault.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Turns a hang into a failure. No test depends on how fast the server is.
+pub const TIME_OUT: Duration = Duration::from_secs(60);
 
-/// A server that is killed when the test is over.
+/// A drain time far beyond [`TIME_OUT`]: a server that waits for its end is a hang.
+pub const LONG_DRAIN: &str = "1h";
+
+/// A server, killed at the end of the test.
 pub struct Server {
     pub child: Child,
     pub address: SocketAddr,
@@ -27,7 +31,7 @@ impl Server {
         Server::start_as(echo_server(), model, options)
     }
 
-    /// The same by a command that ends in the program.
+    /// Starts a model with a command that runs `echo-server`.
     pub fn start_as(mut program: Command, model: &str, options: &[&str]) -> Self {
         let mut child = program
             .args([model, "--listen", "127.0.0.1:0"])
@@ -52,38 +56,58 @@ impl Server {
         }
     }
 
-    /// A client. Over UDP it is a connected socket all the same, which reads and writes by
-    /// the same calls: one message each, if it fits.
+    /// Connects a client.
     pub fn connect(&self) -> TcpStream {
-        let stream = match self.transport {
-            Transport::Stream => TcpStream::connect(self.address).unwrap(),
-            Transport::Datagram => TcpStream::from(OwnedFd::from(self.connect_from("127.0.0.1:0"))),
-        };
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
+        connect(self.address, self.transport)
     }
 
-    /// A socket for datagrams that is bound to `source`.
+    /// Connects a datagram socket that is bound to `source`.
     pub fn connect_from(&self, source: impl ToSocketAddrs) -> UdpSocket {
-        let socket = UdpSocket::bind(source).unwrap();
-        socket.connect(self.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket
+        connect_datagram(self.address, source)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server goes on");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let mut status = None;
+        wait_until("the server exits", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Waits until the server refuses connections.
+    pub fn wait_until_refused(&self) {
+        wait_until("the server refuses connections", || {
+            TcpStream::connect(self.address).is_err()
+        });
+    }
+
+    /// Waits until the server serves a client again: the client sees the end of a connection
+    /// before the server has counted it.
+    pub fn wait_for_service(&self) -> TcpStream {
+        let mut served = None;
+        wait_until("the server serves a client", || {
+            let mut client = self.connect();
+            let _ = client.write_all(b"x");
+            let answered = matches!(client.read(&mut [0; 1]), Ok(1));
+            served = answered.then_some(client);
+            answered
+        });
+        served.unwrap()
+    }
+
+    /// The number of open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     pub fn stderr(&mut self) -> String {
@@ -105,6 +129,24 @@ impl Drop for Server {
     }
 }
 
+/// Connects a client. Over UDP it is a connected socket, which reads and writes with the
+/// same calls, one message each.
+pub fn connect(address: SocketAddr, transport: Transport) -> TcpStream {
+    let stream = match transport {
+        Transport::Stream => TcpStream::connect(address).unwrap(),
+        Transport::Datagram => TcpStream::from(OwnedFd::from(connect_datagram(address, "127.0.0.1:0"))),
+    };
+    stream.set_read_timeout(Some(TIME_OUT)).unwrap();
+    stream
+}
+
+fn connect_datagram(address: SocketAddr, source: impl ToSocketAddrs) -> UdpSocket {
+    let socket = UdpSocket::bind(source).unwrap();
+    socket.connect(address).unwrap();
+    socket.set_read_timeout(Some(TIME_OUT)).unwrap();
+    socket
+}
+
 /// The program under test.
 pub fn echo_server() -> Command {
     Command::new(env!("CARGO_BIN_EXE_echo-server"))
@@ -116,4 +158,29 @@ pub fn exchange(stream: &mut TcpStream, message: &[u8]) {
     let mut answer = vec![0; message.len()];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, message);
+}
+
+/// Expects the end of the stream, or a reset.
+pub fn expect_end(client: &mut TcpStream) {
+    let end = client.read(&mut [0; 8]);
+    let reset = end
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+    assert!(reset || matches!(end, Ok(0)), "{end:?}");
+}
+
+/// Waits for a condition; `what` completes the message "timed out before ...".
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIME_OUT;
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out before {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The system call in which a task of a process is blocked, if it is.
+pub fn blocked_in(process: i32, task: i32) -> Option<i64> {
+    let text = fs::read_to_string(format!("/proc/{process}/task/{task}/syscall")).ok()?;
+    // A task that is not blocked is `running`.
+    text.split_whitespace().next()?.parse().ok()
 }

@@ -1,5 +1,4 @@
-//! Models whose workers are processes, most of them started ahead: what the death of one
-//! does, and what it does not.
+//! Models whose workers are processes: the effects of the death of a worker.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,15 +9,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{PATIENCE, Server, exchange};
+use crate::support::{LONG_DRAIN, Server, blocked_in, exchange, expect_end, wait_until};
 
 const MODELS: [&str; 4] = ["prefork", "prefork-fcntl", "prefork-mutex", "prefork-fdpass"];
 
-/// What a worker may die of without having a say in it, and with one.
+/// Signals that kill a worker: one that it cannot catch, and one that it could.
 const DEADLY: [Signal; 2] = [Signal::SIGKILL, Signal::SIGSEGV];
 
-/// Runs a check for some models at the same time: a place is given to a child once a
-/// second, so they wait more than they do.
+/// Runs a check for several models in parallel: most of the time they wait, since a worker
+/// is replaced at most once per second.
 fn for_each(models: &[&'static str], check: impl Fn(&str) + Sync) {
     std::thread::scope(|scope| {
         let check = &check;
@@ -32,7 +31,7 @@ fn for_each(models: &[&'static str], check: impl Fn(&str) + Sync) {
     });
 }
 
-/// Its worker processes.
+/// The worker processes of a server.
 fn workers(server: &Server) -> Vec<i32> {
     let pid = server.child.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -42,22 +41,8 @@ fn workers(server: &Server) -> Vec<i32> {
         .collect()
 }
 
-/// The system call that a process is in, if it is in one.
-fn system_call(pid: i32) -> Option<i64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    text.split_whitespace().next()?.parse().ok()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// The worker that has the other end of a connection: the one process that holds its
-/// socket, found as the kernel lists both.
+/// The worker that serves a client: the only process that holds the socket, by the kernel's
+/// lists of sockets and descriptors.
 fn worker_of(server: &Server, client: &TcpStream) -> i32 {
     let (here, there) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
     let ports = format!(":{:04X} 0100007F:{:04X} ", here.port(), there.port());
@@ -75,32 +60,24 @@ fn worker_of(server: &Server, client: &TcpStream) -> i32 {
         links.any(|link| link.is_ok_and(|link| link.as_os_str() == socket.as_str()))
     };
     let holders: Vec<i32> = workers(server).into_iter().filter(holds).collect();
-    assert_eq!(holders.len(), 1, "one process has the connection: {holders:?}");
+    assert_eq!(holders.len(), 1, "one process holds the connection: {holders:?}");
     holders[0]
 }
 
-fn expect_end(client: &mut TcpStream) {
-    let end = client.read(&mut [0; 8]);
-    let reset = end
-        .as_ref()
-        .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
-    assert!(reset || matches!(end, Ok(0)), "{end:?}");
-}
-
-/// Kills a worker, and waits until it is gone and another has its place.
-fn kill_and_expect_another(server: &Server, victim: i32, signal: Signal) {
+/// Kills a worker and waits for its replacement.
+fn kill_and_wait_for_replacement(server: &Server, victim: i32, signal: Signal) {
     let before = workers(server);
     kill(Pid::from_raw(victim), signal).unwrap();
-    wait_until("the dead worker is not replaced", || {
+    wait_until("the dead worker is replaced", || {
         let now = workers(server);
         now.len() == before.len() && !now.contains(&victim)
     });
     let stayed = workers(server).iter().filter(|pid| before.contains(pid)).count();
-    assert_eq!(stayed, before.len() - 1, "the others live on");
+    assert_eq!(stayed, before.len() - 1, "the others survive");
 }
 
 #[test]
-fn the_workers_are_there_before_the_clients_and_as_many_as_were_asked_for() {
+fn the_requested_number_of_workers_exists_before_the_first_client() {
     for_each(&MODELS, |model| {
         assert_eq!(workers(&Server::start(model, &[])).len(), 64, "{model}");
         assert_eq!(
@@ -112,14 +89,14 @@ fn the_workers_are_there_before_the_clients_and_as_many_as_were_asked_for() {
 }
 
 #[test]
-fn a_worker_that_is_killed_takes_its_own_client_along_and_is_replaced() {
+fn a_killed_worker_loses_only_its_own_client_and_is_replaced() {
     for_each(&MODELS, |model| {
         for signal in DEADLY {
             let server = Server::start(model, &["--workers", "3"]);
             let mut clients = [server.connect(), server.connect(), server.connect()];
             clients.iter_mut().for_each(|client| exchange(client, b"before"));
             let [victim, others @ ..] = &mut clients;
-            kill_and_expect_another(&server, worker_of(&server, victim), signal);
+            kill_and_wait_for_replacement(&server, worker_of(&server, victim), signal);
             expect_end(victim);
             others.iter_mut().for_each(|client| exchange(client, b"after"));
             exchange(&mut server.connect(), b"in its place");
@@ -128,7 +105,7 @@ fn a_worker_that_is_killed_takes_its_own_client_along_and_is_replaced() {
 }
 
 #[test]
-fn a_process_for_one_client_takes_that_one_along() {
+fn a_killed_process_of_fork_loses_only_its_own_client() {
     for signal in DEADLY {
         let server = Server::start("fork", &[]);
         let mut clients = [server.connect(), server.connect()];
@@ -136,18 +113,18 @@ fn a_process_for_one_client_takes_that_one_along() {
         kill(Pid::from_raw(worker_of(&server, &clients[0])), signal).unwrap();
         expect_end(&mut clients[0]);
         exchange(&mut clients[1], b"after");
-        wait_until("the dead child is not collected", || workers(&server).len() == 1);
+        wait_until("the dead child is reaped", || workers(&server).len() == 1);
     }
 }
 
 #[test]
-fn every_worker_may_be_killed_while_it_is_idle() {
+fn any_idle_worker_may_be_killed() {
     for_each(&MODELS, |model| {
         for signal in DEADLY {
             let server = Server::start(model, &["--workers", "3"]);
-            // Whichever of them has the lock, where there is one.
+            // One of them holds the lock, if the model has one.
             for victim in workers(&server) {
-                kill_and_expect_another(&server, victim, signal);
+                kill_and_wait_for_replacement(&server, victim, signal);
                 exchange(&mut server.connect(), b"served");
             }
         }
@@ -155,29 +132,29 @@ fn every_worker_may_be_killed_while_it_is_idle() {
 }
 
 #[test]
-fn the_lock_around_accept_is_held_by_one_worker_and_outlives_it() {
+fn the_lock_around_accept_has_one_holder_and_survives_it() {
     for_each(&["prefork-fcntl", "prefork-mutex"], |model| {
         for signal in DEADLY {
             let server = Server::start(model, &["--workers", "4"]);
             for _ in 0..4 {
                 let holder = holder(&server);
-                kill_and_expect_another(&server, holder, signal);
+                kill_and_wait_for_replacement(&server, holder, signal);
                 exchange(&mut server.connect(), b"served");
             }
         }
     });
 }
 
-/// The one worker in `accept`, once the others wait for the lock.
+/// The worker in `accept`, once all others wait for the lock.
 fn holder(server: &Server) -> i32 {
     let mut holder = None;
-    wait_until("not one worker in accept and the others at the lock", || {
+    wait_until("one worker is in accept and the others wait for the lock", || {
         let (accepting, others): (Vec<_>, Vec<_>) = workers(server)
             .into_iter()
-            .partition(|pid| system_call(*pid) == Some(libc::SYS_accept4));
+            .partition(|pid| blocked_in(*pid, *pid) == Some(libc::SYS_accept4));
         holder = accepting.first().copied();
         let at_lock = |pid: &i32| {
-            system_call(*pid).is_some_and(|call| [libc::SYS_futex, libc::SYS_fcntl].contains(&call))
+            blocked_in(*pid, *pid).is_some_and(|call| [libc::SYS_futex, libc::SYS_fcntl].contains(&call))
         };
         accepting.len() == 1 && others.iter().all(at_lock)
     });
@@ -185,55 +162,43 @@ fn holder(server: &Server) -> i32 {
 }
 
 #[test]
-fn a_limit_of_connections_holds_over_all_workers_and_outlives_them() {
+fn the_connection_limit_applies_to_all_workers_and_survives_them() {
     for_each(&MODELS, |model| {
         let mut server = Server::start(model, &["--workers", "6", "--max-connections", "2"]);
-        // Once more than the limit: what the dead had taken is given back.
+        // One round more than the limit: dead workers must give their slots back.
         for _ in 0..3 {
-            let mut first = wait_for_service(&server);
-            let mut second = wait_for_service(&server);
+            let mut first = server.wait_for_service();
+            let mut second = server.wait_for_service();
             expect_end(&mut server.connect());
-            kill_and_expect_another(&server, worker_of(&server, &first), Signal::SIGKILL);
+            kill_and_wait_for_replacement(&server, worker_of(&server, &first), Signal::SIGKILL);
             expect_end(&mut first);
             exchange(&mut second, b"still here");
         }
         server.signal(Signal::SIGTERM);
         server.wait();
-        let said = server.stderr();
+        let log = server.stderr();
         assert_eq!(
-            said.matches("--max-connections").count(),
+            log.matches("--max-connections").count(),
             1,
-            "one says it for all: {said}"
+            "one worker reports it for all: {log}"
         );
     });
 }
 
-/// A client that is served; an end is seen by the client a moment before the server.
-fn wait_for_service(server: &Server) -> TcpStream {
-    let mut served = None;
-    wait_until("nobody is served again", || {
-        let mut client = server.connect();
-        let _ = client.write_all(b"x");
-        let answered = matches!(client.read(&mut [0; 1]), Ok(1));
-        served = answered.then_some(client);
-        answered
-    });
-    served.unwrap()
-}
-
 #[test]
-fn a_client_that_no_worker_is_free_for_is_served_when_one_has_died() {
+fn a_client_without_a_free_worker_is_served_after_one_has_died() {
     for_each(&MODELS, |model| {
         let mut server = Server::start(model, &["--workers", "2"]);
         let mut clients = [server.connect(), server.connect()];
         clients.iter_mut().for_each(|client| exchange(client, b"busy"));
         let mut third = server.connect();
         third.write_all(b"third").unwrap();
-        third.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        wait_until_blocked(&server);
+        third.set_nonblocking(true).unwrap();
         assert_eq!(third.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-        third.set_read_timeout(Some(PATIENCE)).unwrap();
+        third.set_nonblocking(false).unwrap();
         let victim = worker_of(&server, &clients[0]);
-        kill_and_expect_another(&server, victim, Signal::SIGKILL);
+        kill_and_wait_for_replacement(&server, victim, Signal::SIGKILL);
         let mut answer = [0; 5];
         third.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"third");
@@ -241,58 +206,72 @@ fn a_client_that_no_worker_is_free_for_is_served_when_one_has_died() {
         drop((clients, third));
         server.signal(Signal::SIGTERM);
         assert_eq!(server.wait().code(), Some(0));
-        let said = server.stderr();
-        assert!(said.contains("SIGKILL"), "a death is not hidden: {said}");
-        let shown = model != "prefork-fdpass" || said.contains("--workers");
-        assert!(shown, "that one waits is not hidden: {said}");
+        let log = server.stderr();
+        assert!(log.contains("SIGKILL"), "the death is reported: {log}");
+        let reported = model != "prefork-fdpass" || log.contains("--workers");
+        assert!(reported, "the waiting client is reported: {log}");
+    });
+}
+
+/// Waits until all processes of the server are blocked: nothing more happens then without
+/// further input.
+fn wait_until_blocked(server: &Server) {
+    wait_until("all processes of the server are blocked", || {
+        let mut processes = workers(server);
+        processes.push(server.pid());
+        processes.iter().all(|pid| blocked_in(*pid, *pid).is_some())
     });
 }
 
 #[test]
-fn workers_that_die_at_once_do_not_keep_the_machine_busy() {
+fn each_worker_is_replaced_at_most_once_per_second() {
     for_each(&MODELS, |model| {
+        let begun = Instant::now();
         let server = Server::start(model, &["--workers", "2"]);
         let mut killed = HashSet::new();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(3) {
+        // Two workers make seven processes with at least three replacements of one of them.
+        wait_until("dead workers are replaced", || {
             for worker in workers(&server) {
                 let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
                 killed.insert(worker);
             }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let (started, seconds) = (killed.len(), begun.elapsed().as_secs() as usize);
-        assert!(started > 2, "nobody was replaced");
-        // In each of two places one a second, one that was there before, and one for the
-        // part of a second that is not counted.
-        assert!(started <= 2 * (seconds + 2), "{started} workers in {seconds} s");
-        exchange(&mut server.connect(), b"served again");
+            killed.len() >= 7
+        });
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= Duration::from_secs(3), "{model}: {elapsed:?}");
+        // A dying worker may have accepted the first client.
+        server.wait_for_service();
     });
 }
 
 #[test]
-fn workers_that_serve_have_the_drain_time_and_the_idle_end_at_once() {
+fn busy_workers_have_the_drain_time_and_idle_ones_end_at_once() {
     for_each(&MODELS, |model| {
-        let mut server = Server::start(model, &["--workers", "8", "--drain", "60s"]);
+        let mut server = Server::start(model, &["--workers", "8", "--drain", LONG_DRAIN]);
         let mut client = server.connect();
         exchange(&mut client, b"before");
         let busy = worker_of(&server, &client);
-        // As Ctrl-C on a terminal: to every process.
-        for worker in workers(&server) {
-            kill(Pid::from_raw(worker), Signal::SIGINT).unwrap();
+        // Ctrl-C on a terminal signals every process. Workers leave that to their parent.
+        let all = workers(&server);
+        for worker in &all {
+            assert!(ignores(*worker, Signal::SIGINT), "{model}");
+            kill(Pid::from_raw(*worker), Signal::SIGINT).unwrap();
         }
         exchange(&mut client, b"still here");
-        assert_eq!(
-            workers(&server).len(),
-            8,
-            "a signal to a worker is its parent's affair"
-        );
+        assert_eq!(workers(&server), all);
         server.signal(Signal::SIGINT);
         if model != "prefork-fdpass" {
-            wait_until("idle workers stay", || workers(&server) == [busy]);
+            wait_until("idle workers end", || workers(&server) == [busy]);
         }
         exchange(&mut client, b"after");
         drop(client);
         assert_eq!(server.wait().code(), Some(0));
     });
+}
+
+fn ignores(pid: i32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    ignored & 1 << (signal as i32 - 1) != 0
 }

@@ -1,7 +1,7 @@
-//! Several loops in one server: a thread each, and a listener each on the same address.
+//! One event loop per core: each has a thread and a listener on the same address.
 //!
-//! The kernel decides by a hash of the addresses which listener, and so which loop, gets
-//! a connection; the loops share nothing but the count of what is open.
+//! The kernel picks the listener of a new connection by a hash of the addresses. The loops
+//! share nothing but the counter of open connections.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,18 +15,18 @@ use crate::config::Config;
 use crate::listener::Listener;
 use crate::stop;
 
-/// Loops that have not begun yet: the last of them says that the server is ready.
+/// Counts the event loops that have not started yet. The last one prints the ready line.
 #[derive(Debug, Clone)]
-pub struct Beginning(Arc<AtomicUsize>);
+pub struct ReadyLatch(Arc<AtomicUsize>);
 
-impl Beginning {
-    /// Of so many loops.
-    pub fn of(loops: usize) -> Self {
-        Beginning(Arc::new(AtomicUsize::new(loops)))
+impl ReadyLatch {
+    /// A latch for this number of loops.
+    pub fn new(loops: usize) -> Self {
+        ReadyLatch(Arc::new(AtomicUsize::new(loops)))
     }
 
-    /// Says that one has all that it needs to answer connections.
-    pub fn complete(&self, listener: &Listener) -> io::Result<()> {
+    /// Records that one loop has all that it needs to answer connections.
+    pub fn count_down(&self, listener: &Listener) -> io::Result<()> {
         match self.0.fetch_sub(1, SeqCst) {
             1 => listener.announce(),
             _ => Ok(()),
@@ -34,20 +34,20 @@ impl Beginning {
     }
 }
 
-/// Runs `count` loops until all have drained, or until one fails.
+/// Runs `count` event loops until all have drained, or until one fails.
 ///
-/// `prepare` makes a loop, and with it all that it needs: once clients come, they may
-/// have taken the last descriptor. What it returns serves the clients of that listener
-/// until it is shut down, after it has completed its beginning. The counter is for
-/// [`Listener::admits`]: it counts the open connections of all loops.
+/// `prepare` builds a loop with all its resources, before clients can use up the
+/// descriptors. The loop that it returns counts the latch down, then serves the clients of
+/// its listener until that is shut down. The counter holds the open connections of all
+/// loops, for [`Listener::try_add`].
 pub fn run<P, S>(first: Listener, config: &Config, count: usize, prepare: P) -> io::Result<()>
 where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,
-    S: FnOnce(Listener, &Config, Beginning) -> io::Result<()> + Send + 'static,
+    S: FnOnce(Listener, &Config, ReadyLatch) -> io::Result<()> + Send + 'static,
 {
     let others: anyhow::Result<Vec<_>> = (1..count).map(|_| first.join()).collect();
     let mut listeners = others.map_err(io::Error::other)?;
-    stop::shuts_also(listeners.iter().map(AsFd::as_fd));
+    stop::also_shut_down(listeners.iter().map(AsFd::as_fd));
     listeners.insert(0, first);
 
     let open = Arc::new(AtomicUsize::new(0));
@@ -57,21 +57,21 @@ where
         .collect();
     let loops = loops?;
 
-    let beginning = Beginning::of(count);
-    let (ended, ends) = channel();
+    let latch = ReadyLatch::new(count);
+    let (ended, results) = channel();
     for (listener, serve) in listeners.into_iter().zip(loops) {
-        let (config, beginning, ended) = (config.clone(), beginning.clone(), ended.clone());
-        // Not scoped: when this function returns because one has failed, the process
-        // ends, and the others with it.
+        let (config, latch, ended) = (config.clone(), latch.clone(), ended.clone());
+        // Not scoped: if one loop fails, this function returns, and the process ends with
+        // the other loops.
         Builder::new().spawn(move || {
-            let serve = AssertUnwindSafe(|| serve(listener, &config, beginning));
+            let serve = AssertUnwindSafe(|| serve(listener, &config, latch));
             let result = panic::catch_unwind(serve);
-            // Nobody listens any more once another has failed.
-            let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("a loop has panicked"))));
+            // The receiver is gone after another loop has failed.
+            let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("an event loop panicked"))));
         })?;
     }
     drop(ended);
-    ends.iter().collect()
+    results.iter().collect()
 }
 
 #[cfg(test)]
@@ -82,8 +82,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    /// Three loops, of which one does `what` and the others go on for ever.
-    fn run_with_one_that(what: fn() -> io::Result<()>) -> io::Error {
+    /// Runs three loops: one calls `end`, the others never return.
+    fn run_with_one_loop_that(end: fn() -> io::Result<()>) -> io::Error {
         let listener = Listener::bind(&Options {
             address: "127.0.0.1:0".parse().unwrap(),
             backlog: 16,
@@ -100,9 +100,9 @@ mod tests {
         let is_first = Arc::new(AtomicBool::new(true));
         let result = run(listener.unwrap(), &config, 3, |_, _| {
             let is_first = Arc::clone(&is_first);
-            Ok(move |_: Listener, _: &Config, _: Beginning| {
+            Ok(move |_: Listener, _: &Config, _: ReadyLatch| {
                 if is_first.swap(false, SeqCst) {
-                    return what();
+                    return end();
                 }
                 loop {
                     thread::park();
@@ -114,13 +114,13 @@ mod tests {
 
     #[test]
     fn a_loop_that_fails_ends_the_server_with_its_error() {
-        let error = run_with_one_that(|| Err(io::Error::other("out of order")));
+        let error = run_with_one_loop_that(|| Err(io::Error::other("out of order")));
         assert_eq!(error.to_string(), "out of order");
     }
 
     #[test]
     fn a_loop_that_panics_ends_the_server() {
-        let error = run_with_one_that(|| panic!("on purpose"));
+        let error = run_with_one_loop_that(|| panic!("on purpose"));
         assert!(error.to_string().contains("panicked"), "{error}");
     }
 }

@@ -1,89 +1,83 @@
-//! What came of the conformance cases, arranged once for text, Markdown and HTML: servers
-//! down, cases across, and what many servers have in common said once.
+//! The outcomes of the conformance cases, arranged once for text, Markdown and HTML: a row for
+//! each server, a column for each case, and one note where servers share an outcome.
 
-mod markdown;
-mod text;
-
+use record::numbers::thousands;
+use record::words::{plain_line, plain_lines};
 use record::{CaseOutcome, CaseResult, Conformance};
 
-use crate::format;
-
-pub use markdown::markdown;
-pub use text::text;
-
-/// So many of the cases that took longest are named.
+/// How many of the slowest cases are listed.
 const SLOWEST: usize = 5;
 
-/// The matrix of an outcome.
+/// The matrix of servers and cases.
 #[derive(Debug)]
 pub struct Behaviour {
-    /// The cases, in the order in which they were asked.
+    /// The cases, in the order of the records.
     pub columns: Vec<Column>,
-    /// The servers, in the order in which they come.
+    /// The servers, in the order of the records.
     pub rows: Vec<Row>,
-    /// When, by what and where it was made.
+    /// When, by which version and where the cases ran.
     pub made: String,
-    /// What took longest.
+    /// The slowest cases.
     pub slowest: Vec<String>,
 }
 
-/// A case, and what was seen of it.
+/// A case and its outcomes.
 #[derive(Debug)]
 pub struct Column {
-    /// What it is called for short: `C1`.
+    /// Its id: `C1`.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it asks.
+    /// The question that it answers.
     pub question: String,
-    /// What was seen, worst first; each note once.
+    /// The distinct outcomes, worst first.
     pub notes: Vec<Note>,
 }
 
-/// What was seen of a case, and on which servers.
+/// An outcome of a case, and the servers that have it.
 #[derive(Debug)]
 pub struct Note {
-    /// What it came to.
+    /// Its kind.
     pub mark: Mark,
     /// The evidence or the reason; may have several lines.
     pub text: String,
-    /// Of whom it is true.
+    /// The servers.
     pub servers: Vec<String>,
 }
 
 /// A server.
 #[derive(Debug)]
 pub struct Row {
-    /// What it is called.
+    /// Its name.
     pub server: String,
-    /// A cell for each column; none where the case was not run.
+    /// A cell for each column; `None` where the case was not run.
     pub cells: Vec<Option<Cell>>,
 }
 
-/// What came of a case on a server.
+/// The outcome of a case on a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
-    /// What it came to.
+    /// Its kind.
     pub mark: Mark,
-    /// Which note of its column says more.
+    /// The index of its note in the column.
     pub note: usize,
 }
 
-/// What a case came to, from what a reader looks for first to what is usual.
+/// The kind of an outcome, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
-    /// It does not hold.
+    /// The server does not do what the case asks.
     Fail,
-    /// The host does not allow it.
+    /// The host does not allow the case.
     Skipped,
-    /// The design answers the question differently.
+    /// The server's design answers the question differently.
     NotApplicable,
-    /// It holds.
+    /// The server does what the case asks.
     Pass,
 }
 
 impl Mark {
-    /// All of them, in the order in which counts are given.
+    /// All of them, in the order of counts.
     pub const ALL: [Mark; 4] = [Mark::Pass, Mark::Fail, Mark::NotApplicable, Mark::Skipped];
 
     /// The word for it in a sentence.
@@ -96,7 +90,7 @@ impl Mark {
         }
     }
 
-    /// The word for it in a narrow cell; also the name of its class.
+    /// The word for it in a narrow cell.
     pub fn short(self) -> &'static str {
         match self {
             Mark::Fail => "fail",
@@ -106,7 +100,7 @@ impl Mark {
         }
     }
 
-    /// Its name in a style sheet.
+    /// Its class in the style sheet.
     pub fn class(self) -> &'static str {
         match self {
             Mark::NotApplicable => "na",
@@ -114,7 +108,7 @@ impl Mark {
         }
     }
 
-    /// The sign for it where there may be one.
+    /// Its sign.
     pub fn icon(self) -> &'static str {
         match self {
             Mark::Fail => "✗",
@@ -126,21 +120,21 @@ impl Mark {
 }
 
 impl Behaviour {
-    /// Arranges an outcome.
+    /// Arranges the outcomes.
     pub fn of(conformance: &Conformance) -> Self {
         let servers = distinct(conformance.results.iter().map(|result| result.model.as_str()));
         let columns: Vec<Column> = conformance
             .cases
             .iter()
             .map(|case| Column {
-                id: format::plain_line(&case.id),
-                name: format::plain_line(&case.name),
-                question: format::plain_line(&case.question),
+                id: plain_line(&case.id),
+                name: plain_line(&case.name),
+                question: plain_line(&case.question),
                 notes: notes(conformance.results.iter().filter(|result| result.case == case.id)),
             })
             .collect();
         let row = |server: &&str| {
-            let server = format::plain_line(server);
+            let server = plain_line(server);
             let cells = columns.iter().map(|column| column.cell(&server)).collect();
             Row { server, cells }
         };
@@ -152,13 +146,13 @@ impl Behaviour {
         }
     }
 
-    /// How often it came to what: `27 pass, 2 not applicable`.
+    /// How many cells have each mark: `27 pass, 2 not applicable`.
     pub fn counts(&self) -> String {
         counts(self.rows.iter().flat_map(|row| row.cells.iter().flatten()))
     }
 
-    /// Of whom a note is true; all of them need no names.
-    pub fn whose(&self, note: &Note) -> String {
+    /// The servers of a note by name, or `all 4 servers`.
+    pub fn servers_of(&self, note: &Note) -> String {
         match note.servers.len() {
             some @ 2.. if some == self.rows.len() => format!("all {some} servers"),
             _ => note.servers.join(", "),
@@ -167,7 +161,7 @@ impl Behaviour {
 }
 
 impl Column {
-    /// How often it came to what.
+    /// How many servers have each mark.
     pub fn counts(&self) -> String {
         let number = |mark| {
             let notes = self.notes.iter().filter(move |note| note.mark == mark);
@@ -176,7 +170,7 @@ impl Column {
         in_words(number)
     }
 
-    /// Whether it failed anywhere.
+    /// Whether it failed on any server.
     pub fn fails(&self) -> bool {
         self.notes.iter().any(|note| note.mark == Mark::Fail)
     }
@@ -190,13 +184,13 @@ impl Column {
 }
 
 impl Row {
-    /// How often it came to what.
+    /// How many cases have each mark.
     pub fn counts(&self) -> String {
         counts(self.cells.iter().flatten())
     }
 }
 
-/// What was seen of one case; servers with the same to say share a note.
+/// The distinct outcomes of one case.
 fn notes<'a>(results: impl Iterator<Item = &'a CaseResult>) -> Vec<Note> {
     let mut notes: Vec<Note> = Vec::new();
     for result in results {
@@ -206,10 +200,7 @@ fn notes<'a>(results: impl Iterator<Item = &'a CaseResult>) -> Vec<Note> {
             CaseOutcome::NotApplicable { reason } => (Mark::NotApplicable, reason),
             CaseOutcome::Skipped { reason } => (Mark::Skipped, reason),
         };
-        let (text, server) = (
-            format::plain_lines(text.trim()),
-            format::plain_line(&result.model),
-        );
+        let (text, server) = (plain_lines(text.trim()), plain_line(&result.model));
         match notes
             .iter_mut()
             .find(|note| note.mark == mark && note.text == text)
@@ -235,7 +226,7 @@ fn in_words(number: impl Fn(Mark) -> usize) -> String {
     let each: Vec<String> = counted
         .iter()
         .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{} {word}", format::thousands(*number as f64)))
+        .map(|(number, word)| format!("{} {word}", thousands(*number as f64)))
         .collect();
     match each.is_empty() {
         true => "nothing was run".into(),
@@ -253,7 +244,7 @@ fn made(conformance: &Conformance) -> String {
         "{forms}, {}, echobench {}, Linux {} on {}, seed {}",
         conformance.started_at, conformance.version, host.kernel, host.architecture, conformance.seed
     );
-    format::plain_line(&line)
+    plain_line(&line)
 }
 
 fn slowest(conformance: &Conformance) -> Vec<String> {
@@ -261,7 +252,7 @@ fn slowest(conformance: &Conformance) -> Vec<String> {
     results.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
     let named = |result: &&CaseResult| {
         let line = format!("{} {} {:.1} s", result.case, result.model, result.seconds);
-        format::plain_line(&line)
+        plain_line(&line)
     };
     results.iter().take(SLOWEST).map(named).collect()
 }

@@ -1,0 +1,184 @@
+//! A diagnostic: a fact about the run, how much it matters, and what it is about.
+
+use record::Placement;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+/// A throughput interval whose ends differ by more than this factor is called unsteady: half
+/// the width at which a tie becomes inconclusive.
+pub(super) const UNSTEADY: f64 = 1.25;
+
+/// Fewer blocks than this give wide intervals.
+pub(super) const ENOUGH_BLOCKS: u32 = 5;
+
+/// How much a diagnostic matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// It affects the verdicts.
+    Warning,
+    /// The reader should know it when using the numbers.
+    Note,
+    /// It was checked and is as it should be.
+    Good,
+}
+
+impl Weight {
+    /// The word beside the diagnostic.
+    pub fn word(self) -> &'static str {
+        match self {
+            Weight::Warning => "Warning",
+            Weight::Note => "Note",
+            Weight::Good => "Good",
+        }
+    }
+}
+
+/// A scenario, and some of its servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Names of the servers.
+    pub servers: Vec<String>,
+}
+
+/// One fact about the run that speaks for or against its numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Diagnostic {
+    /// The outcomes of the trials.
+    Trials {
+        /// Ran to their end.
+        measured: usize,
+        /// Measured, but not valid.
+        invalid: usize,
+        /// The server or the load failed.
+        failed: usize,
+        /// The host cannot run the server.
+        skipped: usize,
+    },
+    /// How many blocks are complete.
+    Blocks {
+        /// Complete in the scenario with the fewest.
+        complete: u32,
+        /// Planned.
+        planned: u32,
+    },
+    /// Which processors server and generator ran on.
+    Processors(Placement),
+    /// Whether the generator was the limit.
+    Generator {
+        /// Its highest utilisation, from 0 to 1.
+        highest: f64,
+        /// Where it was saturated, on average over trials.
+        saturated: Vec<Place>,
+        /// Where other programs on its processors left it no time to spare.
+        held_up: Vec<Place>,
+    },
+    /// The generator busy-polls, so its utilisation does not show whether it was the limit.
+    BusyPolls,
+    /// How much the throughput differed between trials.
+    Spread {
+        /// Whether any server has an interval.
+        known: bool,
+        /// Servers with a wide interval, each with the scenario.
+        unsteady: Vec<(String, String)>,
+    },
+    /// The network between server and generator.
+    Network {
+        /// Whether it was loopback in every trial.
+        loopback: bool,
+    },
+    /// Errors of connections and messages.
+    Errors {
+        /// How many, over all trials.
+        count: u64,
+        /// One example of each kind, as the system worded it.
+        examples: Vec<String>,
+    },
+    /// The generator sleeps while nothing is ready.
+    WakeUp,
+    /// The host is a virtual machine.
+    VirtualMachine {
+        /// Of this hypervisor.
+        hypervisor: String,
+    },
+    /// The processor may have changed its frequency.
+    Frequency {
+        /// The frequency governor.
+        governor: String,
+    },
+}
+
+impl Diagnostic {
+    /// How much it matters.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Diagnostic::Trials {
+                measured,
+                invalid,
+                failed,
+                skipped,
+            } => match () {
+                () if *measured == 0 || failed + invalid > 0 => Weight::Warning,
+                () if *skipped > 0 => Weight::Note,
+                () => Weight::Good,
+            },
+            Diagnostic::Blocks { complete, planned } => match () {
+                () if *complete < 2 || complete < planned => Weight::Warning,
+                () if *planned < ENOUGH_BLOCKS => Weight::Note,
+                () => Weight::Good,
+            },
+            Diagnostic::Processors(placement) => match () {
+                () if placement.shared() => Weight::Warning,
+                () if !is_recorded(placement) => Weight::Note,
+                () => Weight::Good,
+            },
+            Diagnostic::Generator {
+                saturated, held_up, ..
+            } if saturated.is_empty() && held_up.is_empty() => Weight::Good,
+            Diagnostic::Generator { .. } => Weight::Warning,
+            Diagnostic::Spread { known: false, .. } => Weight::Warning,
+            Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
+            Diagnostic::Spread { .. }
+            | Diagnostic::Network { .. }
+            | Diagnostic::Errors { .. }
+            | Diagnostic::WakeUp
+            | Diagnostic::BusyPolls
+            | Diagnostic::VirtualMachine { .. }
+            | Diagnostic::Frequency { .. } => Weight::Note,
+        }
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> &'static str {
+        match self {
+            Diagnostic::Trials { .. } => "Trials",
+            Diagnostic::Blocks { .. } => "Blocks",
+            Diagnostic::Processors(_) => "Processors",
+            Diagnostic::Generator { .. } | Diagnostic::BusyPolls => "Load generator",
+            Diagnostic::Spread { .. } => "Spread over trials",
+            Diagnostic::Network { .. } => "Network",
+            Diagnostic::Errors { .. } => "Errors",
+            Diagnostic::WakeUp => "Wake-up",
+            Diagnostic::VirtualMachine { .. } => "Virtual machine",
+            Diagnostic::Frequency { .. } => "Frequency",
+        }
+    }
+}
+
+/// Whether the processors of both sides are known.
+pub(super) fn is_recorded(placement: &Placement) -> bool {
+    !placement.server_cpus.is_empty() && !placement.generator_cpus.is_empty()
+}
+
+/// As `weight`, `subject` and `text`.
+impl Serialize for Diagnostic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Diagnostic", 3)?;
+        object.serialize_field("weight", &self.weight())?;
+        object.serialize_field("subject", self.subject())?;
+        object.serialize_field("text", &self.to_string())?;
+        object.end()
+    }
+}

@@ -1,0 +1,144 @@
+//! Gathers the diagnostics of a run.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use record::words::plain_line;
+use record::{Load, Outcome, Run, Saturation, Trial};
+
+use super::diagnostic::{Diagnostic, Place, UNSTEADY};
+use crate::metrics::{ECHOES, UTILISATION};
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
+
+/// The diagnostics of a run, the most important first.
+pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Diagnostic> {
+    let loads: Vec<&Load> = trials
+        .iter()
+        .filter_map(|trial| match &trial.outcome {
+            Outcome::Measured { load, .. } => Some(load),
+            _ => None,
+        })
+        .collect();
+    let mut all = vec![
+        outcomes(trials, &loads),
+        blocks(run, scenarios),
+        Diagnostic::Processors(run.placement.clone()),
+    ];
+    if !loads.is_empty() {
+        all.extend([generator(scenarios), spread(scenarios), network(&loads)]);
+        all.extend(errors(&loads));
+        all.extend(wake_up(&loads));
+    }
+    all.extend(machine(run));
+    all.sort_by_key(Diagnostic::weight);
+    all
+}
+
+fn outcomes(trials: &[Trial], loads: &[&Load]) -> Diagnostic {
+    let count = |matches: fn(&Outcome) -> bool| trials.iter().filter(|trial| matches(&trial.outcome)).count();
+    Diagnostic::Trials {
+        measured: loads.len(),
+        invalid: loads.iter().filter(|load| !load.summary.is_valid()).count(),
+        failed: count(|outcome| matches!(outcome, Outcome::Failed { .. })),
+        skipped: count(|outcome| matches!(outcome, Outcome::Skipped { .. })),
+    }
+}
+
+fn blocks(run: &Run, scenarios: &[ScenarioSummary]) -> Diagnostic {
+    let complete = scenarios.iter().map(|scenario| scenario.blocks_complete);
+    Diagnostic::Blocks {
+        complete: complete.min().unwrap_or(0),
+        planned: run.blocks,
+    }
+}
+
+fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {
+    let rows = || scenarios.iter().flat_map(ScenarioSummary::measured);
+    if rows().any(|row| row.saturation == Some(Saturation::Unknown)) {
+        return Diagnostic::BusyPolls;
+    }
+    let places = |state| {
+        let places = scenarios.iter().map(|scenario| {
+            let servers = scenario
+                .measured()
+                .filter(|row| row.saturation == Some(state))
+                .map(|row| row.server.clone());
+            Place {
+                scenario: scenario.name.clone(),
+                servers: servers.collect(),
+            }
+        });
+        places.filter(|place| !place.servers.is_empty()).collect()
+    };
+    let utilisation = |row: &Row| row.numbers.get(UTILISATION).map(|estimate| estimate.value);
+    Diagnostic::Generator {
+        highest: rows().filter_map(utilisation).fold(0.0, f64::max),
+        saturated: places(Saturation::Full),
+        held_up: places(Saturation::HeldUp),
+    }
+}
+
+fn spread(scenarios: &[ScenarioSummary]) -> Diagnostic {
+    let width = |row: &Row| row.numbers.get(ECHOES)?.interval.map(|ends| ends.high / ends.low);
+    let mut unsteady = Vec::new();
+    let mut known = false;
+    for scenario in scenarios {
+        for row in scenario.measured() {
+            let Some(width) = width(row) else { continue };
+            known = true;
+            if width > UNSTEADY {
+                unsteady.push((row.server.clone(), scenario.name.clone()));
+            }
+        }
+    }
+    Diagnostic::Spread { known, unsteady }
+}
+
+fn network(loads: &[&Load]) -> Diagnostic {
+    Diagnostic::Network {
+        loopback: loads.iter().all(|load| is_loopback(&load.target)),
+    }
+}
+
+fn is_loopback(target: &str) -> bool {
+    let address = target.parse::<SocketAddr>().map(|address| address.ip());
+    let address = address.or_else(|_| target.parse::<IpAddr>());
+    address.map_or_else(|_| target.starts_with("localhost"), |ip| ip.is_loopback())
+}
+
+fn errors(loads: &[&Load]) -> Option<Diagnostic> {
+    let mut examples = BTreeSet::new();
+    let mut count = 0u64;
+    for load in loads {
+        count = load
+            .summary
+            .errors
+            .values()
+            .fold(count, |sum, errors| sum.saturating_add(*errors));
+        for (kind, example) in &load.error_examples {
+            examples.insert(format!("{} ({})", kind.name(), plain_line(example)));
+        }
+    }
+    (count > 0).then(|| Diagnostic::Errors {
+        count,
+        examples: examples.into_iter().collect(),
+    })
+}
+
+fn wake_up(loads: &[&Load]) -> Option<Diagnostic> {
+    let sleeps = loads.iter().any(|load| load.generator.wait == "sleep");
+    sleeps.then_some(Diagnostic::WakeUp)
+}
+
+fn machine(run: &Run) -> Vec<Diagnostic> {
+    let host = &run.host;
+    let hypervisor = host.hypervisor.as_deref().map(|name| Diagnostic::VirtualMachine {
+        hypervisor: plain_line(name),
+    });
+    let governor = host.governor.as_deref().filter(|name| *name != "performance");
+    let frequency = governor.map(|name| Diagnostic::Frequency {
+        governor: plain_line(name),
+    });
+    hypervisor.into_iter().chain(frequency).collect()
+}

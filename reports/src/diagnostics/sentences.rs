@@ -1,0 +1,197 @@
+//! The sentences of the diagnostics.
+
+use std::fmt::{self, Display, Formatter};
+
+use record::Placement;
+use record::numbers::number;
+use record::words::{counted, list};
+
+use super::diagnostic::{Diagnostic, ENOUGH_BLOCKS, Place, UNSTEADY, is_recorded};
+
+impl Display for Place {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.scenario, list(&self.servers))
+    }
+}
+
+impl Display for Diagnostic {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Diagnostic::Trials {
+                measured,
+                invalid,
+                failed,
+                skipped,
+            } => write_trials(f, *measured, *invalid, *failed, *skipped),
+            Diagnostic::Blocks { complete, planned } => write_blocks(f, *complete, *planned),
+            Diagnostic::Processors(placement) => write_processors(f, placement),
+            Diagnostic::Generator {
+                highest,
+                saturated,
+                held_up,
+            } => write_generator(f, *highest, saturated, held_up),
+            Diagnostic::BusyPolls => f.write_str(
+                "The generator busy-polls, so its utilisation does not show whether it was the limit.",
+            ),
+            Diagnostic::Spread { known: false, .. } => {
+                f.write_str("No server has two valid trials, so the spread is unknown.")
+            }
+            Diagnostic::Spread { unsteady, .. } => write_spread(f, unsteady),
+            Diagnostic::Network { loopback: true } => f.write_str(
+                "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
+            ),
+            Diagnostic::Network { loopback: false } => f.write_str(
+                "The server's address is not a loopback address: every latency includes the network in between.",
+            ),
+            Diagnostic::Errors { count, examples } => {
+                let errors = counted(usize::try_from(*count).unwrap_or(usize::MAX), "error");
+                match examples.as_slice() {
+                    [] => write!(f, "{errors} in the whole run."),
+                    some => write!(f, "{errors} in the whole run: {}.", shortened(some)),
+                }
+            }
+            Diagnostic::WakeUp => f.write_str(
+                "The generator sleeps between events. Its own wake-up, some tens of microseconds on a virtual \
+                 machine, is part of every latency.",
+            ),
+            Diagnostic::VirtualMachine { hypervisor } => write!(
+                f,
+                "The host is a virtual machine ({hypervisor}): other guests may have taken time that does not \
+                 show here."
+            ),
+            Diagnostic::Frequency { governor } => write!(
+                f,
+                "The frequency governor is {governor}, so the clock rate may have followed the load."
+            ),
+        }
+    }
+}
+
+fn write_trials(
+    f: &mut Formatter<'_>,
+    measured: usize,
+    invalid: usize,
+    failed: usize,
+    skipped: usize,
+) -> fmt::Result {
+    if measured == 0 {
+        return write!(
+            f,
+            "No trial was measured; {failed} failed and {skipped} were skipped."
+        );
+    }
+    let all = counted(measured, "trial");
+    if failed + skipped + invalid == 0 {
+        return write!(f, "{all} measured, all valid; none failed, none was skipped.");
+    }
+    let parts = [
+        (invalid, "not valid and left out"),
+        (failed, "failed"),
+        (skipped, "skipped"),
+    ];
+    let parts = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"));
+    write!(f, "{all} measured; {}.", list(&parts.collect::<Vec<_>>()))
+}
+
+fn write_blocks(f: &mut Formatter<'_>, complete: u32, planned: u32) -> fmt::Result {
+    match complete {
+        0 => write!(
+            f,
+            "No block is complete in every scenario ({planned} planned). Ratios use the blocks that both servers \
+             have."
+        ),
+        1 => f.write_str("One block gives no interval, so no difference can be shown to be real."),
+        _ if complete < planned => write!(
+            f,
+            "{complete} of {planned} blocks are complete in every scenario, which widens the intervals."
+        ),
+        _ if planned < ENOUGH_BLOCKS => write!(
+            f,
+            "All {planned} blocks are complete; five or more give narrower intervals."
+        ),
+        _ => write!(f, "All {planned} blocks are complete."),
+    }
+}
+
+fn write_processors(f: &mut Formatter<'_>, placement: &Placement) -> fmt::Result {
+    let (server, generator) = (cpus(&placement.server_cpus), cpus(&placement.generator_cpus));
+    if placement.shared() {
+        write!(
+            f,
+            "Server and generator shared processors ({server}) and took time from each other: the ranking of the \
+             servers may hold elsewhere, the absolute numbers do not."
+        )
+    } else if is_recorded(placement) {
+        write!(f, "The server ran on {server}, the generator on {generator}.")
+    } else {
+        f.write_str("The processors of server and generator are not recorded.")
+    }
+}
+
+/// Processors by number: `processors 0 and 1`.
+pub fn cpus(numbers: &[usize]) -> String {
+    let each: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    match each.as_slice() {
+        [] => "no specific processor".into(),
+        [one] => format!("processor {one}"),
+        some => format!("processors {}", list(some)),
+    }
+}
+
+fn write_generator(
+    f: &mut Formatter<'_>,
+    highest: f64,
+    saturated: &[Place],
+    held_up: &[Place],
+) -> fmt::Result {
+    let percent = number(highest * 100.0);
+    let places = |places: &[Place]| list(&places.iter().map(Place::to_string).collect::<Vec<_>>());
+    if saturated.is_empty() && held_up.is_empty() {
+        return write!(f, "At most {percent}% busy on average, so it was not the limit.");
+    }
+    write!(f, "Up to {percent}% busy")?;
+    if !saturated.is_empty() {
+        write!(f, ": it was the limit in {}", places(saturated))?;
+    }
+    if !held_up.is_empty() {
+        write!(
+            f,
+            "; other programs on its processors held it up in {}",
+            places(held_up)
+        )?;
+    }
+    f.write_str(
+        ". These servers may be faster than shown, and ties between them may only show the limit of the generator.",
+    )
+}
+
+fn write_spread(f: &mut Formatter<'_>, unsteady: &[(String, String)]) -> fmt::Result {
+    let limit = ((UNSTEADY - 1.0) * 100.0).round();
+    if unsteady.is_empty() {
+        return write!(
+            f,
+            "No throughput interval spans more than {limit}% from end to end."
+        );
+    }
+    let each: Vec<String> = unsteady
+        .iter()
+        .map(|(server, scenario)| format!("{server} in {scenario}"))
+        .collect();
+    write!(
+        f,
+        "The throughput interval spans more than {limit}% for {}.",
+        shortened(&each)
+    )
+}
+
+/// A list that names only the first few.
+fn shortened(names: &[String]) -> String {
+    const NAMED: usize = 6;
+    match names.len() {
+        count if count > NAMED => format!("{} and {} more", names[..NAMED].join(", "), count - NAMED),
+        _ => list(names),
+    }
+}

@@ -1,0 +1,227 @@
+//! The page: what the templates show, and rendering it.
+
+use askama::Template;
+use record::words::counted;
+use record::{Measured, Records};
+
+use super::cells::{Cell, cells};
+use super::file::LARGEST;
+use super::incidents::{IncidentView, incidents};
+use super::policy::policy;
+use super::{filters, machine};
+use crate::behaviour::Behaviour;
+use crate::chart::style::Styles;
+use crate::chart::{self, Figure, plot};
+use crate::metrics::{ECHOES, METRICS, Metric};
+use crate::row::Row;
+use crate::scenario::ScenarioSummary;
+use crate::summary::Summary;
+use crate::validate::{self, Invalid};
+
+const STYLE: &str = include_str!("../../templates/report.css");
+const SCRIPT: &str = include_str!("../../templates/report.js");
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The records contradict themselves.
+    #[error("the records are not valid: {0}")]
+    Invalid(#[from] Invalid),
+    /// A figure failed.
+    #[error(transparent)]
+    Chart(#[from] chart::Error),
+    /// A template failed.
+    #[error("cannot write the page: {0}")]
+    Template(#[from] askama::Error),
+    /// The page is too large.
+    #[error("the report has {0} bytes, more than {LARGEST}: report fewer servers, scenarios or cases")]
+    TooLarge(usize),
+}
+
+/// The report of a run as HTML, or of conformance cases if nothing was measured.
+pub fn render(records: &Records) -> Result<String, Error> {
+    validate::check(records)?;
+    let behaviour = records.conformance.as_ref().map(Behaviour::of);
+    let html = match &records.measured {
+        Some(measured) => of_run(measured, behaviour)?,
+        None => CasesPage {
+            frame: Frame::new(),
+            behaviour,
+        }
+        .render()?,
+    };
+    if html.len() > LARGEST {
+        return Err(Error::TooLarge(html.len()));
+    }
+    Ok(html)
+}
+
+fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> Result<String, Error> {
+    let summary = Summary::of(run, trials);
+    let styles = Styles::of(&summary.servers);
+    let figures = chart::draw(&summary, trials)?
+        .into_iter()
+        .map(FigureView::of)
+        .collect();
+    let page = RunPage {
+        frame: Frame::new(),
+        extent: extent(&summary),
+        measured: summary.measured_anything(),
+        incidents: incidents(&summary),
+        tables: summary
+            .scenarios
+            .iter()
+            .map(|scenario| TableView::of(scenario, summary.blocks))
+            .collect(),
+        metrics: &METRICS,
+        figures,
+        legend: legend(&summary, &styles)?,
+        behaviour,
+        machine: machine::facts(run),
+        seed: run.seed,
+        command: machine::command(&run.command),
+        summary: &summary,
+    };
+    Ok(page.render()?)
+}
+
+/// What both pages share.
+struct Frame {
+    policy: String,
+    style: &'static str,
+    script: &'static str,
+}
+
+impl Frame {
+    fn new() -> Self {
+        Frame {
+            policy: policy(STYLE, SCRIPT),
+            style: STYLE,
+            script: SCRIPT,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "cases.html")]
+struct CasesPage {
+    frame: Frame,
+    behaviour: Option<Behaviour>,
+}
+
+#[derive(Template)]
+#[template(path = "run.html")]
+struct RunPage<'a> {
+    frame: Frame,
+    summary: &'a Summary,
+    extent: String,
+    measured: bool,
+    incidents: Vec<IncidentView<'a>>,
+    tables: Vec<TableView<'a>>,
+    metrics: &'a [Metric],
+    figures: Vec<FigureView>,
+    legend: Vec<Key<'a>>,
+    behaviour: Option<Behaviour>,
+    machine: Vec<(&'static str, String)>,
+    seed: u64,
+    command: String,
+}
+
+struct RowView<'a> {
+    row: &'a Row,
+    best: bool,
+    cells: Vec<Cell>,
+}
+
+struct TableView<'a> {
+    scenario: &'a ScenarioSummary,
+    blocks: String,
+    rows: Vec<RowView<'a>>,
+}
+
+impl<'a> TableView<'a> {
+    fn of(scenario: &'a ScenarioSummary, planned: u32) -> Self {
+        let leaders = scenario.verdicts.iter().find(|verdict| verdict.metric == ECHOES);
+        let rows = scenario.rows.iter().map(|row| RowView {
+            row,
+            best: leaders.is_some_and(|verdict| verdict.leaders.contains(&row.server)),
+            cells: cells(row),
+        });
+        TableView {
+            scenario,
+            blocks: format!("{} of {planned} blocks complete", scenario.blocks_complete),
+            rows: rows.collect(),
+        }
+    }
+}
+
+struct FigureView {
+    many: bool,
+    drawing: Figure,
+}
+
+impl FigureView {
+    fn of(drawing: Figure) -> Self {
+        FigureView {
+            many: drawing.panels.iter().any(|panel| panel.class == "small"),
+            drawing,
+        }
+    }
+}
+
+struct Key<'a> {
+    name: &'a str,
+    family: &'a str,
+    svg: String,
+}
+
+/// The servers that a figure draws.
+fn legend<'a>(summary: &'a Summary, styles: &Styles) -> Result<Vec<Key<'a>>, chart::Error> {
+    let drawn = |name: &str| {
+        summary
+            .scenarios
+            .iter()
+            .flat_map(ScenarioSummary::measured)
+            .any(|row| row.server == name)
+    };
+    let servers = summary.servers.iter().filter(|server| drawn(&server.name));
+    servers
+        .map(|server| {
+            let svg = plot::key(styles.style(&server.name))?;
+            Ok(Key {
+                name: &server.name,
+                family: &server.family,
+                svg,
+            })
+        })
+        .collect()
+}
+
+fn extent(summary: &Summary) -> String {
+    format!(
+        "{}, {}, {} planned",
+        counted(summary.servers.len(), "server"),
+        counted(summary.scenarios.len(), "scenario"),
+        counted(summary.blocks as usize, "block")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::style::{DASHES, GRID, HUES, INK, MUTED, PAPER};
+
+    #[test]
+    fn the_style_sheet_has_every_placeholder_colour_and_dash() {
+        for color in HUES.into_iter().chain([INK, MUTED, GRID, PAPER]) {
+            let hex = format!("#{:02X}{:02X}{:02X}", color.0, color.1, color.2);
+            assert!(STYLE.contains(&hex), "{hex}");
+        }
+        assert!((1..DASHES).all(|dash| STYLE.contains(&format!(".dash-{dash} "))));
+    }
+
+    #[test]
+    fn style_and_script_need_no_escaping_in_xml() {
+        assert!(!STYLE.contains(['<', '&']) && !SCRIPT.contains(['<', '&']));
+    }
+}

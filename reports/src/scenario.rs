@@ -1,0 +1,284 @@
+//! One scenario in numbers: a row for each server, and who is best.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use record::words::{plain_line, plain_lines};
+use record::{Cost, Finding, Generator, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
+use serde::Serialize;
+
+use crate::exclusion;
+use crate::metrics::{COMPARED, METRICS, P99};
+use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials};
+use crate::stats::Estimate;
+use crate::verdict::{self, Blocks, ToBest, Verdict};
+
+/// One scenario in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScenarioSummary {
+    /// Its name.
+    pub name: String,
+    /// The question that it answers.
+    pub title: String,
+    /// Connections of the load.
+    pub connections: usize,
+    /// Bytes in a message.
+    pub message_bytes: u64,
+    /// Blocks in which every server, except skipped ones, was measured or failed.
+    pub blocks_complete: u32,
+    /// A row for every server of the run, measured or not.
+    pub rows: Vec<Row>,
+    /// The best server by each of [`COMPARED`].
+    pub verdicts: Vec<Verdict>,
+    /// What the verdicts leave out, and why.
+    pub caveats: Vec<Caveat>,
+}
+
+impl ScenarioSummary {
+    /// Summarises the trials of one scenario.
+    pub(crate) fn of(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> Self {
+        let measured: Vec<Measured<'_>> = run
+            .servers
+            .iter()
+            .map(|server| Measured::of(trials, &server.name))
+            .collect();
+        let mut rows: Vec<Row> = run
+            .servers
+            .iter()
+            .zip(&measured)
+            .map(|(server, measured)| row(server, measured, trials))
+            .collect();
+        for (row, server) in rows.iter_mut().zip(&run.servers) {
+            row.left_out = exclusion::exclude(row, server, &run.servers);
+        }
+        let verdicts = judge(&mut rows, &measured);
+        let caveats = rows.iter().filter_map(|row| row.left_out.clone());
+        let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
+        let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_withheld));
+        ScenarioSummary {
+            name: plain_line(&scenario.name),
+            title: plain_line(&scenario.title),
+            connections: scenario.plan.connections,
+            message_bytes: scenario.plan.message_bytes,
+            blocks_complete: complete_blocks(run, trials),
+            caveats: caveats.collect(),
+            rows,
+            verdicts,
+        }
+    }
+
+    /// The rows that have numbers.
+    pub fn measured(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.basis != Basis::Nothing)
+    }
+}
+
+/// The trials of one server in one scenario that its numbers rest on.
+struct Measured<'a> {
+    trials: Vec<(u32, &'a Load, &'a Cost)>,
+    basis: Basis,
+}
+
+impl<'a> Measured<'a> {
+    fn of(trials: &[&'a Trial], server: &str) -> Self {
+        let all: Vec<(u32, &Load, &Cost)> = trials
+            .iter()
+            .filter(|trial| trial.server == server)
+            .filter_map(|trial| match &trial.outcome {
+                Outcome::Measured { load, cost } => Some((trial.block, load, cost)),
+                _ => None,
+            })
+            .collect();
+        let valid: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|(_, load, _)| load.summary.is_valid())
+            .collect();
+        let basis = match (valid.is_empty(), all.is_empty()) {
+            (false, _) => Basis::Valid,
+            (true, false) => Basis::Invalid,
+            (true, true) => Basis::Nothing,
+        };
+        let trials = if basis == Basis::Valid { valid } else { all };
+        Measured { trials, basis }
+    }
+
+    /// One metric by block; empty unless every trial has it.
+    fn blocks(&self, read: fn(&Load, &Cost) -> Option<f64>) -> Blocks {
+        let values: Option<Blocks> = self
+            .trials
+            .iter()
+            .map(|(block, load, cost)| Some((*block, read(load, cost)?)))
+            .collect();
+        values.unwrap_or_default()
+    }
+
+    /// Judges the generator by its mean utilisation.
+    fn saturation(&self) -> Option<Saturation> {
+        let all = || self.trials.iter().map(|(_, load, _)| &load.generator);
+        let mean = |of: fn(&Generator) -> f64| all().map(of).sum::<f64>() / self.trials.len() as f64;
+        let spinning = all().find(|generator| generator.spins());
+        let mean = Generator {
+            utilisation: mean(|generator| generator.utilisation),
+            kept_waiting: mean(|generator| generator.kept_waiting),
+            ..spinning.or(all().next())?.clone()
+        };
+        Some(mean.saturation())
+    }
+
+    fn withheld(&self) -> Option<&'a Finding> {
+        let mut all = self.trials.iter();
+        all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let all = || self.trials.iter().map(|(_, load, _)| load.summary.connections);
+        Some(Reach {
+            asked: all().map(|connections| connections.asked).max()?,
+            open: all().map(|connections| connections.open).min()?,
+            answered: all().map(|connections| connections.answered).min()?,
+            answered_at_most: all().map(|connections| connections.answered).max()?,
+        })
+    }
+}
+
+fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
+    let numbers = METRICS.iter().filter_map(|metric| {
+        let values: Vec<f64> = measured.blocks(metric.read).into_values().collect();
+        Some((metric.key, Estimate::of(&values)?))
+    });
+    let own: Vec<&Trial> = trials
+        .iter()
+        .copied()
+        .filter(|trial| trial.server == server.name)
+        .collect();
+    Row {
+        server: plain_line(&server.name),
+        family: plain_line(&server.family),
+        trials: outcomes(&own),
+        basis: measured.basis,
+        numbers: numbers.collect(),
+        to_best: BTreeMap::new(),
+        connections: measured.reach(),
+        withheld: measured.withheld().cloned(),
+        saturation: measured.saturation(),
+        errors: errors(&own),
+        left_out: None,
+    }
+}
+
+fn outcomes(trials: &[&Trial]) -> Trials {
+    let mut found = Trials::default();
+    for trial in trials {
+        let incident = |reason: &str, stderr: &str| Incident {
+            block: trial.block,
+            reason: plain_line(reason),
+            stderr: plain_lines(stderr.trim_end()),
+        };
+        match &trial.outcome {
+            Outcome::Measured { load, .. } => {
+                found.measured += 1;
+                if !load.summary.is_valid() {
+                    found.invalid.push(InvalidTrial {
+                        block: trial.block,
+                        findings: load.summary.findings.clone(),
+                    });
+                }
+            }
+            Outcome::Skipped { reason } => found.skipped.push(incident(reason, "")),
+            Outcome::Failed { error, stderr } => found.failed.push(incident(error, stderr)),
+        }
+    }
+    found
+}
+
+fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
+    let mut sum = BTreeMap::new();
+    for trial in trials {
+        if let Outcome::Measured { load, .. } = &trial.outcome {
+            for (kind, count) in &load.summary.errors {
+                let total: &mut u64 = sum.entry(kind.name()).or_default();
+                *total = total.saturating_add(*count);
+            }
+        }
+    }
+    sum
+}
+
+/// The verdicts; fills in each row's ratio to the best.
+fn judge(rows: &mut [Row], measured: &[Measured<'_>]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for (key, better) in COMPARED {
+        let Some(metric) = METRICS.iter().find(|metric| metric.key == key) else {
+            continue;
+        };
+        let blocks: Vec<Blocks> = measured
+            .iter()
+            .map(|measured| measured.blocks(metric.read))
+            .collect();
+        let compared = |row: &Row| row.left_out.is_none() && (key != P99 || row.withheld.is_none());
+        let candidates: Vec<(&str, &Blocks)> = rows
+            .iter()
+            .zip(&blocks)
+            .filter(|(row, blocks)| compared(row) && !blocks.is_empty())
+            .map(|(row, blocks)| (row.server.as_str(), blocks))
+            .collect();
+        let verdict = verdict::decide(key, better, &candidates);
+        let best = verdict.leaders.first().cloned();
+        verdicts.push(verdict);
+        let Some(best) = best else { continue };
+        let Some(own) = rows
+            .iter()
+            .position(|row| row.server == best)
+            .map(|index| &blocks[index])
+        else {
+            continue;
+        };
+        for (row, blocks) in rows.iter_mut().zip(&blocks) {
+            if let Some(ratio) = verdict::compare(blocks, own) {
+                let relation = ratio.relation();
+                row.to_best.insert(
+                    key,
+                    ToBest {
+                        best: best.clone(),
+                        ratio,
+                        relation,
+                    },
+                );
+            }
+        }
+    }
+    verdicts
+}
+
+/// Blocks in which no trial is missing. A server that was always skipped is not missing, however
+/// many skips are recorded.
+fn complete_blocks(run: &Run, trials: &[&Trial]) -> u32 {
+    let own = |name: &str| -> Vec<&Trial> {
+        trials
+            .iter()
+            .copied()
+            .filter(|trial| trial.server == name)
+            .collect()
+    };
+    let skipped = |name: &str| {
+        let own = own(name);
+        !own.is_empty()
+            && own
+                .iter()
+                .all(|trial| matches!(trial.outcome, Outcome::Skipped { .. }))
+    };
+    let expected: Vec<&str> = run
+        .servers
+        .iter()
+        .map(|server| server.name.as_str())
+        .filter(|name| !skipped(name))
+        .collect();
+    let Some(first) = expected.first() else { return 0 };
+    let full = |block: u32| {
+        expected
+            .iter()
+            .all(|name| own(name).iter().any(|trial| trial.block == block))
+    };
+    let blocks: BTreeSet<u32> = own(first).iter().map(|trial| trial.block).collect();
+    blocks.into_iter().filter(|&block| full(block)).map(|_| 1).sum()
+}
