@@ -56,7 +56,7 @@ fn churn() -> Loop {
     }
 }
 
-/// Connections that are closed after so many messages, with a long think time in between.
+/// Connections that are closed after some messages, with a long think time in between.
 fn sessions(rate: f64, messages: u64) -> Loop {
     let open = Loop::open(rate, Duration::from_millis(300), Arrivals::Constant);
     Loop::PartlyOpen {

@@ -80,7 +80,7 @@ fn assert_wrong(loads: &[Load]) {
     }
 }
 
-/// Asserts that so many connections failed, and that the load says so.
+/// Asserts that this many connections failed, and that a finding says so.
 fn assert_failed(load: &Load, failed: u64) {
     let errors = &load.summary.errors;
     assert_eq!(errors.values().sum::<u64>(), failed, "{errors:?}");
@@ -100,7 +100,7 @@ fn every_second() -> impl Fn() -> bool {
     move || number.fetch_add(1, Ordering::SeqCst) % 2 == 1
 }
 
-/// Echoes so many messages of 64 bytes.
+/// Echoes a number of messages of 64 bytes.
 fn echo_some(stream: &mut TcpStream, messages: usize) {
     let mut message = [0; 64];
     for _ in 0..messages {

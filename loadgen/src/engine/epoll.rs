@@ -167,7 +167,7 @@ impl<'a> Engine<'a> for Epoll {
 }
 
 impl Epoll {
-    /// One instance, for about so many slots.
+    /// One instance, for about `slots` slots.
     pub fn new(request: &Request, slots: usize, clock: Monotonic) -> io::Result<Self> {
         let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(

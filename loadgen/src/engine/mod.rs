@@ -29,7 +29,7 @@ pub enum Event<'a> {
     /// These bytes arrived; none means that the peer has ended the stream, or sent an empty
     /// datagram.
     Received(usize, &'a [u8]),
-    /// The last so many bytes that [`Engine::send`] accepted were not sent after all.
+    /// The last bytes that [`Engine::send`] accepted, this many, were not sent after all.
     /// [`Event::Room`] follows.
     Returned(usize, usize),
     /// The connection has failed.

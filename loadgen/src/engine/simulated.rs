@@ -105,11 +105,11 @@ pub enum Fault {
     Wrong(u64),
     /// Nothing is returned from that byte on.
     Silent(u64),
-    /// Nothing is read any more once so much was returned.
+    /// Nothing is read any more once this much was returned.
     StopsReading(u64),
-    /// The server ends the connection once so much was returned.
+    /// The server ends the connection once this much was returned.
     Ends(u64),
-    /// The server resets the connection once so much was returned.
+    /// The server resets the connection once this much was returned.
     Resets(u64),
     /// The server does not end its side after the client has.
     NeverCloses,
@@ -120,7 +120,7 @@ pub enum Fault {
 pub enum Fate {
     Answered,
     Dropped,
-    /// The answer takes so much longer.
+    /// The answer takes this much longer.
     Late(u64),
     Doubled,
     Wrong,
@@ -267,9 +267,9 @@ struct Connection {
 enum Happening {
     /// The connect has ended, or there is room again.
     Room,
-    /// The server has read so many bytes.
+    /// The server has read this many bytes.
     Read(usize),
-    /// Bytes arrive, of which so many are right.
+    /// Bytes arrive; the number says how many of them are right.
     Arrives(Vec<u8>, u64),
     Ends,
     Returned(usize),

@@ -13,7 +13,7 @@ use record::{ErrorKind, Transport};
 /// Starts a connect from `source`, or from an address that the kernel chooses. The socket is
 /// non-blocking and becomes writable once the connect has succeeded or failed.
 ///
-/// A UDP connect contacts nobody: only the first message shows whether there is a server.
+/// A UDP connect sends nothing: only the first message shows whether there is a server.
 pub fn connect(target: SocketAddr, transport: Transport, source: Option<IpAddr>) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Tcp => (Type::STREAM, Protocol::TCP),

@@ -57,7 +57,7 @@ impl<'a> Shared<'a> {
         self.failed.store(true, Relaxed);
     }
 
-    /// A worker gives up with so many messages on their way.
+    /// A worker gives up with this many messages outstanding.
     pub fn overrun(&self, messages: usize) {
         self.overran.store(messages, Relaxed);
     }

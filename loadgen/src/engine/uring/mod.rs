@@ -246,7 +246,7 @@ enum Outcome {
 }
 
 impl Uring<'_> {
-    /// One ring, for about so many slots.
+    /// One ring, for about `slots` slots.
     pub fn new(request: &Request, slots: usize, clock: Monotonic) -> io::Result<Self> {
         let ring = IoUring::builder()
             // Completions are processed when this thread asks for them and do not interrupt it.

@@ -207,13 +207,13 @@ impl<'a, L: Workload> Machine<'a, L> {
         });
     }
 
-    /// Whether it has not been told when the window is.
+    /// Whether the window is not known yet.
     #[inline]
     pub fn has_no_window(&self) -> bool {
         self.core.window.start_ns == u64::MAX
     }
 
-    /// Takes note of when the window is. Returns whether it has just opened.
+    /// Learns the window, as far as it is known. Returns whether it has just opened.
     pub fn look(&mut self, window: Window, now_ns: u64) -> bool {
         self.core.window = window;
         self.look_ahead();
@@ -228,7 +228,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         opens
     }
 
-    /// Learns what is due next, now that more may be known of the window.
+    /// Looks up what is due next, now that the window may be known.
     fn look_ahead(&mut self) {
         if let Some(due) = &mut self.due {
             due.open_window(self.core.window.start_ns);
@@ -236,7 +236,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         }
     }
 
-    /// Whether the schedule has something left that may be due.
+    /// Whether the schedule has something left.
     pub fn has_due(&self) -> bool {
         self.next_due_ns < u64::MAX
     }
@@ -413,7 +413,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         self.core.slots[at].conversation.unsent(self.core.pattern)
     }
 
-    /// The kernel took so many bytes.
+    /// The kernel accepted `length` bytes.
     #[inline]
     pub fn sent(&mut self, at: usize, length: usize, now_ns: u64) {
         self.core.slots[at].conversation.sent(length, now_ns);
@@ -426,7 +426,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         }
     }
 
-    /// The kernel gave the last so many bytes back.
+    /// The kernel returned the last `length` bytes.
     pub fn returned(&mut self, at: usize, length: usize) {
         self.core.slots[at].conversation.returned(length);
     }

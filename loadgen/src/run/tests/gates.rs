@@ -69,7 +69,7 @@ fn send_lag_withholds_the_latencies_and_beyond_a_wake_up_the_load_is_not_valid()
     );
 }
 
-/// What is used when so many percent of the time go into the CPU, and into waiting for it.
+/// The usage of a thread that spends this percentage of its time on the CPU, and waiting for it.
 fn usage<const CPU: u32, const KEPT_WAITING: u32>(now_ns: u64) -> Usage {
     let passed = Duration::from_nanos(now_ns);
     Usage {
