@@ -24,7 +24,7 @@ const ROUNDING: f64 = 32.0 * f64::EPSILON;
 
 /// Tests the times at which messages of one worker were due, out of `share_of` workers.
 ///
-/// They are nanoseconds from the begin of the pace, ascending, and a run without gaps from
+/// They are nanoseconds from the start of the pace, ascending, and a run without gaps from
 /// anywhere in the worker's schedule. Some thousands are enough: with random gaps, 8,000 show
 /// a rate that is a tenth off, and 2,000 show that a tenth of the mean was added to each.
 pub fn check(intended_ns: &[u64], pace: &Pace, share_of: usize) -> Result<(), Finding> {

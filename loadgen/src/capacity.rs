@@ -223,8 +223,8 @@ impl Terms {
         Duration::from_secs_f64(wanted).max(SHORTEST).min(self.longest)
     }
 
-    /// Whether a load meets the objectives. If the generator is at fault, a load that does not
-    /// says nothing about the server.
+    /// Whether a load meets the objectives. If the generator is at fault, a load that misses them
+    /// shows nothing about the server.
     fn check(&self, load: &Load) -> TrialResult {
         let findings = &load.summary.findings;
         let is_missed = |objective: &&Condition| objective.holds(load) != Some(true);

@@ -1,4 +1,4 @@
-//! The gates that a load must pass for its numbers to be believed.
+//! The gates that a load must pass to be valid.
 //!
 //! Pure functions of the record of a load, and of the evidence that only the generator has. A
 //! gate returns a [`Finding`] if the load does not pass it; a new gate needs a function here, a
@@ -37,10 +37,10 @@ const TAKEN: f64 = 0.1;
 /// change of the server.
 const SHORTEST_STEADY_WINDOW_S: f64 = 2.0;
 
-/// What the generator knows of a load beside its record.
+/// What the generator knows about a load beyond its record.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// What was asked for.
+    /// The plan of the load.
     pub plan: &'a Plan,
     /// Whether the run was told to end early.
     pub interrupted: bool,
@@ -56,7 +56,7 @@ pub struct Evidence<'a> {
     pub waiting: (u64, u64),
     /// Messages that had to wait since the kernel had no room for them.
     pub blocked: u64,
-    /// Times at which each worker had something due, in nanoseconds from the window's begin.
+    /// Times at which each worker had something due, in nanoseconds from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
     /// How long each connection that was served before, and has a message without an answer, had
     /// waited when the window closed.
@@ -95,7 +95,7 @@ const GATES: &[Gate] = &[
     mostly_send_lag,
 ];
 
-/// What the gates find; nothing if the load passes all of them.
+/// The findings of all gates; none if the load passes all of them.
 pub fn findings(load: &Load, evidence: &Evidence) -> Findings {
     { GATES.iter() }.filter_map(|gate| gate(load, evidence)).collect()
 }
@@ -171,7 +171,8 @@ fn overrun(_: &Load, evidence: &Evidence) -> Option<Finding> {
 
 fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
     evidence.plan.request().discipline.pace()?;
-    // What this side could not open has a finding of its own, and explains what is missing.
+    // Connections that this side could not open have a finding of their own, which explains the
+    // missing rate.
     if load.summary.errors.keys().any(|kind| kind.is_local()) {
         return None;
     }
@@ -251,8 +252,8 @@ fn saturated(load: &Load, _: &Evidence) -> Option<Finding> {
 }
 
 fn kept_waiting(load: &Load, _: &Evidence) -> Option<Finding> {
-    // It only slows a closed loop down, and the text of that says so: on a single processor
-    // the server takes half of the time.
+    // It only slows a closed loop down, and the text shows that: on a single processor the
+    // server takes half of the time.
     let too_late = has_schedule(load) && load.generator.kept_waiting > TAKEN;
     too_late.then_some(Finding::KeptWaiting {
         share: load.generator.kept_waiting,
@@ -312,4 +313,481 @@ fn stationarity(load: &Load, evidence: &Evidence) -> Option<Finding> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pacer::{Schedule, Share, Stage};
+    use crate::plan::Request;
+    use crate::sample;
+    use record::Arrivals;
+    use record::histogram::Quantiles;
+
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// Messages due, per second and in the window.
+    const DUE: u64 = 10_000;
+
+    fn plan(discipline: Loop) -> Plan {
+        Request {
+            discipline,
+            duration: WINDOW,
+            connections: 10,
+            ..Request::new("127.0.0.1:7007".parse().unwrap())
+        }
+        .validate()
+        .unwrap()
+    }
+
+    fn open() -> Plan {
+        plan(Loop::open(DUE as f64, WINDOW, Arrivals::Constant))
+    }
+
+    fn closed() -> Plan {
+        plan(Loop::closed())
+    }
+
+    /// A load that passes all gates, as the generator would have seen it.
+    fn sound(plan: &Plan) -> (Load, Evidence<'_>) {
+        let mut load = sample::load(Some(DUE));
+        load.plan = plan.record();
+        load.summary.errors.clear();
+        load.summary.unanswered = 0;
+        load.plan.duration_s = SHORTEST_STEADY_WINDOW_S;
+        load.summary.echoes = DUE;
+        set_p99(&mut load, Span::Response, 1000.0);
+        set_p99(&mut load, Span::SendLag, 1.0);
+        let schedule = |pace| Schedule::new(pace, Share { index: 0, of: 1 }, 1).take(1000);
+        let evidence = Evidence {
+            plan,
+            interrupted: false,
+            overran: 0,
+            due: DUE,
+            done: DUE,
+            outstanding: (12, 13),
+            waiting: (0, 0),
+            blocked: 0,
+            intended_ns: vec![
+                plan.request()
+                    .discipline
+                    .pace()
+                    .into_iter()
+                    .flat_map(schedule)
+                    .collect(),
+            ],
+            waits_ns: vec![1_000_000; 10],
+            longest_ns: 1_000_000,
+            accounted_ns: Some((1e9, 1e9)),
+            intervals: vec![(500.0, 1e6); 20],
+        };
+        (load, evidence)
+    }
+
+    /// Sets the p99 of a span, in microseconds.
+    fn set_p99(load: &mut Load, span: Span, micros: f64) {
+        load.summary.latencies[span] = Some(Quantiles {
+            p99: Some(micros),
+            count: 9990,
+            ..Quantiles::of(&record::histogram::empty())
+        });
+    }
+
+    /// The findings in a sound load once it is changed.
+    fn found(plan: &Plan, change: impl Fn(&mut Load, &mut Evidence)) -> Vec<Finding> {
+        let (mut load, mut evidence) = sound(plan);
+        change(&mut load, &mut evidence);
+        findings(&load, &evidence).iter().cloned().collect()
+    }
+
+    /// A fault: a size just within its limit and one just beyond, the change that it makes, and the
+    /// finding that it leads to.
+    struct Case {
+        sizes: (f64, f64),
+        change: fn(&mut Load, &mut Evidence, f64),
+        finding: fn(&Finding) -> bool,
+    }
+
+    macro_rules! case {
+        ($within:expr, $beyond:expr, $change:expr, $finding:pat) => {
+            Case {
+                sizes: ($within, $beyond),
+                change: $change,
+                finding: |finding| matches!(finding, $finding),
+            }
+        };
+    }
+
+    /// Asserts that each fault just within its limit leads to nothing, and just beyond it to its
+    /// finding alone.
+    fn assert_trips(plan: &Plan, cases: &[Case]) {
+        assert_eq!(found(plan, |_, _| ()), []);
+        for (number, case) in cases.iter().enumerate() {
+            let at = |size| found(plan, move |load, evidence| (case.change)(load, evidence, size));
+            assert_eq!(at(case.sizes.0), [], "case {number}");
+            let found = at(case.sizes.1);
+            let alone = found.len() == 1 && (case.finding)(&found[0]);
+            assert!(alone, "case {number}: {found:?}");
+        }
+    }
+
+    fn count_errors(load: &mut Load, kind: ErrorKind, number: f64) {
+        load.summary.errors.insert(kind, number as u64);
+    }
+
+    fn scale_second_half(evidence: &mut Evidence, rate: f64, latency: f64) {
+        for (rate_per_s, latency_ns) in &mut evidence.intervals[10..] {
+            *rate_per_s *= rate;
+            *latency_ns *= latency;
+        }
+    }
+
+    #[test]
+    fn each_gate_of_a_schedule_trips_just_beyond_its_limit() {
+        // Of 10,000 messages 100 may be missing, and by chance 4 times the root of 25.
+        assert_trips(
+            &open(),
+            &[
+                case!(
+                    120.0,
+                    121.0,
+                    |_, evidence, missing| evidence.done -= missing as u64,
+                    Finding::ServerFellBehind(Rates {
+                        achieved_per_s: 9879.0,
+                        ..
+                    })
+                ),
+                case!(
+                    120.0,
+                    121.0,
+                    |_, evidence, missing| {
+                        evidence.done -= missing as u64;
+                        evidence.waiting.1 = 61;
+                    },
+                    Finding::GeneratorFellBehind(_)
+                ),
+                case!(
+                    120.0,
+                    121.0,
+                    |_, evidence, more| evidence.done += more as u64,
+                    Finding::WarmUpBacklog(_)
+                ),
+                case!(
+                    0.0,
+                    1.0,
+                    |_, evidence, overran| evidence.overran = overran as usize,
+                    Finding::Overrun { outstanding: 1 }
+                ),
+                case!(
+                    10.0,
+                    11.0,
+                    |load, _, unanswered| load.summary.unanswered = unanswered as u64,
+                    Finding::Unanswered {
+                        unanswered: 11,
+                        due: 10_001
+                    }
+                ),
+                case!(
+                    0.899,
+                    0.9,
+                    |load, _, share| load.generator.utilisation = share,
+                    Finding::Saturated { .. }
+                ),
+                case!(
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.kept_waiting = share,
+                    Finding::KeptWaiting { .. }
+                ),
+                case!(
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.steal = Some(share),
+                    Finding::Stolen { .. }
+                ),
+                // One message was sent late, as the schedule has it.
+                case!(
+                    0.0,
+                    1000.0,
+                    |_, evidence, late_ns| evidence.intended_ns[0][500] += late_ns as u64,
+                    Finding::UnevenArrivals { .. }
+                ),
+                case!(
+                    1.249,
+                    1.251,
+                    |_, evidence, ratio| scale_second_half(evidence, 1.0, ratio),
+                    Finding::LatencyNotSteady {
+                        before_us: 1000.0,
+                        ..
+                    }
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn messages_are_too_late_beyond_a_wake_up_and_half_of_the_response_time() {
+        let found = |lag_us, response_us| {
+            found(&open(), |load, _| {
+                set_p99(load, Span::SendLag, lag_us);
+                set_p99(load, Span::Response, response_us);
+            })
+        };
+        let withheld = |found: &Finding| matches!(found, Finding::MostlySendLag { spins: false, .. });
+        for (lag_us, response_us) in [(1000.0, 1500.0), (51.0, 100.0)] {
+            let found = found(lag_us, response_us);
+            assert!(found.len() == 1 && withheld(&found[0]), "{found:?}");
+        }
+        for (lag_us, response_us) in [(1001.0, 1500.0), (5001.0, 10_000.0)] {
+            let found = found(lag_us, response_us);
+            assert!(
+                matches!(&found[..], [Finding::SentLate(_), last] if withheld(last)),
+                "{found:?}"
+            );
+        }
+        for (lag_us, response_us) in [(50.0, 100.0), (5000.0, 10_000.0)] {
+            assert_eq!(found(lag_us, response_us), []);
+        }
+    }
+
+    #[test]
+    fn each_gate_of_a_closed_loop_trips_just_beyond_its_limit() {
+        assert_trips(
+            &closed(),
+            &[
+                case!(
+                    1.0099,
+                    1.011,
+                    |_, evidence, share| evidence.accounted_ns = Some((share * 3e9, 3e9)),
+                    Finding::Unaccounted { .. }
+                ),
+                case!(
+                    0.9901,
+                    0.989,
+                    |_, evidence, share| evidence.accounted_ns = Some((share * 3e9, 3e9)),
+                    Finding::Unaccounted { .. }
+                ),
+                case!(
+                    0.1,
+                    0.101,
+                    |load, _, share| load.generator.steal = Some(share),
+                    Finding::Stolen { .. }
+                ),
+                case!(
+                    0.76,
+                    0.74,
+                    |_, evidence, ratio| scale_second_half(evidence, ratio, 1.0),
+                    Finding::RateNotSteady {
+                        before_per_s: 500.0,
+                        ..
+                    }
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn connections_that_wait_for_too_long_went_silent() {
+        let of = AffectedConnections {
+            connections: 2,
+            of: Some(10),
+        };
+        for plan in [open(), closed()] {
+            let waiting = |wait_ns| {
+                found(&plan, move |_, evidence| {
+                    evidence.waits_ns[3..5].copy_from_slice(&[wait_ns, wait_ns + 1]);
+                })
+            };
+            assert_eq!(waiting(999_999_999), []);
+            let silent = Finding::WentSilent {
+                connections: of,
+                oldest_s: 1.900000001,
+            };
+            assert_eq!(waiting(1_900_000_000), [silent]);
+        }
+    }
+
+    #[test]
+    fn errors_trip() {
+        assert_trips(
+            &open(),
+            &[
+                case!(
+                    1.0,
+                    0.0,
+                    |load, _, echoes| load.summary.echoes = echoes as u64,
+                    Finding::NoEchoes
+                ),
+                case!(
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::WrongBytes, number),
+                    Finding::WrongBytes(_)
+                ),
+                case!(
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::NoLocalPort, number),
+                    Finding::NoLocalPort(_)
+                ),
+                case!(
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::TooManyOpenFiles, number),
+                    Finding::TooManyOpenFiles { scheduled: false, .. }
+                ),
+                case!(
+                    0.0,
+                    1.0,
+                    |load, _, number| count_errors(load, ErrorKind::Reset, number),
+                    Finding::ConnectionsFailed(AffectedConnections {
+                        connections: 1,
+                        of: Some(10)
+                    })
+                ),
+                // One in a thousand of 10,010 messages.
+                case!(
+                    10.0,
+                    11.0,
+                    |load, _, number| count_errors(load, ErrorKind::Lost, number),
+                    Finding::Lost(AffectedMessages { messages: 11, .. })
+                ),
+                case!(
+                    10.0,
+                    11.0,
+                    |load, _, number| count_errors(load, ErrorKind::Stale, number),
+                    Finding::Stale(AffectedMessages { messages: 11, .. })
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_are_of_no_certain_number_where_connections_come_and_go() {
+        let found = found(&closed(), |load, _| {
+            set_p99(load, Span::Connect, 100.0);
+            count_errors(load, ErrorKind::Reset, 3.0);
+        });
+        let expected = AffectedConnections {
+            connections: 3,
+            of: None,
+        };
+        assert_eq!(found, [Finding::ConnectionsFailed(expected)]);
+    }
+
+    #[test]
+    fn a_generator_without_time_to_spare_does_not_blame_the_server() {
+        for (utilisation, kept_waiting, is_generator) in
+            [(0.5, 0.39, false), (0.5, 0.4, true), (0.95, 0.0, true)]
+        {
+            let found = found(&open(), |load, evidence| {
+                evidence.done -= 5000;
+                evidence.blocked = 5000;
+                load.generator.utilisation = utilisation;
+                load.generator.kept_waiting = kept_waiting;
+            });
+            let by_generator = match &found[0] {
+                Finding::GeneratorFellBehind(_) => true,
+                Finding::ServerFellBehind(_) => false,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(by_generator, is_generator, "{utilisation}, {kept_waiting}");
+        }
+    }
+
+    #[test]
+    fn connections_that_this_side_could_not_open_are_not_missed_from_the_server() {
+        let found = found(&open(), |load, evidence| {
+            count_errors(load, ErrorKind::TooManyOpenFiles, 5000.0);
+            evidence.done -= 5000;
+        });
+        assert!(
+            matches!(&found[..], [Finding::TooManyOpenFiles { .. }]),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_closed_loop_may_use_all_of_its_processors_and_share_them() {
+        let found = found(&closed(), |load, _| {
+            load.generator.utilisation = 1.0;
+            load.generator.kept_waiting = 0.5;
+        });
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn a_generator_that_busy_polls_is_not_saturated() {
+        let found = found(&open(), |load, _| {
+            load.generator.wait = "spin".into();
+            load.generator.utilisation = 1.0;
+        });
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn a_server_that_accepts_no_more_bytes_is_not_a_late_generator() {
+        let found = found(&open(), |load, evidence| {
+            evidence.done -= 200;
+            evidence.blocked = 200;
+            evidence.waiting.1 = 200;
+            set_p99(load, Span::SendLag, 9000.0);
+            set_p99(load, Span::Response, 10_000.0);
+        });
+        assert!(matches!(&found[..], [Finding::ServerFellBehind(_)]), "{found:?}");
+    }
+
+    #[test]
+    fn an_interrupted_load_has_no_finding_that_follows_from_the_interruption() {
+        let found = found(&open(), |load, evidence| {
+            evidence.interrupted = true;
+            load.summary.unanswered = 1000;
+            scale_second_half(evidence, 1.0, 2.0);
+        });
+        let expected = Finding::Interrupted {
+            measured_s: 1.0,
+            planned_s: SHORTEST_STEADY_WINDOW_S,
+        };
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn a_window_that_is_short_or_meant_to_change_need_not_be_steady() {
+        let short = found(&open(), |load, evidence| {
+            load.plan.duration_s = 1.9;
+            scale_second_half(evidence, 1.0, 2.0);
+        });
+        assert_eq!(short, []);
+        let mut discipline = open().request().discipline.clone();
+        if let Loop::Open(pace) = &mut discipline {
+            pace.stages = vec![Stage {
+                duration: WINDOW,
+                from: 5000.0,
+                to: 15_000.0,
+            }];
+        }
+        let ramp = plan(discipline);
+        assert_eq!(
+            found(&ramp, |_, evidence| scale_second_half(evidence, 1.0, 2.0)),
+            []
+        );
+    }
+
+    #[test]
+    fn latencies_that_are_mostly_send_lag_are_withheld_from_a_valid_load() {
+        let plan = open();
+        let (mut load, mut evidence) = sound(&plan);
+        set_p99(&mut load, Span::Response, 100.0);
+        set_p99(&mut load, Span::SendLag, 51.0);
+        load.generator.wait = "spin".into();
+        let found = findings(&load, &evidence);
+        assert!(found.is_valid());
+        let withheld: Vec<_> = found.withheld().collect();
+        assert!(
+            matches!(withheld[..], [Finding::MostlySendLag { spins: true, .. }]),
+            "{found:?}"
+        );
+        // If connections have no room, the lag is the server's.
+        evidence.blocked = DUE / 100 + 1;
+        assert_eq!(findings(&load, &evidence), Findings::default());
+    }
+}

@@ -73,7 +73,7 @@ impl Part {
 /// Merges loads that several generators put on one server at the same time.
 ///
 /// Rates add, each over its own window; shares of time are weighted by threads, and the CPU per
-/// echo by echoes; the window is the longest, and the begin the earliest. The sum is valid if
+/// echo by echoes; the window is the longest, and the start the earliest. The sum is valid if
 /// all parts are.
 pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     if parts.len() < 2 {

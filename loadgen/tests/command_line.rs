@@ -317,8 +317,8 @@ fn a_search_that_makes_no_sense_is_a_usage_error() {
         (&["--slo", "p99"], "p99<1ms"),
         (&["--slo", "p98<1ms"], "p99.9"),
         (&["--slo", "p99<1"], "is not a time"),
-        (&["--slo", "p99>1ms"], "from above"),
-        (&["--slo", "rate<=1k/s"], "the rate is what is searched"),
+        (&["--slo", "p99>1ms"], "upper bound"),
+        (&["--slo", "rate<=1k/s"], "the search chooses the rate"),
         (
             &["--slo", "p99<1ms", "--from", "2k/s", "--to", "1k/s"],
             "raise --to",

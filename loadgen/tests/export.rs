@@ -1,4 +1,4 @@
-//! What is exported is read back by the readers of those formats.
+//! The readers of the export formats read exported loads back.
 
 mod fixture;
 
@@ -15,7 +15,7 @@ use record::{Load, Span};
 
 use crate::fixture::{load, of};
 
-/// The intervals of a log; its begin must be said twice, as `StartTime` and as `BaseTime`.
+/// The intervals of a log; its start appears twice, as `StartTime` and as `BaseTime`.
 fn intervals(log: &str) -> Vec<IntervalLogHistogram<'_>> {
     let begin = Duration::from_millis(1_767_225_601_750);
     let mut entries = IntervalLogIterator::new(log.as_bytes()).map(Result::unwrap);

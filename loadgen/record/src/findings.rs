@@ -14,12 +14,12 @@ use crate::finding::{Effect, Fault, Finding};
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Whether the numbers may be believed.
+    /// Whether the load is valid.
     pub fn is_valid(&self) -> bool {
         self.reasons().next().is_none()
     }
 
-    /// Why the numbers may not be believed.
+    /// Why the load is not valid.
     pub fn reasons(&self) -> impl Iterator<Item = &Finding> {
         self.with(Effect::Invalidates)
     }
@@ -30,7 +30,7 @@ impl Findings {
     }
 
     /// What the generator or its host did wrong, if anything: then a load that misses an
-    /// objective says nothing about the server.
+    /// objective shows nothing about the server.
     pub fn generator_fault(&self) -> Option<&Finding> {
         self.iter().find(|finding| finding.fault() == Fault::Generator)
     }
@@ -68,11 +68,11 @@ impl<const N: usize> From<[Finding; N]> for Findings {
 /// The fields of a record.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 struct Written {
-    /// Whether the numbers may be believed: no finding invalidates them.
+    /// Whether the load is valid: no finding invalidates it.
     valid: bool,
-    /// Why the numbers may not be believed: the findings that invalidate them, in words.
+    /// Why the load is not valid: the findings that invalidate it, in words.
     reasons: Vec<String>,
-    /// Why the latencies should not be compared with others, in words; absent if they may.
+    /// Why the latencies should not be compared with others, in words; absent if they can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latency_withheld: Option<String>,
     /// What the gates found; the three fields above follow from it. Absent before schema
@@ -103,7 +103,7 @@ impl From<Written> for Findings {
             false => written.reasons,
         };
         if !written.valid && reasons.is_empty() {
-            reasons.push("the record does not say why".into());
+            reasons.push("the record gives no reason".into());
         }
         let reasons = reasons.into_iter().map(|text| Finding::Reason { text });
         let withheld = { written.latency_withheld.into_iter() }.map(|text| Finding::Withheld { text });

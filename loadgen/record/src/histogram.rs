@@ -1,7 +1,7 @@
-//! Latency histograms: one set of bounds, so that adding any two is exact.
+//! Latency histograms with one set of bounds, so adding any two is exact.
 //!
-//! Latencies are nanoseconds. Every percentile that echobench shows, in text, JSON
-//! or a figure, comes out of [`quantile`], so they agree to the last digit.
+//! Latencies are nanoseconds. Every percentile in text, JSON and figures comes from [`quantile`],
+//! so they agree to the last digit.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
@@ -11,17 +11,16 @@ use serde::{Deserialize, Serialize};
 /// Counts of latencies in nanoseconds.
 pub type Histogram = hdrhistogram::Histogram<u64>;
 
-/// One hour: longer than any run that a person waits for, and a value above it is
-/// counted there instead of being lost.
+/// One hour: longer than any run that a person waits for. Larger values count as this one.
 const HIGHEST_NS: u64 = 3_600_000_000_000;
 
-/// Three digits: a bucket is at most 0.1% wide, well below what trials differ by.
+/// Three digits: a bucket is at most 0.1% wide, well below the differences between trials.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Samples that must lie beyond a quantile before it is reported.
+/// A quantile is reported if at least this many samples lie beyond it.
 pub const SAMPLES_BEYOND: f64 = 10.0;
 
-/// Encoded histograms longer than this are refused: ours are a few kilobytes.
+/// Longer encoded histograms are refused: echobench writes a few kilobytes.
 const LONGEST_ENCODING: usize = 4 << 20;
 
 /// An empty histogram with the bounds that all of echobench uses.
@@ -31,25 +30,25 @@ pub fn empty() -> Histogram {
 
 /// The value in nanoseconds that a share `q` of the samples (0 to 1) does not exceed.
 ///
-/// `None` when fewer than ten samples lie beyond it: such a number is an anecdote.
+/// `None` if fewer than ten samples lie beyond it: such a number is an anecdote.
 pub fn quantile(histogram: &Histogram, q: f64) -> Option<u64> {
-    // The tolerance keeps 1,000 samples enough for p99, which 1 - 0.99 in binary denies.
+    // Without the tolerance, 1,000 samples would not suffice for p99: 1 - 0.99 is below 0.01.
     let beyond = histogram.len() as f64 * (1.0 - q);
     (beyond + 1e-6 >= SAMPLES_BEYOND).then(|| histogram.value_at_quantile(q))
 }
 
-/// A histogram as it is stored: HdrHistogram V2, deflated, in base64.
+/// A stored histogram: HdrHistogram V2, deflated, in base64.
 ///
-/// The HdrHistogram tools of other languages read the same text.
+/// The HdrHistogram tools of other languages read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Encoded(String);
 
-/// Why stored text is not a histogram of ours.
+/// Why text is not a histogram of echobench.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The text is far longer than any histogram of ours.
-    #[error("the histogram is {0} characters long; at most {LONGEST_ENCODING} are read")]
+    /// The text is too long.
+    #[error("the histogram is {0} characters long; the limit is {LONGEST_ENCODING}")]
     TooLong(usize),
     /// The text is not base64.
     #[error("the histogram is not base64: {0}")]
@@ -57,7 +56,7 @@ pub enum DecodeError {
     /// The bytes are not a deflated HdrHistogram V2.
     #[error("the histogram is not HdrHistogram V2: {0}")]
     Format(String),
-    /// It is one, but with other bounds or precision: adding it would not be exact.
+    /// Other bounds or another precision: adding it would not be exact.
     #[error("the histogram has other bounds or another precision than echobench uses")]
     Bounds,
 }
@@ -102,16 +101,16 @@ pub struct Quantiles {
     pub p99: Option<f64>,
     /// 99.9th percentile.
     pub p99_9: Option<f64>,
-    /// Largest sample; `null` when there are none.
+    /// Largest sample; `null` without samples.
     pub max: Option<f64>,
-    /// Mean; `null` when there are no samples.
+    /// Mean; `null` without samples.
     pub mean: Option<f64>,
     /// Number of samples.
     pub count: u64,
 }
 
 impl Quantiles {
-    /// Reads the numbers off a histogram in nanoseconds.
+    /// The numbers of a histogram in nanoseconds.
     pub fn of(histogram: &Histogram) -> Self {
         let micros = |ns: u64| ns as f64 / 1e3;
         let at = |q| quantile(histogram, q).map(micros);
@@ -187,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_stored_comes_back(samples in prop::collection::vec(1..HIGHEST_NS, 0..200)) {
+        fn a_stored_histogram_is_read_back(samples in prop::collection::vec(1..HIGHEST_NS, 0..200)) {
             let histogram = of(&samples);
             prop_assert_eq!(Encoded::new(&histogram).decode().unwrap(), histogram);
         }

@@ -12,8 +12,8 @@ use crate::plan::Discipline;
 /// for sockets to a thread.
 pub const SATURATED: f64 = 0.9;
 
-/// An open loop that echoes less than this share of what was due was not kept up with. Random
-/// arrivals differ from their rate by less than that in any window of some seconds.
+/// A server that echoes less than this share of the messages due did not keep up. Random arrivals
+/// differ from their rate by less than that in any window of some seconds.
 const KEPT_UP: f64 = 0.99;
 
 /// Whether the generator had time to spare.
@@ -29,6 +29,16 @@ pub enum Saturation {
     Unknown,
 }
 
+impl Saturation {
+    fn of_sleeper(utilisation: f64, kept_waiting: f64) -> Self {
+        match () {
+            () if utilisation >= SATURATED => Saturation::Full,
+            () if utilisation + kept_waiting >= SATURATED => Saturation::HeldUp,
+            () => Saturation::None,
+        }
+    }
+}
+
 impl Generator {
     /// Whether it busy-polls.
     pub fn spins(&self) -> bool {
@@ -37,11 +47,9 @@ impl Generator {
 
     /// Whether it had time to spare.
     pub fn saturation(&self) -> Saturation {
-        match () {
-            () if self.spins() => Saturation::Unknown,
-            () if self.utilisation >= SATURATED => Saturation::Full,
-            () if self.utilisation + self.kept_waiting >= SATURATED => Saturation::HeldUp,
-            () => Saturation::None,
+        match self.spins() {
+            true => Saturation::Unknown,
+            false => Saturation::of_sleeper(self.utilisation, self.kept_waiting),
         }
     }
 }
@@ -70,20 +78,36 @@ pub enum PaceSetter {
 impl PaceSetter {
     /// Which side set the pace of this load.
     pub fn of(load: &Load) -> Self {
-        let closed = load.plan.discipline == Discipline::Closed;
-        match load.generator.saturation() {
-            Saturation::Full => PaceSetter::Generator,
-            Saturation::HeldUp => PaceSetter::OtherPrograms,
-            Saturation::Unknown if closed => PaceSetter::Unknown,
-            Saturation::None if closed && load.plan.think_s > 0.0 => PaceSetter::ThinkTime,
-            Saturation::None if closed => PaceSetter::Server,
-            Saturation::Unknown if fell_behind(load) => PaceSetter::UnknownBehind,
-            Saturation::None if fell_behind(load) => PaceSetter::ServerBehind,
-            Saturation::None | Saturation::Unknown => PaceSetter::Schedule,
+        let saturation = load.generator.saturation();
+        match load.plan.discipline {
+            Discipline::Closed => PaceSetter::of_closed_loop(saturation, load.plan.think_s > 0.0),
+            Discipline::Open | Discipline::PartlyOpen => {
+                PaceSetter::of_schedule(saturation, fell_behind(load))
+            }
         }
     }
 
-    /// Whether the generator or its host was the limit, so that the server may be faster.
+    fn of_closed_loop(saturation: Saturation, thinks: bool) -> Self {
+        match saturation {
+            Saturation::Full => PaceSetter::Generator,
+            Saturation::HeldUp => PaceSetter::OtherPrograms,
+            Saturation::Unknown => PaceSetter::Unknown,
+            Saturation::None if thinks => PaceSetter::ThinkTime,
+            Saturation::None => PaceSetter::Server,
+        }
+    }
+
+    fn of_schedule(saturation: Saturation, fell_behind: bool) -> Self {
+        match saturation {
+            Saturation::Full => PaceSetter::Generator,
+            Saturation::HeldUp => PaceSetter::OtherPrograms,
+            Saturation::Unknown if fell_behind => PaceSetter::UnknownBehind,
+            Saturation::None if fell_behind => PaceSetter::ServerBehind,
+            Saturation::Unknown | Saturation::None => PaceSetter::Schedule,
+        }
+    }
+
+    /// Whether the generator or its host was the limit: the server may be faster.
     pub fn is_generator(self) -> bool {
         matches!(self, PaceSetter::Generator | PaceSetter::OtherPrograms)
     }
@@ -112,5 +136,80 @@ impl fmt::Display for PaceSetter {
             PaceSetter::Unknown => "it busy-polls, so this does not tell which side set the pace",
             PaceSetter::UnknownBehind => "it busy-polls, so this does not tell which side fell behind",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generator_that_sleeps_is_saturated_by_its_own_time_or_held_up_with_that_of_others() {
+        let table = [
+            (0.89, 0.0, Saturation::None),
+            (0.5, 0.39, Saturation::None),
+            (0.5, 0.4, Saturation::HeldUp),
+            (0.89, 0.2, Saturation::HeldUp),
+            (0.9, 0.0, Saturation::Full),
+            (0.97, 0.5, Saturation::Full),
+        ];
+        for (utilisation, kept_waiting, expected) in table {
+            let saturation = Saturation::of_sleeper(utilisation, kept_waiting);
+            assert_eq!(saturation, expected, "{utilisation}, {kept_waiting}");
+        }
+    }
+
+    #[test]
+    fn the_side_without_time_to_spare_sets_the_pace() {
+        use PaceSetter::*;
+        let table = [
+            (Saturation::None, [Server, ThinkTime, Schedule, ServerBehind]),
+            (Saturation::HeldUp, [OtherPrograms; 4]),
+            (Saturation::Full, [Generator; 4]),
+            (Saturation::Unknown, [Unknown, Unknown, Schedule, UnknownBehind]),
+        ];
+        for (saturation, expected) in table {
+            let closed = [false, true].map(|thinks| PaceSetter::of_closed_loop(saturation, thinks));
+            let open = [false, true].map(|behind| PaceSetter::of_schedule(saturation, behind));
+            assert_eq!([closed, open].concat(), expected, "{saturation:?}");
+        }
+    }
+
+    #[test]
+    fn each_side_has_its_sentence() {
+        let table = [
+            (
+                PaceSetter::Generator,
+                "saturated: the server may be faster than this",
+            ),
+            (
+                PaceSetter::OtherPrograms,
+                "held up by other programs on its processors: the server may be faster than this",
+            ),
+            (
+                PaceSetter::Server,
+                "not saturated: the server, or the path to it, set the pace",
+            ),
+            (
+                PaceSetter::ThinkTime,
+                "not saturated: the think time, the server and the path to it set the pace",
+            ),
+            (PaceSetter::Schedule, "not saturated: the schedule set the pace"),
+            (
+                PaceSetter::ServerBehind,
+                "not saturated: the server, or the path to it, fell behind",
+            ),
+            (
+                PaceSetter::Unknown,
+                "it busy-polls, so this does not tell which side set the pace",
+            ),
+            (
+                PaceSetter::UnknownBehind,
+                "it busy-polls, so this does not tell which side fell behind",
+            ),
+        ];
+        for (setter, sentence) in table {
+            assert_eq!(setter.to_string(), sentence);
+        }
     }
 }

@@ -43,7 +43,7 @@ pub enum Scope {
     ShortConnections,
 }
 
-/// What is known of a span.
+/// The properties of a span.
 struct Facts {
     name: &'static str,
     label: &'static str,

@@ -320,7 +320,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_trials_say_it_ends_and_what_it_says_was_verified(
+        fn the_search_ends_and_its_rate_was_verified_whatever_the_trials_are(
             range in range(),
             results in prop::collection::vec(0..3u8, 1..40),
         ) {
@@ -364,14 +364,14 @@ mod tests {
         }
 
         #[test]
-        fn no_search_of_a_threshold_takes_longer_than_was_said(range in range(), place in -0.2..1.2f64) {
+        fn no_search_of_a_threshold_takes_longer_than_announced(range in range(), place in -0.2..1.2f64) {
             let seconds = |share: f64| Duration::from_secs_f64(share * 5.0 + 1.0);
             let threshold = range.lowest * (range.highest / range.lowest).powf(place);
-            let said = Search::new(range, RUNS).longest(|_, share| seconds(share));
+            let announced = Search::new(range, RUNS).longest(|_, share| seconds(share));
             let (_, trials) = run(range, up_to(threshold));
             let taken: Duration = trials.iter().map(|(_, share)| seconds(*share)).sum();
             // The last bracket below the highest rate may be narrower than all others.
-            prop_assert!(taken <= said + seconds(1.0) * ATTEMPTS, "{:?} > {:?}", taken, said);
+            prop_assert!(taken <= announced + seconds(1.0) * ATTEMPTS, "{:?} > {:?}", taken, announced);
         }
     }
 
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_so_far_can_be_asked_at_any_time() {
+    fn the_bracket_is_known_at_any_time() {
         let range = Range {
             lowest: 1.0,
             first: 1e3,

@@ -43,7 +43,7 @@ pub enum MergeError {
     Histogram {
         /// The file.
         name: String,
-        /// What is wrong with it.
+        /// The problem.
         error: DecodeError,
     },
     /// The file does not hold the start of the load.
@@ -51,7 +51,7 @@ pub enum MergeError {
     Time {
         /// The file.
         name: String,
-        /// What it holds instead.
+        /// The text in its place.
         started_at: String,
     },
     /// One load or none.

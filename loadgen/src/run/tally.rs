@@ -37,7 +37,7 @@ pub struct Tally {
     pub usage: Usage,
     /// Messages that had to wait for room, before the window closed.
     pub blocked: u64,
-    /// The first times in the window of each worker's schedule, from the window's begin.
+    /// The first times in the window of each worker's schedule, from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
     /// The largest service time of the whole run.
     pub longest_ns: u64,

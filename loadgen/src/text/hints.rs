@@ -97,7 +97,7 @@ fn at_a_rate(load: &Load) -> Option<String> {
 /// For an open loop with which the server kept up.
 fn further(load: &Load) -> Vec<String> {
     let mut hints = vec![format!(
-        "`loadgen capacity {}`: the highest rate that the server keeps up with",
+        "`loadgen capacity {}`: the highest rate the server sustains",
         load.target
     )];
     let median = load.summary.latencies[Span::Response]

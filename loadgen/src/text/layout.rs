@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::iter;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Columns of a screen. A fixed width keeps the output of a run independent of the terminal.
 const WIDTH: usize = 100;
@@ -13,6 +13,10 @@ const WIDTH: usize = 100;
 const NAME_WIDTH: usize = 14;
 
 const INDENT: &str = "  ";
+
+/// The least width of a number: times have up to six characters, and tables of several loads
+/// should look alike.
+const CELL_WIDTH: u16 = 6;
 
 /// A line of text and its name, which is empty on continuation lines.
 pub type Row = (&'static str, String);
@@ -27,9 +31,10 @@ pub fn rows(name: &'static str, lines: impl IntoIterator<Item = String>) -> Vec<
     iter::once(name).chain(iter::repeat("")).zip(lines).collect()
 }
 
-/// The lines of a block, each wrapped to the width of a screen.
+/// The lines of a block, each wrapped to the width of a screen. A deeper indentation shows where a
+/// line goes on.
 pub fn block(rows: Vec<Row>) -> String {
-    let indent = " ".repeat(INDENT.len() + NAME_WIDTH);
+    let indent = " ".repeat(2 * INDENT.len() + NAME_WIDTH);
     let lines = rows.into_iter().map(|(name, text)| {
         let first = format!("{INDENT}{name:NAME_WIDTH$}");
         wrap(&text, &first, &indent) + "\n"
@@ -59,10 +64,11 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = V
         .add_rows(rows);
     table.discover_columns();
     for (index, column) in table.column_iter_mut().enumerate() {
-        let before = if index == 0 { 0 } else { 2 };
+        let before = if index == 0 { 0 } else { 3 };
         column.set_padding((before, 0));
         if index < N {
             column.set_cell_alignment(CellAlignment::Right);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(CELL_WIDTH + before)));
         }
     }
     table.trim_fmt().lines().map(str::to_owned).collect()
@@ -78,7 +84,7 @@ mod tests {
         let block = block(rows("name", [text.trim().into(), "next".into()]));
         let lines: Vec<_> = block.lines().collect();
         assert!(lines[0].starts_with("  name          a word"), "{block}");
-        assert!(lines[1].starts_with("                a word"), "{block}");
+        assert!(lines[1].starts_with("                  a word"), "{block}");
         assert_eq!(lines.last().unwrap(), &"                next");
         assert!(lines.iter().all(|line| line.len() <= WIDTH), "{block}");
     }
@@ -99,7 +105,7 @@ mod tests {
             ["p50", "p99"],
             [cells(["1.0us", "-"]), cells(["10.0us", "1.00s"])],
         );
-        assert_eq!(lines, ["   p50    p99", " 1.0us      -", "10.0us  1.00s"]);
+        assert_eq!(lines, ["   p50      p99", " 1.0us        -", "10.0us    1.00s"]);
     }
 
     #[test]

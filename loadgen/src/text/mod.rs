@@ -9,8 +9,7 @@ use record::{Finding, Load};
 
 use layout::{Row, block, row, rows};
 
-/// The load as text: what was asked for, what was measured, whether it is valid, and what to
-/// try next.
+/// The load as text: its plan, its numbers, whether it is valid, and hints.
 pub fn describe(load: &Load) -> String {
     let blocks = [
         plan::describe(load),
@@ -22,7 +21,7 @@ pub fn describe(load: &Load) -> String {
     format!("{}\n\n{}", load.target, blocks.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether to believe the numbers.
+/// Whether the load is valid.
 fn verdict(load: &Load) -> Vec<Row> {
     match load.summary.is_valid() {
         true => vec![row("valid", "yes: the load passed every check")],

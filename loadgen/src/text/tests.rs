@@ -20,7 +20,7 @@ fn has_name(load: &Load, name: &str) -> bool {
     describe(load).lines().any(|line| line.starts_with(&start))
 }
 
-/// Whether a line says exactly this; it has no name.
+/// Whether a line consists of this text.
 fn has_line(load: &Load, text: &str) -> bool {
     describe(load).lines().any(|line| line.trim() == text)
 }

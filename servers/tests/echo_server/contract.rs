@@ -135,9 +135,8 @@ fn an_answer_takes_at_least_the_time_of_its_work() {
 #[test]
 fn a_message_that_fits_into_the_buffer_takes_few_reads() {
     for_each_model_with_connections(|model| {
-        // Each read is answered separately, 20 ms after the one before, so the client
-        // receives at least as many parts as it has time for. A client that is delayed
-        // finds fewer, never more.
+        // The server answers each read separately, and pauses between them, so the client
+        // receives the answer in parts. A client that is delayed receives fewer parts.
         let server = Server::start(model.name(), &["--work", "sleep:20ms"]);
         let mut client = server.connect();
         let mut buffer = vec![7; 64 * 1024];
