@@ -349,7 +349,7 @@ fn udp_is_measured_with_datagrams_and_skipped_if_a_message_does_not_fit_into_one
         match (trial.server.as_str(), trial.scenario.as_str(), &trial.outcome) {
             ("udp", "large", Outcome::Skipped { reason }) => assert!(reason.contains("65507B"), "{reason}"),
             (server, _, Outcome::Measured { load, .. }) => {
-                let transport = load.plan.transport;
+                let transport = load.plan.transport();
                 assert_eq!(transport == Transport::Udp, server == "udp", "{server}");
             }
             (server, scenario, outcome) => panic!("{server} in {scenario}: {outcome:?}"),

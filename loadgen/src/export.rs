@@ -93,7 +93,7 @@ fn header(load: &Load) -> Vec<u8> {
 /// The end of the warm-up, less the time that connecting took, which is not recorded.
 fn window_opened_at(load: &Load) -> Option<SystemTime> {
     let started_at = humantime::parse_rfc3339(&load.started_at).ok()?;
-    started_at.checked_add(seconds(load.plan.warmup_s))
+    started_at.checked_add(load.plan.warmup.0)
 }
 
 /// A time of the record; an impossible one, from a damaged file, counts as 0.

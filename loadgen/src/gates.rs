@@ -7,10 +7,10 @@
 mod silence;
 
 use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
-use record::{Discipline, ErrorKind, Finding, Findings, Load, Saturation, Span};
+use record::{ErrorKind, Finding, Findings, Load, LoopKind, Saturation, Span};
 
 use crate::arrival_test;
-use crate::plan::{Loop, Plan};
+use crate::plan::CheckedPlan;
 use crate::stationarity::{Change, changed};
 
 /// An open loop must achieve the offered rate within this share of it.
@@ -41,7 +41,7 @@ const SHORTEST_STEADY_WINDOW_S: f64 = 2.0;
 #[derive(Debug)]
 pub struct Evidence<'a> {
     /// The plan of the load.
-    pub plan: &'a Plan,
+    pub plan: &'a CheckedPlan,
     /// Whether the run was told to end early.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
@@ -103,7 +103,7 @@ pub fn findings(load: &Load, evidence: &Evidence) -> Findings {
 fn interrupted(load: &Load, evidence: &Evidence) -> Option<Finding> {
     evidence.interrupted.then_some(Finding::Interrupted {
         measured_s: load.window_s,
-        planned_s: load.plan.duration_s,
+        planned_s: load.plan.duration().seconds(),
     })
 }
 
@@ -131,7 +131,7 @@ fn too_many_open_files(load: &Load, _: &Evidence) -> Option<Finding> {
     let connections = affected(load, count_of(load, ErrorKind::TooManyOpenFiles))?;
     Some(Finding::TooManyOpenFiles {
         connections,
-        scheduled: load.plan.discipline == Discipline::PartlyOpen,
+        scheduled: load.plan.loop_kind() == LoopKind::PartlyOpen,
     })
 }
 
@@ -170,7 +170,7 @@ fn overrun(_: &Load, evidence: &Evidence) -> Option<Finding> {
 }
 
 fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
-    evidence.plan.request().discipline.pace()?;
+    evidence.plan.pace.as_ref()?;
     // Connections that this side could not open have a finding of their own, which explains the
     // missing rate.
     if load.summary.errors.keys().any(|kind| kind.is_local()) {
@@ -201,8 +201,8 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
 /// How many messages were outstanding when the window opened and when it closed, together: the
 /// larger of the count and the mean, since a small count may be 0 by chance.
 fn outstanding(load: &Load, evidence: &Evidence) -> f64 {
-    let span = match load.plan.discipline {
-        Discipline::PartlyOpen => Span::FirstByte,
+    let span = match load.plan.loop_kind() {
+        LoopKind::PartlyOpen => Span::FirstByte,
         _ => Span::Response,
     };
     let latency = load.summary.latencies[span].as_ref();
@@ -262,7 +262,7 @@ fn kept_waiting(load: &Load, _: &Evidence) -> Option<Finding> {
 }
 
 fn has_schedule(load: &Load) -> bool {
-    load.plan.discipline != Discipline::Closed
+    load.plan.loop_kind() != LoopKind::Closed
 }
 
 fn stolen(load: &Load, _: &Evidence) -> Option<Finding> {
@@ -271,10 +271,9 @@ fn stolen(load: &Load, _: &Evidence) -> Option<Finding> {
 }
 
 fn arrivals(_: &Load, evidence: &Evidence) -> Option<Finding> {
-    let request = evidence.plan.request();
-    let pace = request.discipline.pace()?;
+    let pace = evidence.plan.pace.as_ref()?;
     let mut workers = evidence.intended_ns.iter();
-    workers.find_map(|times| arrival_test::check(times, pace, request.threads).err())
+    workers.find_map(|times| arrival_test::check(times, pace, evidence.plan.threads).err())
 }
 
 /// Little's law: the time of all connections is the sum of the times that they were in use.
@@ -286,14 +285,14 @@ fn account(_: &Load, evidence: &Evidence) -> Option<Finding> {
 
 /// Whether the second half of the window was like the first.
 fn stationarity(load: &Load, evidence: &Evidence) -> Option<Finding> {
-    let discipline = &evidence.plan.request().discipline;
-    if evidence.interrupted || load.plan.duration_s < SHORTEST_STEADY_WINDOW_S {
+    if evidence.interrupted || load.plan.duration().seconds() < SHORTEST_STEADY_WINDOW_S {
         return None;
     }
-    if discipline.pace().is_some_and(|pace| !pace.is_steady()) {
+    let pace = evidence.plan.pace.as_ref();
+    if pace.is_some_and(|pace| !pace.is_steady()) {
         return None;
     }
-    let closed = matches!(discipline, Loop::Closed { .. });
+    let closed = !has_schedule(load);
     let values: Vec<f64> = evidence
         .intervals
         .iter()
@@ -317,43 +316,45 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::pacer::{Schedule, Share, Stage};
-    use crate::plan::Request;
+    use crate::pacer::{Schedule, Share};
     use crate::sample;
-    use record::Arrivals;
+    use record::Plan;
     use record::histogram::Quantiles;
-
-    const WINDOW: Duration = Duration::from_secs(1);
 
     /// Messages due, per second and in the window.
     const DUE: u64 = 10_000;
 
-    fn plan(discipline: Loop) -> Plan {
-        Request {
-            discipline,
-            duration: WINDOW,
-            connections: 10,
-            ..Request::new("127.0.0.1:7007".parse().unwrap())
-        }
-        .validate()
-        .unwrap()
+    fn plan(stages: Option<&str>) -> CheckedPlan {
+        let plan = Plan {
+            stages: stages.map(|stages| stages.parse().unwrap()),
+            connections: Some(10),
+            ..Plan::default()
+        };
+        CheckedPlan::new(&plan, "127.0.0.1:7007".parse().unwrap()).unwrap()
     }
 
-    fn open() -> Plan {
-        plan(Loop::open(DUE as f64, WINDOW, Arrivals::Constant))
+    fn open() -> CheckedPlan {
+        plan(Some(&format!("1s@{DUE}/s")))
     }
 
-    fn closed() -> Plan {
-        plan(Loop::closed())
+    fn closed() -> CheckedPlan {
+        plan(None)
+    }
+
+    /// Makes a load one of that many seconds.
+    fn last(load: &mut Load, seconds: f64) {
+        let duration = Duration::from_secs_f64(seconds).into();
+        (load.plan.stages, load.plan.duration) = (None, Some(duration));
+        load.plan.rate = (load.plan.arrivals.is_some()).then(|| "1/s".parse().unwrap());
     }
 
     /// A load that passes all gates, as the generator would have seen it.
-    fn sound(plan: &Plan) -> (Load, Evidence<'_>) {
+    fn sound(plan: &CheckedPlan) -> (Load, Evidence<'_>) {
         let mut load = sample::load(Some(DUE));
-        load.plan = plan.record();
+        load.plan = plan.words().clone();
         load.summary.errors.clear();
         load.summary.unanswered = 0;
-        load.plan.duration_s = SHORTEST_STEADY_WINDOW_S;
+        last(&mut load, SHORTEST_STEADY_WINDOW_S);
         load.summary.echoes = DUE;
         set_p99(&mut load, Span::Response, 1000.0);
         set_p99(&mut load, Span::SendLag, 1.0);
@@ -367,14 +368,7 @@ mod tests {
             outstanding: (12, 13),
             waiting: (0, 0),
             blocked: 0,
-            intended_ns: vec![
-                plan.request()
-                    .discipline
-                    .pace()
-                    .into_iter()
-                    .flat_map(schedule)
-                    .collect(),
-            ],
+            intended_ns: vec![plan.pace.iter().flat_map(schedule).collect()],
             waits_ns: vec![1_000_000; 10],
             longest_ns: 1_000_000,
             accounted_ns: Some((1e9, 1e9)),
@@ -393,7 +387,7 @@ mod tests {
     }
 
     /// The findings in a sound load once it is changed.
-    fn found(plan: &Plan, change: impl Fn(&mut Load, &mut Evidence)) -> Vec<Finding> {
+    fn found(plan: &CheckedPlan, change: impl Fn(&mut Load, &mut Evidence)) -> Vec<Finding> {
         let (mut load, mut evidence) = sound(plan);
         change(&mut load, &mut evidence);
         findings(&load, &evidence).iter().cloned().collect()
@@ -419,7 +413,7 @@ mod tests {
 
     /// Asserts that each fault just within its limit leads to nothing, and just beyond it to its
     /// finding alone.
-    fn assert_trips(plan: &Plan, cases: &[Case]) {
+    fn assert_trips(plan: &CheckedPlan, cases: &[Case]) {
         assert_eq!(found(plan, |_, _| ()), []);
         for (number, case) in cases.iter().enumerate() {
             let at = |size| found(plan, move |load, evidence| (case.change)(load, evidence, size));
@@ -718,7 +712,7 @@ mod tests {
     #[test]
     fn a_generator_that_busy_polls_is_not_saturated() {
         let found = found(&open(), |load, _| {
-            load.generator.wait = "spin".into();
+            load.generator.wait = record::Wait::Spin;
             load.generator.utilisation = 1.0;
         });
         assert_eq!(found, []);
@@ -753,19 +747,11 @@ mod tests {
     #[test]
     fn a_window_that_is_short_or_meant_to_change_need_not_be_steady() {
         let short = found(&open(), |load, evidence| {
-            load.plan.duration_s = 1.9;
+            last(load, 1.9);
             scale_second_half(evidence, 1.0, 2.0);
         });
         assert_eq!(short, []);
-        let mut discipline = open().request().discipline.clone();
-        if let Loop::Open(pace) = &mut discipline {
-            pace.stages = vec![Stage {
-                duration: WINDOW,
-                from: 5000.0,
-                to: 15_000.0,
-            }];
-        }
-        let ramp = plan(discipline);
+        let ramp = plan(Some("1s@5k/s..15k/s"));
         assert_eq!(
             found(&ramp, |_, evidence| scale_second_half(evidence, 1.0, 2.0)),
             []
@@ -778,7 +764,7 @@ mod tests {
         let (mut load, mut evidence) = sound(&plan);
         set_p99(&mut load, Span::Response, 100.0);
         set_p99(&mut load, Span::SendLag, 51.0);
-        load.generator.wait = "spin".into();
+        load.generator.wait = record::Wait::Spin;
         let found = findings(&load, &evidence);
         assert!(found.is_valid());
         let withheld: Vec<_> = found.withheld().collect();

@@ -2,7 +2,7 @@
 //!
 //! It checks every byte that comes back, keeps whole histograms instead of averages,
 //! and shares no socket code with the servers that it measures. Three steps: make a
-//! [`plan::Plan`], give it to [`run`], read the [`record::Load`] that comes back.
+//! [`plan::CheckedPlan`], give it to [`run`], read the [`record::Load`] that comes back.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
@@ -17,10 +17,12 @@ mod engine;
 pub mod export;
 mod gates;
 pub mod interrupt;
+mod limits;
 pub mod merge;
 pub mod pacer;
 mod pattern;
 pub mod plan;
+mod prepare;
 pub mod progress;
 mod run;
 #[cfg(test)]
@@ -31,5 +33,6 @@ mod stationarity;
 pub mod target;
 pub mod text;
 
+pub use prepare::PrepareError;
 pub use record::{self, histogram, units};
 pub use run::{Observer, RunError, Snapshot, run};

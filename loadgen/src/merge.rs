@@ -14,8 +14,8 @@ use serde::Serialize;
 pub use error::MergeError;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, Arrivals, BySpan, Connections, Finding, Generator, Interval, Load, PlanRecord, SCHEMA_VERSION,
-    Saturation, Span, StageRecord, Summary,
+    self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, Load, Plan, SCHEMA_VERSION,
+    Saturation, Span, Summary, Wait,
 };
 
 /// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
@@ -25,7 +25,7 @@ const LARGEST_FILE: u64 = 64 << 20;
 /// differences come from the generators: one begins late, or takes longer to connect.
 const TOLERANCE: f64 = 0.05;
 
-/// The value of a field in which the generators differ.
+/// The version of generators of different versions.
 const MIXED: &str = "mixed";
 
 /// A load, and the name of the file that it came from.
@@ -96,6 +96,7 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
         target,
         started_at: parts[first_begun(&windows).index].load.started_at.clone(),
         plan,
+        listed_mean_bytes: same(parts, "listed_mean_bytes", |load| load.listed_mean_bytes)?,
         generator: generator(parts),
         window_s: most(parts, |load| load.window_s),
         summary: summary(parts, &histograms),
@@ -111,40 +112,15 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     })
 }
 
-/// The plan of all generators together: they must have done the same, each with its share.
-fn plan(parts: &[Part]) -> Result<PlanRecord, MergeError> {
-    let rate = |index: usize, of: fn(&StageRecord) -> f64| total(parts, |load| of(&load.plan.stages[index]));
-    let durations = same(parts, "plan.stages (how long they last)", |load| {
-        let stages = load.plan.stages.iter();
-        stages.map(|stage| stage.duration_s).collect::<Vec<_>>()
-    })?;
-    Ok(PlanRecord {
-        discipline: same(parts, "plan.discipline", |load| load.plan.discipline)?,
-        connections: count(parts, |load| load.plan.connections as u64) as usize,
-        threads: count(parts, |load| load.plan.threads as u64) as usize,
-        message_bytes: same(parts, "plan.message_bytes", |load| load.plan.message_bytes)?,
-        sizes: same(parts, "plan.sizes", |load| load.plan.sizes.clone())?,
-        warmup_s: most(parts, |load| load.plan.warmup_s),
-        duration_s: most(parts, |load| load.plan.duration_s),
-        transport: same(parts, "plan.transport", |load| load.plan.transport)?,
-        depth: same(parts, "plan.depth", |load| load.plan.depth)?,
-        think_s: same(parts, "plan.think_s", |load| load.plan.think_s)?,
-        messages_per_connection: same(parts, "plan.messages_per_connection", |load| {
-            load.plan.messages_per_connection
-        })?,
-        stages: { durations.into_iter().enumerate() }
-            .map(|(index, duration_s)| StageRecord {
-                duration_s,
-                from_per_s: rate(index, |stage| stage.from_per_s),
-                to_per_s: rate(index, |stage| stage.to_per_s),
-            })
-            .collect(),
-        arrivals: same(parts, "plan.arrivals", |load| load.plan.arrivals)?,
-        idle: count(parts, |load| load.plan.idle as u64) as usize,
-        sources: { parts.iter() }
-            .flat_map(|part| part.load.plan.sources.clone())
-            .collect(),
-        seed: parts[0].load.plan.seed,
+/// The plan of all generators together.
+fn plan(parts: &[Part]) -> Result<Plan, MergeError> {
+    let plans: Vec<_> = parts.iter().map(|part| &part.load.plan).collect();
+    record::combine(&plans).map_err(|difference| MergeError::Differ {
+        field: format!("plan.{}", difference.field),
+        first: parts[0].name.clone(),
+        one: difference.first,
+        second: parts[difference.index].name.clone(),
+        other: difference.other,
     })
 }
 
@@ -214,7 +190,7 @@ fn window(index: usize, part: &Part) -> Result<Window, MergeError> {
         started_at: load.started_at.clone(),
     })?;
     let since_epoch = started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let begin_s = since_epoch.as_secs_f64() + load.plan.warmup_s;
+    let begin_s = since_epoch.as_secs_f64() + load.plan.warmup.seconds();
     Ok(Window {
         index,
         begin_s,
@@ -289,21 +265,20 @@ fn intervals(parts: &[Part]) -> Result<Option<Vec<Interval>>, MergeError> {
 
 /// All generators as one.
 fn generator(parts: &[Part]) -> Generator {
-    let common = |of: fn(&Generator) -> &String| {
-        let first = of(&parts[0].load.generator);
-        let all = parts.iter().all(|part| of(&part.load.generator) == first);
-        if all { first.clone() } else { MIXED.into() }
-    };
+    let generators = || parts.iter().map(|part| &part.load.generator);
     let by_threads = |of: fn(&Generator) -> f64| {
         mean(parts, |load| {
-            Some((of(&load.generator), load.plan.threads as f64))
+            Some((of(&load.generator), load.plan.threads() as f64))
         })
         .unwrap_or_default()
     };
     Generator {
-        version: common(|generator| &generator.version),
-        engine: common(|generator| &generator.engine),
-        wait: common(|generator| &generator.wait),
+        version: common(
+            generators().map(|generator| generator.version.clone()),
+            MIXED.into(),
+        ),
+        engine: common(generators().map(|generator| generator.engine), Engine::Mixed),
+        wait: common(generators().map(|generator| generator.wait), Wait::Mixed),
         cpus: { parts.iter() }
             .flat_map(|part| part.load.generator.cpus.clone())
             .collect(),
@@ -313,6 +288,16 @@ fn generator(parts: &[Part]) -> Generator {
         steal: { parts.iter() }
             .filter_map(|part| part.load.generator.steal)
             .max_by(f64::total_cmp),
+    }
+}
+
+/// The value that all generators have, or the one that stands for a mixture.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>, mixed: T) -> T {
+    let first = values.next().expect("there are two or more");
+    if values.all(|value| value == first) {
+        first
+    } else {
+        mixed
     }
 }
 
@@ -367,7 +352,7 @@ fn late(windows: &[Window]) -> Option<String> {
 
 /// Schedules drawn with the same seed are equal, and not independent.
 fn seeds(parts: &[Part]) -> Option<String> {
-    let drawn = |part: &Part| part.load.plan.arrivals == Some(Arrivals::Poisson);
+    let drawn = |part: &Part| part.load.plan.arrivals() == Some(Arrivals::Poisson);
     let seed = |part: &Part| part.load.plan.seed;
     let repeated = |index: usize| {
         parts[..index]

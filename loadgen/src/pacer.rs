@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use record::units::{self, UnitError};
-use record::{Arrivals, StageRecord};
+use record::Arrivals;
 
 /// A time in which the rate goes evenly from one to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,50 +39,14 @@ pub struct Share {
     pub of: usize,
 }
 
-/// Why a text does not describe stages.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StageError {
-    /// Not `TIME@RATE`.
-    #[error(
-        "`{0}` is not a stage: give a time and a rate, such as 30s@50k/s, or a ramp, such as 10s@1k/s..50k/s"
-    )]
-    Form(String),
-    /// The time or a rate is wrong.
-    #[error("in the stage `{stage}`: {error}")]
-    Unit {
-        /// The stage.
-        stage: String,
-        /// What is wrong with it.
-        error: UnitError,
-    },
-    /// A stage of no time.
-    #[error("the stage `{0}` has no time: give it more than 0s")]
-    NoTime(String),
-}
-
-/// Stages as they are typed: `10s@10k/s,30s@50k/s`, with ramps as `10s@1k/s..50k/s`.
-pub fn stages(text: &str) -> Result<Vec<Stage>, StageError> {
-    text.split(',').map(str::trim).map(stage).collect()
-}
-
-fn stage(text: &str) -> Result<Stage, StageError> {
-    let wrong = |error| StageError::Unit {
-        stage: text.into(),
-        error,
-    };
-    let (time, rates) = text
-        .split_once('@')
-        .ok_or_else(|| StageError::Form(text.into()))?;
-    let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
-    let duration = units::time(time).map_err(wrong)?;
-    if duration.is_zero() {
-        return Err(StageError::NoTime(text.into()));
+impl From<&record::Stage> for Stage {
+    fn from(stage: &record::Stage) -> Self {
+        Stage {
+            duration: stage.duration.0,
+            from: stage.from.per_second(),
+            to: stage.to.per_second(),
+        }
     }
-    Ok(Stage {
-        duration,
-        from: units::rate(from).map_err(wrong)?,
-        to: units::rate(to).map_err(wrong)?,
-    })
 }
 
 impl Stage {
@@ -151,16 +114,6 @@ impl Pace {
             left -= within;
         }
         count
-    }
-
-    /// The stages in the plain numbers of the schema.
-    pub fn record(&self) -> Vec<StageRecord> {
-        let plain = |stage: &Stage| StageRecord {
-            duration_s: stage.seconds(),
-            from_per_s: stage.from,
-            to_per_s: stage.to,
-        };
-        self.stages.iter().map(plain).collect()
     }
 }
 
@@ -252,51 +205,6 @@ mod tests {
             duration: Duration::from_secs_f64(seconds),
             from,
             to,
-        }
-    }
-
-    #[test]
-    fn stages_are_read_as_they_are_typed() {
-        let table = [
-            ("30s@50k/s", vec![stage(30.0, 50e3, 50e3)]),
-            ("10s@1k/s..50k/s", vec![stage(10.0, 1e3, 50e3)]),
-            ("1m30s@1M/s..0.5/s", vec![stage(90.0, 1e6, 0.5)]),
-            (
-                " 250ms@10/s , 2h@2.5k/s..5k/s,1s@5k/s",
-                vec![
-                    stage(0.25, 10.0, 10.0),
-                    stage(7200.0, 2500.0, 5000.0),
-                    stage(1.0, 5e3, 5e3),
-                ],
-            ),
-        ];
-        for (text, expected) in table {
-            assert_eq!(stages(text).unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_stage_is_refused_and_named() {
-        let table = [
-            ("", "`` is not a stage"),
-            ("10s", "`10s` is not a stage"),
-            ("50k/s", "`50k/s` is not a stage"),
-            ("10s@1k/s,", "`` is not a stage"),
-            ("10s@1k/s;20s@2k/s", "is not a rate"),
-            ("10@1k/s", "in the stage `10@1k/s`: `10` is not a time"),
-            ("@1k/s", "is not a time"),
-            ("10s@1k", "`1k` is not a rate"),
-            ("10s@", "`` is not a rate"),
-            ("10s@1k/s..", "`` is not a rate"),
-            ("10s@..1k/s", "`` is not a rate"),
-            ("10s@1k/s..2k/s..3k/s", "`2k/s..3k/s` is not a rate"),
-            ("10s@0/s", "`0/s` is not a rate"),
-            ("10s@1k/s..0/s", "`0/s` is not a rate"),
-            ("1s@1k/s,0s@1k/s", "`0s@1k/s` has no time"),
-        ];
-        for (text, hint) in table {
-            let error = stages(text).unwrap_err().to_string();
-            assert!(error.contains(hint), "{text}: {error}");
         }
     }
 

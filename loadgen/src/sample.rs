@@ -1,12 +1,12 @@
 //! Loads that no run made, for tests.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use record::histogram::{self, Encoded, Histogram, Quantiles};
-use record::{Arrivals, Connections, ErrorKind, Findings, Generator, Load, SCHEMA_VERSION, Span, Summary};
-
-use crate::plan::{Loop, Request};
+use record::units::Rate;
+use record::{
+    Connections, Engine, ErrorKind, Findings, Generator, Load, Plan, SCHEMA_VERSION, Span, Summary, Wait,
+};
 
 /// The histogram of some samples in nanoseconds.
 pub fn histogram(samples_ns: impl IntoIterator<Item = u64>) -> Histogram {
@@ -34,14 +34,12 @@ pub fn load(responses: Option<u64>) -> Load {
         schema_version: SCHEMA_VERSION,
         target: "127.0.0.1:7007".into(),
         started_at: "2026-01-01T00:00:00Z".into(),
-        plan: Request::new("127.0.0.1:7007".parse().unwrap())
-            .validate()
-            .unwrap()
-            .record(),
+        plan: Plan::default().complete(),
+        listed_mean_bytes: None,
         generator: Generator {
             version: "1.2.3".into(),
-            engine: "epoll".into(),
-            wait: "sleep".into(),
+            engine: Engine::Epoll,
+            wait: Wait::Sleep,
             cpus: Vec::new(),
             utilisation: 0.5,
             kept_waiting: 0.0,
@@ -78,14 +76,10 @@ fn evenly_spaced() -> Histogram {
 }
 
 /// A load of 100,000 echoes a second without errors or findings.
-pub fn busy(discipline: Loop) -> Load {
-    let request = Request {
-        discipline,
-        ..Request::new("127.0.0.1:7007".parse().unwrap())
-    };
+pub fn busy(plan: &Plan) -> Load {
     let service = evenly_spaced();
     let mut load = load(None);
-    load.plan = request.validate().unwrap().record();
+    load.plan = plan.complete();
     load.window_s = 10.0;
     load.histograms[Span::Service] = Some(Encoded::new(&service));
     load.summary = Summary {
@@ -108,7 +102,10 @@ pub fn busy(discipline: Loop) -> Load {
 
 /// The same with messages due at a rate, and a median response of 192.4 us.
 pub fn busy_open(rate: f64) -> Load {
-    let mut load = busy(Loop::open(rate, Duration::from_secs(10), Arrivals::Constant));
+    let mut load = busy(&Plan {
+        rate: Rate::new(rate),
+        ..Plan::default()
+    });
     let times = Quantiles {
         p50: Some(192.4),
         p99_9: None,

@@ -1,51 +1,42 @@
-//! How many bytes a message has.
+//! Draws the sizes of messages.
 
-use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use fastrand::Rng;
 
+use record::MessageSize;
 use record::units::{self, UnitError};
 
-/// Sizes in a file beyond this are a mistake: it is read whole.
+/// A longer file does not list sizes; it is read whole.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// How the sizes of messages are chosen. They are at least one byte each.
+/// How the sizes of messages are chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sizes {
-    /// All the same.
+    /// Every message has this size.
     Fixed(u64),
-    /// Every size from the first to the last is as likely as any other.
+    /// Every size from the first to the last is equally likely.
     Uniform(u64, u64),
-    /// Those of a list, in turn, each connection from a place of its own.
+    /// The sizes of a list, in turn; each connection starts at a different place.
     Listed {
-        /// Where the list came from.
+        /// The file.
         name: String,
         /// The sizes.
         sizes: Arc<[u64]>,
     },
 }
 
-/// Why a text does not say how long messages are.
-#[derive(Debug, thiserror::Error)]
+/// Why the sizes in a file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizesError {
-    /// Not a size.
-    #[error(transparent)]
-    Unit(#[from] UnitError),
-    /// The first of a range is above the last.
-    #[error("`{0}` is empty: give the smaller size first, as in uniform:16B..4KiB")]
-    Range(String),
-    /// A range without an end.
-    #[error("`{0}` is not a range of sizes: write uniform:16B..4KiB")]
-    NoRange(String),
     /// The file cannot be read.
     #[error("cannot read the sizes in {path}: {error}")]
     File {
         /// Its path.
         path: String,
-        /// What the system said.
-        error: std::io::Error,
+        /// The error of the system.
+        error: String,
     },
     /// A line of the file is wrong.
     #[error("{path}, line {line}: {error}")]
@@ -63,48 +54,41 @@ pub enum SizesError {
 }
 
 impl Sizes {
-    /// `64B`, `uniform:16B..4KiB`, or `file:PATH` with a size on each line.
-    pub fn parse(text: &str) -> Result<Self, SizesError> {
-        if let Some(path) = text.strip_prefix("file:") {
-            return Sizes::read(Path::new(path));
-        }
-        let Some(range) = text.strip_prefix("uniform:") else {
-            return Ok(Sizes::Fixed(units::size(text)?));
-        };
-        let (first, last) = range
-            .split_once("..")
-            .ok_or_else(|| SizesError::NoRange(text.into()))?;
-        let (first, last) = (units::size(first)?, units::size(last)?);
-        match first <= last {
-            true => Ok(Sizes::Uniform(first, last)),
-            false => Err(SizesError::Range(text.into())),
+    /// The sizes that a plan asks for; reads the file that it names.
+    pub fn read(size: &MessageSize) -> Result<Self, SizesError> {
+        match size {
+            MessageSize::Fixed(size) => Ok(Sizes::Fixed(size.0)),
+            MessageSize::Uniform(first, last) => Ok(Sizes::Uniform(first.0, last.0)),
+            MessageSize::Listed(path) => Sizes::read_file(path),
         }
     }
 
-    fn read(path: &Path) -> Result<Self, SizesError> {
-        let name = path.display().to_string();
-        let unreadable = |error| SizesError::File {
-            path: name.clone(),
-            error,
+    fn read_file(path: &str) -> Result<Self, SizesError> {
+        let unreadable = |error: io::Error| SizesError::File {
+            path: path.into(),
+            error: error.to_string(),
         };
-        if std::fs::metadata(path).map_err(unreadable)?.len() > LONGEST_FILE {
-            return Err(SizesError::Length(name));
+        if fs::metadata(path).map_err(unreadable)?.len() > LONGEST_FILE {
+            return Err(SizesError::Length(path.into()));
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = fs::read_to_string(path).map_err(unreadable)?;
         let lines = text.lines().map(str::trim).enumerate();
         let sizes: Arc<[u64]> = lines
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
             .map(|(at, line)| {
                 units::size(line).map_err(|error| SizesError::Line {
-                    path: name.clone(),
+                    path: path.into(),
                     line: at + 1,
                     error,
                 })
             })
             .collect::<Result<_, _>>()?;
         match sizes.is_empty() {
-            true => Err(SizesError::Length(name)),
-            false => Ok(Sizes::Listed { name, sizes }),
+            true => Err(SizesError::Length(path.into())),
+            false => Ok(Sizes::Listed {
+                name: path.into(),
+                sizes,
+            }),
         }
     }
 
@@ -141,36 +125,20 @@ impl Sizes {
     }
 }
 
-impl fmt::Display for Sizes {
-    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Sizes::Fixed(size) => write!(out, "{}", bytesize::ByteSize(*size)),
-            Sizes::Uniform(first, last) => write!(
-                out,
-                "{} to {}, each size as likely",
-                bytesize::ByteSize(*first),
-                bytesize::ByteSize(*last)
-            ),
-            Sizes::Listed { name, sizes } => write!(out, "the {} sizes in {name}, in turn", sizes.len()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write as _;
 
+    fn read(text: &str) -> Result<Sizes, SizesError> {
+        Sizes::read(&text.parse().unwrap())
+    }
+
     #[test]
-    fn a_size_a_range_or_a_file_is_taken() {
-        assert_eq!(Sizes::parse("64B").unwrap(), Sizes::Fixed(64));
-        assert_eq!(
-            Sizes::parse("uniform:16B..4KiB").unwrap(),
-            Sizes::Uniform(16, 4096)
-        );
+    fn the_sizes_of_a_file_are_drawn_in_turn() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"# a trace\n64B\n\n4KiB\n").unwrap();
-        let listed = Sizes::parse(&format!("file:{}", file.path().display())).unwrap();
+        let listed = read(&format!("file:{}", file.path().display())).unwrap();
         assert_eq!((listed.bounds(), listed.mean()), ((64, 4096), 2080.0));
         let drawn: Vec<_> = (0..3)
             .map(|message| listed.draw(1, message, &mut Rng::with_seed(1)))
@@ -179,24 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_with_what_to_write() {
-        for (text, hint) in [
-            ("64", "is not a size"),
-            ("uniform:64B", "uniform:16B..4KiB"),
-            ("uniform:4KiB..16B", "smaller size first"),
-            ("uniform:1..2B", "is not a size"),
-            ("file:/nowhere/sizes", "cannot read"),
-        ] {
-            let error = Sizes::parse(text).unwrap_err().to_string();
-            assert!(error.contains(hint), "{text}: {error}");
-        }
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"64B\n12\n").unwrap();
-        let error = Sizes::parse(&format!("file:{}", file.path().display())).unwrap_err();
+    fn an_invalid_file_is_refused_with_the_line() {
+        let error = read("file:/nowhere/sizes").unwrap_err().to_string();
         assert!(
-            error.to_string().contains("line 2: `12` is not a size"),
+            error.contains("cannot read the sizes in /nowhere/sizes"),
             "{error}"
         );
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!("file:{}", file.path().display());
+        assert!(matches!(read(&text), Err(SizesError::Length(_))));
+        file.write_all(b"64B\n12\n").unwrap();
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains("line 2: `12` is not a size"), "{error}");
     }
 
     #[test]

@@ -10,8 +10,7 @@ use loadgen::merge::{MergeError, Part, Sum, merge};
 use proptest::prelude::*;
 use record::histogram::{Encoded, Quantiles};
 use record::{
-    Arrivals, BySpan, Discipline, ErrorKind, Finding, Load, ReadError, SCHEMA_VERSION, Saturation, Span,
-    StageRecord, Transport,
+    Arrivals, BySpan, Engine, ErrorKind, Finding, Load, ReadError, SCHEMA_VERSION, Saturation, Span, Wait,
 };
 
 use crate::fixture::{load, of};
@@ -105,12 +104,12 @@ fn counts_and_rates_add() {
     let sum = changed(
         |a| {
             (a.summary.echoes_per_s, a.summary.offered_per_s) = (100.0, Some(110.0));
-            (a.summary.unanswered, a.plan.threads, a.plan.idle) = (2, 3, 5);
+            (a.summary.unanswered, a.plan.threads, a.plan.idle) = (2, Some(3), 5);
             errors(a, ErrorKind::Refused, 4, "of a");
         },
         |b| {
             (b.summary.echoes_per_s, b.summary.offered_per_s) = (7.0, Some(8.0));
-            (b.summary.unanswered, b.plan.threads, b.plan.idle) = (1, 1, 1);
+            (b.summary.unanswered, b.plan.threads, b.plan.idle) = (1, Some(1), 1);
             errors(b, ErrorKind::Reset, 2, "of b");
         },
     );
@@ -128,7 +127,7 @@ fn counts_and_rates_add() {
     );
     assert_eq!(load.error_examples[&ErrorKind::Reset], "of a");
     assert_eq!(
-        (load.plan.connections, load.plan.threads, load.plan.idle),
+        (load.plan.connections(), load.plan.threads(), load.plan.idle),
         (8, 4, 6)
     );
     assert_eq!(load.started_at, "2026-01-01T00:00:00.002Z", "the earliest");
@@ -144,7 +143,7 @@ fn quantiles_are_those_of_the_sum() {
 #[test]
 fn impossible_numbers_do_not_overflow() {
     let huge = |load: &mut Load| {
-        (load.summary.echoes, load.plan.idle, load.plan.threads) = (u64::MAX, usize::MAX, 0);
+        (load.summary.echoes, load.plan.idle, load.plan.threads) = (u64::MAX, usize::MAX, Some(0));
         load.summary.errors = BTreeMap::from([(ErrorKind::Lost, u64::MAX)]);
     };
     let sum = changed(huge, huge).unwrap().load;
@@ -157,13 +156,13 @@ fn impossible_numbers_do_not_overflow() {
 fn generators_merge_to_one() {
     let sum = changed(
         |a| {
-            (a.plan.threads, a.generator.utilisation, a.generator.steal) = (3, 0.2, Some(0.1));
+            (a.plan.threads, a.generator.utilisation, a.generator.steal) = (Some(3), 0.2, Some(0.1));
             (a.generator.cpus, a.summary.cpu_us_per_echo) = (vec![0, 1], Some(2.0));
         },
         |b| {
-            (b.plan.threads, b.generator.utilisation, b.generator.steal) = (1, 0.6, None);
+            (b.plan.threads, b.generator.utilisation, b.generator.steal) = (Some(1), 0.6, None);
             (b.generator.cpus, b.summary.cpu_us_per_echo) = (vec![1], Some(6.0));
-            b.generator.wait = "spin".into();
+            b.generator.wait = Wait::Spin;
         },
     );
     let Load {
@@ -179,7 +178,7 @@ fn generators_merge_to_one() {
         "weighted by echoes, 30 and 10"
     );
     assert_eq!((generator.cpus, generator.steal), (vec![0, 1, 1], Some(0.1)));
-    assert_eq!((&generator.wait[..], &generator.engine[..]), ("mixed", "epoll"));
+    assert_eq!((generator.wait, generator.engine), (Wait::Mixed, Engine::Epoll));
 }
 
 #[test]
@@ -205,31 +204,22 @@ fn the_findings_of_all_parts_are_those_of_the_sum() {
 }
 
 #[test]
-fn stages_of_equal_lengths_add() {
-    let stages = |stages: &[(f64, f64)]| {
-        let stages: Vec<_> = { stages.iter() }
-            .map(|&(duration_s, from_per_s)| StageRecord {
-                duration_s,
-                from_per_s,
-                to_per_s: 10.0,
-            })
-            .collect();
-        move |load: &mut Load| load.plan.stages = stages.clone()
+fn rates_and_stages_of_equal_lengths_add() {
+    let stages = |stages: Option<&str>| {
+        let stages = stages.map(|text| text.parse().unwrap());
+        move |load: &mut Load| (load.plan.rate, load.plan.stages) = (None, stages.clone())
     };
-    let sum = changed(stages(&[(2.0, 1.0)]), stages(&[(2.0, 4.0)]))
+    let sum = changed(stages(Some("2s@1/s..10/s")), stages(Some("2s@4/s..10/s")))
         .unwrap()
         .load;
-    let [stage] = &sum.plan.stages[..] else { panic!() };
-    assert_eq!(
-        (stage.duration_s, stage.from_per_s, stage.to_per_s),
-        (2.0, 5.0, 20.0)
-    );
-    for other in [&[(3.0, 1.0)][..], &[(2.0, 1.0), (2.0, 1.0)], &[]] {
-        let error = changed(stages(&[(2.0, 1.0)]), stages(other)).unwrap_err();
+    assert_eq!(sum.plan.stages.unwrap().to_string(), "2s@5/s..20/s");
+    assert_eq!(merge(&pair()).unwrap().load.plan.rate.unwrap().to_string(), "2/s");
+    for other in [Some("3s@1/s"), Some("2s@1/s,2s@1/s"), None] {
+        let error = changed(stages(Some("2s@1/s..10/s")), stages(other)).unwrap_err();
         let MergeError::Differ { field, .. } = &error else {
             panic!("{error}")
         };
-        assert!(field.starts_with("plan.stages"), "{field}");
+        assert_eq!(field, "plan.stages");
     }
 }
 
@@ -238,18 +228,14 @@ fn a_field_that_differs_is_named_with_both_values() {
     type Change = fn(&mut Load);
     let table: [(&str, Change); 12] = [
         ("target", |load| load.target = "127.0.0.1:8008".into()),
-        ("plan.discipline", |load| {
-            load.plan.discipline = Discipline::Closed
-        }),
-        ("plan.transport", |load| load.plan.transport = Transport::Udp),
-        ("plan.message_bytes", |load| load.plan.message_bytes = 65),
-        ("plan.sizes", |load| {
-            load.plan.sizes = Some("uniform:1B..127B".into())
-        }),
+        ("plan.rate", |load| load.plan.rate = None),
+        ("plan.connections", |load| load.plan.connections = None),
+        ("plan.udp", |load| load.plan.udp = true),
+        ("plan.size", |load| load.plan.size = "65B".parse().unwrap()),
         ("plan.depth", |load| load.plan.depth = 2),
-        ("plan.think_s", |load| load.plan.think_s = 0.5),
+        ("plan.think", |load| load.plan.think = "500ms".parse().unwrap()),
         ("plan.arrivals", |load| {
-            load.plan.arrivals = Some(Arrivals::Constant)
+            load.plan.arrivals = Some(Arrivals::Poisson)
         }),
         ("plan.messages_per_connection", |load| {
             load.plan.messages_per_connection = Some(3)

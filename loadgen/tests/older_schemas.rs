@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use loadgen::export::{hgrm, hlog};
 use loadgen::merge::{Part, merge};
 use record::histogram::Quantiles;
-use record::{Arrivals, Finding, Load, Measured, Outcome, Span, Transport};
+use record::{Finding, Load, Measured, Outcome, Plan, Span, Transport};
 
 /// A run of version 1 with two of its trials, as written then.
 const VERSION_1: &str = include_str!("data/version_1.jsonl");
@@ -44,10 +44,16 @@ fn a_run_of_version_1_is_read_whole() {
 fn fields_newer_than_version_1_have_their_defaults() {
     let load = &loads()["epoll"];
     let plan = &load.plan;
-    assert_eq!((plan.transport, plan.depth, plan.idle), (Transport::Tcp, 1, 0));
-    assert_eq!((plan.think_s, plan.messages_per_connection), (0.0, None));
-    assert_eq!((plan.sizes.as_ref(), plan.arrivals), (None, None::<Arrivals>));
-    assert!(plan.stages.is_empty() && plan.sources.is_empty() && load.intervals.is_empty());
+    let expected = Plan {
+        connections: Some(1000),
+        threads: Some(1),
+        warmup: "200ms".parse().unwrap(),
+        duration: Some("1s".parse().unwrap()),
+        seed: 0,
+        ..Plan::default()
+    };
+    assert_eq!(plan, &expected);
+    assert!(load.intervals.is_empty());
     assert!(load.histograms[Span::Response].is_none() && load.summary.connections_per_s.is_none());
     assert_eq!(load.summary.unanswered, 0);
 }

@@ -1,6 +1,8 @@
-//! Intervals and ratios as text and HTML show them.
+//! Intervals, ratios and message sizes as text and HTML show them.
 
-use record::numbers::number;
+use record::MessageSize;
+use record::numbers::{bytes, number};
+use record::words::plain_line;
 
 use crate::stats::{ConfidenceInterval, Estimate};
 
@@ -37,9 +39,26 @@ pub fn ratio(estimate: &Estimate) -> String {
     }
 }
 
+/// The sizes of messages: `64 B`, `16 B to 4 KiB`, `sizes in PATH`.
+pub fn message_size(size: &MessageSize) -> String {
+    match size {
+        MessageSize::Fixed(size) => bytes(size.0),
+        MessageSize::Uniform(first, last) => format!("{} to {}", bytes(first.0), bytes(last.0)),
+        MessageSize::Listed(path) => format!("sizes in {}", plain_line(path)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn message_sizes_are_a_size_a_range_or_a_file() {
+        let shown = |text: &str| message_size(&text.parse().unwrap());
+        assert_eq!(shown("64B"), "64\u{a0}B");
+        assert_eq!(shown("uniform:16B..4KiB"), "16\u{a0}B to 4\u{a0}KiB");
+        assert_eq!(shown("file:a\u{1b}b"), "sizes in a\u{fffd}b");
+    }
 
     #[test]
     fn an_interval_of_three_orders_of_magnitude_is_too_wide() {

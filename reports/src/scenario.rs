@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Finding, Generator, Load, Outcome, Run, Saturation, Scenario, Server, Trial};
+use record::{
+    Cost, Finding, Generator, Load, MessageSize, Outcome, Run, Saturation, Scenario, Server, Trial,
+};
 use serde::Serialize;
 
 use crate::exclusion;
@@ -21,8 +23,10 @@ pub struct ScenarioSummary {
     pub title: String,
     /// Connections of the load.
     pub connections: usize,
-    /// Bytes in a message.
-    pub message_bytes: u64,
+    /// Sizes of the messages.
+    pub size: MessageSize,
+    /// Bytes in a message, on average; absent where a file lists the sizes.
+    pub message_bytes: Option<u64>,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
     /// A row for every server of the run, measured or not.
@@ -57,8 +61,9 @@ impl ScenarioSummary {
         ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
-            connections: scenario.plan.connections,
-            message_bytes: scenario.plan.message_bytes,
+            connections: scenario.plan.connections(),
+            size: scenario.plan.size.clone(),
+            message_bytes: scenario.plan.size.mean().map(|mean| mean.round() as u64),
             blocks_complete: complete_blocks(run, trials),
             caveats: caveats.collect(),
             rows,

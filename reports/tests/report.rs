@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 use record::finding::Lag;
 use record::histogram::{Encoded, Quantiles};
-use record::{ErrorKind, Finding, Findings, Outcome, Record, Run, Span, Trial};
+use record::{ErrorKind, Finding, Findings, Outcome, Record, Run, Span, Trial, Wait};
 use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::{Diagnostic, Place, Weight};
 use reports::row::{Basis, Cause, Reach, Row};
@@ -317,7 +317,7 @@ fn a_generator_that_was_the_limit_is_a_warning() {
         if saturated == places("epoll") && held_up == places("tokio")));
     page(&run, &all);
 
-    change_loads(&mut all, "epoll", |load| load.generator.wait = "spin".into());
+    change_loads(&mut all, "epoll", |load| load.generator.wait = Wait::Spin);
     let unknown = generator(&all);
     assert_eq!(unknown.weight(), Weight::Note);
     assert_eq!(unknown, Diagnostic::BusyPolls);

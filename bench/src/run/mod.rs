@@ -156,7 +156,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         scenarios.push(record::Scenario {
             name,
             title,
-            plan: plan.record(),
+            plan: plan.words().clone(),
         });
     }
     let server = |participant: &Participant| Server {

@@ -149,10 +149,12 @@ mod tests {
     use crate::finding::Finding;
     use crate::histogram::{self, Encoded, Quantiles};
     use crate::load::{Connections, Generator, Interval, Load, Summary};
-    use crate::plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
+    use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
     use crate::run::{Cost, Host, Outcome, Placement, Server};
     use crate::span::Span;
+    use crate::units::{Rate, Time};
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn run() -> Run {
         Run {
@@ -195,32 +197,25 @@ mod tests {
             schema_version: SCHEMA_VERSION,
             target: "127.0.0.1:7007".into(),
             started_at: "2026-01-01T00:00:01Z".into(),
-            plan: PlanRecord {
-                discipline: Discipline::Closed,
-                connections: 1,
-                threads: 1,
-                message_bytes: 64,
-                sizes: Some("uniform:1B..127B".into()),
-                warmup_s: 0.2,
-                duration_s: 1.0,
-                transport: Transport::Udp,
-                depth: 3,
-                think_s: 0.5,
-                messages_per_connection: Some(4),
-                stages: vec![StageRecord {
-                    duration_s: 1.0,
-                    from_per_s: rate,
-                    to_per_s: 10.0,
-                }],
-                arrivals: Some(Arrivals::Poisson),
+            plan: Plan {
+                connections: Some(1),
                 idle: 9,
+                size: "uniform:1B..127B".parse().unwrap(),
+                duration: Some(Time(Duration::from_secs(1))),
+                think: Time(Duration::from_millis(500)),
+                messages_per_connection: Some(4),
+                rate: Rate::new(rate),
+                stages: Some("1s@5/s..10/s".parse().unwrap()),
+                arrivals: Some(Arrivals::Poisson),
                 sources: vec!["127.0.0.2".parse().unwrap()],
-                seed: 7,
+                engine: Engine::Uring,
+                ..Plan::default()
             },
+            listed_mean_bytes: Some(rate),
             generator: Generator {
                 version: "1.2.3".into(),
-                engine: "epoll".into(),
-                wait: "sleep".into(),
+                engine: Engine::Epoll,
+                wait: Wait::Sleep,
                 cpus: vec![1],
                 utilisation: 0.5,
                 kept_waiting: 0.25,

@@ -20,6 +20,7 @@ mod plan;
 mod run;
 mod schema;
 mod span;
+mod text_form;
 pub mod units;
 mod version;
 pub mod words;
@@ -32,7 +33,10 @@ pub use finding::{Effect, Fault, Finding};
 pub use findings::Findings;
 pub use load::{Connections, Generator, Interval, Load, Summary};
 pub use pace::{PaceSetter, SATURATED, Saturation, fell_behind};
-pub use plan::{Arrivals, Discipline, PlanRecord, StageRecord, Transport};
+pub use plan::{
+    Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,
+    Stage, StageError, Stages, Transport, Wait, combine,
+};
 pub use run::{Cost, Host, Outcome, Placement, Run, Scenario, Server, Trial};
 pub use schema::json_schema;
 pub use span::{BySpan, Histograms, Latencies, Scope, Span};

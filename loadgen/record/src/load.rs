@@ -9,7 +9,7 @@ use crate::error_kind::ErrorKind;
 use crate::finding::Finding;
 use crate::findings::Findings;
 use crate::histogram::Encoded;
-use crate::plan::PlanRecord;
+use crate::plan::{Engine, Plan, Wait, read_plan};
 use crate::span::{Histograms, Latencies};
 
 /// What the generator measured.
@@ -21,8 +21,13 @@ pub struct Load {
     pub target: String,
     /// Its start, RFC 3339 in UTC.
     pub started_at: String,
-    /// The plan of the load.
-    pub plan: PlanRecord,
+    /// The plan of the load, with all defaults filled in.
+    #[serde(deserialize_with = "read_plan")]
+    pub plan: Plan,
+    /// Mean of the sizes that the plan's file lists, in bytes; absent where the plan itself
+    /// determines the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_mean_bytes: Option<f64>,
     /// The generator itself.
     pub generator: Generator,
     /// Seconds that were measured.
@@ -44,7 +49,7 @@ impl Load {
     /// come and go: some have always just begun when the window ends.
     pub fn starved(&self) -> u64 {
         let connections = self.summary.connections;
-        match self.plan.messages_per_connection {
+        match self.plan.messages_per_connection() {
             None => connections.open.saturating_sub(connections.answered),
             Some(_) => 0,
         }
@@ -70,11 +75,10 @@ pub struct Interval {
 pub struct Generator {
     /// Its version.
     pub version: String,
-    /// How it talks to the kernel: `epoll` or `uring`; `mixed` where several did so differently.
-    pub engine: String,
-    /// What it does when nothing is ready: `sleep`, and its wake-up is in every latency,
-    /// `spin`, or `mixed`.
-    pub wait: String,
+    /// Its I/O backend.
+    pub engine: Engine,
+    /// What it does while nothing is ready.
+    pub wait: Wait,
     /// Processors that it was pinned to; empty if it was not.
     pub cpus: Vec<usize>,
     /// CPU time of its workers in the window, divided by the window and their number:

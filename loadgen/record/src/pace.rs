@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::load::{Generator, Load};
-use crate::plan::Discipline;
+use crate::plan::{LoopKind, Wait};
 
 /// From this share of its threads' time on the generator counts as saturated. A thread that
 /// never waits shows a little less than 1, since the kernel does not charge all of its work
@@ -42,7 +42,7 @@ impl Saturation {
 impl Generator {
     /// Whether it busy-polls.
     pub fn spins(&self) -> bool {
-        self.wait == "spin"
+        self.wait == Wait::Spin
     }
 
     /// Whether it had time to spare.
@@ -79,11 +79,9 @@ impl PaceSetter {
     /// Which side set the pace of this load.
     pub fn of(load: &Load) -> Self {
         let saturation = load.generator.saturation();
-        match load.plan.discipline {
-            Discipline::Closed => PaceSetter::of_closed_loop(saturation, load.plan.think_s > 0.0),
-            Discipline::Open | Discipline::PartlyOpen => {
-                PaceSetter::of_schedule(saturation, fell_behind(load))
-            }
+        match load.plan.loop_kind() {
+            LoopKind::Closed => PaceSetter::of_closed_loop(saturation, !load.plan.think.0.is_zero()),
+            LoopKind::Open | LoopKind::PartlyOpen => PaceSetter::of_schedule(saturation, fell_behind(load)),
         }
     }
 

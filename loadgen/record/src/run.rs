@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
-use crate::plan::{PlanRecord, Transport};
+use crate::plan::{Plan, Transport, read_plan};
 
 /// What is common to all trials of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +43,8 @@ pub struct Scenario {
     /// The question that it answers, for a person.
     pub title: String,
     /// The plan that the load generator was given.
-    pub plan: PlanRecord,
+    #[serde(deserialize_with = "read_plan")]
+    pub plan: Plan,
 }
 
 /// A server, as the registry or the command line named it.

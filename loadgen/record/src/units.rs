@@ -1,12 +1,18 @@
-//! Sizes, rates and times as people write them, and back.
+//! Sizes, rates and times: one place to parse and to show them.
 //!
-//! A bare number where a unit is needed is refused: `10` may mean anything.
+//! [`Bytes`], [`Rate`] and [`Time`] are values whose text form is what people type: `4KiB`, `50k/s`,
+//! `1m30s`. They read back exactly what they show, on the command line, in a suite and in a
+//! record. A number without a unit is refused.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 
-/// Why a text is not a quantity; says what to write instead.
+use crate::text_form::text_form;
+
+/// Why a text is not a quantity, with an example of what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a size in bytes.
@@ -18,6 +24,124 @@ pub enum UnitError {
     /// Not a time.
     #[error("`{0}` is not a time: give a number and its unit, such as 250ms, 10s or 2m")]
     Time(String),
+}
+
+/// A number of bytes: `64B`, `4KiB` (4096), `4kB` (4000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+/// Events per second, above 0: `500/s`, `50k/s`, `1.5M/s`. The prefixes are decimal.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Rate(f64);
+
+/// A length of time: `250ms`, `10s`, `1m30s`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+text_form!(Bytes, "a size such as 64B or 4KiB");
+text_form!(Rate, "a rate such as 500/s or 50k/s");
+text_form!(Time, "a time such as 250ms or 10s");
+
+impl Rate {
+    /// A rate; `None` if it is not a finite number above 0.
+    pub fn new(per_second: f64) -> Option<Self> {
+        (per_second.is_finite() && per_second > 0.0).then_some(Rate(per_second))
+    }
+
+    /// Events per second.
+    pub fn per_second(self) -> f64 {
+        self.0
+    }
+}
+
+impl Time {
+    /// The time in seconds.
+    pub fn seconds(self) -> f64 {
+        self.0.as_secs_f64()
+    }
+}
+
+impl From<u64> for Bytes {
+    fn from(bytes: u64) -> Self {
+        Bytes(bytes)
+    }
+}
+
+impl From<Duration> for Time {
+    fn from(time: Duration) -> Self {
+        Time(time)
+    }
+}
+
+impl From<Time> for Duration {
+    fn from(time: Time) -> Self {
+        time.0
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        size(text).map(Bytes)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        rate(text).map(Rate)
+    }
+}
+
+impl FromStr for Time {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        time(text).map(Time)
+    }
+}
+
+/// The largest unit that divides the size; of two, the one with the shorter number.
+impl fmt::Display for Bytes {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        const UNITS: [(u64, &str); 7] = [
+            (1, "B"),
+            (1000, "kB"),
+            (1 << 10, "KiB"),
+            (1_000_000, "MB"),
+            (1 << 20, "MiB"),
+            (1_000_000_000, "GB"),
+            (1 << 30, "GiB"),
+        ];
+        let fits = |(unit, _): &&(u64, &str)| *unit == 1 || (self.0 > 0 && self.0.is_multiple_of(*unit));
+        let (unit, name) = UNITS
+            .iter()
+            .filter(fits)
+            .min_by_key(|(unit, _)| self.0 / unit)
+            .expect("bytes always fit");
+        write!(out, "{}{name}", self.0 / unit)
+    }
+}
+
+/// The shortest form that reads back as the same number.
+impl fmt::Display for Rate {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let forms =
+            [(1.0, ""), (1e3, "k"), (1e6, "M")].map(|(unit, prefix)| format!("{}{prefix}/s", self.0 / unit));
+        let exact = forms.iter().filter(|form| rate(form) == Ok(self.0));
+        // Division by 1 is exact, so the first form always reads back.
+        let shortest = exact.min_by_key(|form| form.len()).unwrap_or(&forms[0]);
+        out.write_str(shortest)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let parts = humantime::format_duration(self.0).to_string();
+        out.write_str(&parts.replace(' ', ""))
+    }
 }
 
 /// Bytes: `64B`, `4KiB` (1024), `4kB` (1000).
@@ -106,7 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_unit_or_no_sense_is_refused() {
+    fn quantities_are_shown_as_they_are_typed() {
+        for size in ["0B", "64B", "4KiB", "4kB", "1MiB", "1000MiB", "65507B", "3GB"] {
+            assert_eq!(size.parse::<Bytes>().unwrap().to_string(), size);
+        }
+        for rate in ["0.5/s", "500/s", "1k/s", "50k/s", "1.5M/s", "1234.5/s"] {
+            assert_eq!(rate.parse::<Rate>().unwrap().to_string(), rate);
+        }
+        for time in ["0s", "250ms", "10s", "1m30s", "1s500ms", "2h"] {
+            assert_eq!(time.parse::<Time>().unwrap().to_string(), time);
+        }
+    }
+
+    #[test]
+    fn numbers_without_a_unit_or_sense_are_refused() {
         for wrong in ["", "64", "0", "-1B", "B", "1XB", "ten"] {
             assert!(size(wrong).is_err(), "size {wrong}");
         }
@@ -143,13 +280,29 @@ mod tests {
         }
 
         #[test]
-        fn whole_bytes_come_back(bytes in 0..u64::MAX / 2) {
-            prop_assert_eq!(size(&format!("{bytes}B")), Ok(bytes));
+        fn sizes_read_back_as_they_are_shown(
+            bytes in prop_oneof![any::<u64>(), 0..10_000_u64, (0..1000_u64).prop_map(|k| k << 20), (0..1000_u64).prop_map(|k| k * 1000)]
+        ) {
+            prop_assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
         }
 
         #[test]
-        fn whole_milliseconds_come_back(ms in 0..u32::MAX) {
-            prop_assert_eq!(time(&format!("{ms}ms")), Ok(Duration::from_millis(ms.into())));
+        fn rates_read_back_as_they_are_shown(
+            rate in prop_oneof![
+                proptest::num::f64::POSITIVE,
+                (1..1_000_000_u32).prop_map(|tens| f64::from(tens) * 10.0),
+                (1..1_000_000_u32).prop_map(|thousandths| f64::from(thousandths) / 1000.0),
+            ]
+        ) {
+            if let Some(rate) = Rate::new(rate) {
+                prop_assert_eq!(rate.to_string().parse(), Ok(rate));
+            }
+        }
+
+        #[test]
+        fn times_read_back_as_they_are_shown(seconds in prop_oneof![0..100_000_u64, 0..u64::MAX / 2], nanos in prop_oneof![Just(0), 0..1_000_000_000_u32]) {
+            let time = Time(Duration::new(seconds, nanos));
+            prop_assert_eq!(time.to_string().parse(), Ok(time));
         }
 
         #[test]

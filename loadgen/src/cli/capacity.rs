@@ -1,77 +1,94 @@
 //! `loadgen capacity`: the highest rate that meets objectives.
 
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::load::{self, LOAD, LoadOptions};
+use super::load::LoadOptions;
 use super::{Error, FAILED, Format, INVALID};
 use crate::capacity::{self, Next, Survey, Terms};
 use crate::condition::Condition;
-use crate::plan::{Loop, Plan, Request};
 use crate::progress::Progress;
-use crate::{RunError, interrupt, units};
-use record::words;
-use record::{Arrivals, Capacity, Limit};
+use crate::{RunError, interrupt};
+use record::units::{self, Rate, Time};
+use record::{Arrivals, Capacity, Limit, Plan, words};
 
-/// What is searched for, and how.
+/// The heading of the options for the search.
 const SEARCH: &str = "Search";
 
-/// What a trial takes beside its window and the warm-up, at most as a rule: to connect, and
-/// to wait for the last answers.
+/// Measured time of the longest trials, by default.
+const LONGEST: Time = Time(Duration::from_secs(5));
+
+/// Options of a plan that the search decides, or that need another loop, and why.
+const DECIDED: [(&str, &str); 6] = [
+    ("rate", "the search finds the rate; bound it with --from and --to"),
+    (
+        "stages",
+        "the search finds the rate; bound it with --from and --to",
+    ),
+    ("connect_rate", "the search is for a rate of messages"),
+    ("depth", "each trial is an open loop"),
+    ("think", "each trial is an open loop"),
+    (
+        "messages_per_connection",
+        "each trial is an open loop, which keeps its connections",
+    ),
+];
+
+/// What a trial usually takes at most in addition to its window and warm-up: to connect, and to
+/// wait for the last answers.
 const AROUND: Duration = Duration::from_millis(500);
 
 /// Find the highest rate at which a server meets objectives.
 ///
-/// Each trial is an open loop of its own, with connections of its own: messages are due by
-/// a schedule, and latency counts from when one was due. The rate is doubled until an
-/// objective is not met, or halved until all are; then the gap is bisected down to 5%, with
-/// trials that get longer. What was found is verified by several of the longest trials; if
-/// most of them fail, the search steps down. What does not hold is tried twice.
+/// Each trial is an open loop with connections of its own: messages are due by a schedule, and
+/// latency counts from when a message was due. The rate doubles until an objective is not met,
+/// or halves until all are; bisection then narrows the gap to 5%, with longer trials. Several of
+/// the longest trials verify the result; if most of them fail, the search steps down. A trial
+/// that does not meet the objectives is repeated once.
 ///
-/// Where the generator gives out before the server does, the answer is a lower bound, and
-/// the exit code is 3. Where the objectives are met at no rate it is 99.
+/// If the generator is the limit, the result is a lower bound, and the exit code is 3. If no
+/// rate meets the objectives it is 99.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    mut_arg("duration", |option| option.help("Measured time of the longest trials [default: 5s]").long_help(
+        "Measured time of the longest trials; the first trials take a quarter of that, and at \
+         least 1s [default: 5s]"
+    )),
+    mut_arg("warmup", |option| option.default_value("500ms")),
+    mut_arg("arrivals", |option| option.help("How the schedule is drawn [default: poisson]")),
+    mut_args(|option| match DECIDED.iter().any(|(field, _)| *field == option.get_id().as_str()) {
+        true => option.hide(true),
+        false => option,
+    })
+)]
 pub struct CapacityOptions {
     #[command(flatten)]
     load: LoadOptions,
 
-    /// Time that each trial runs before and does not count.
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::time, help_heading = LOAD)]
-    warmup: Duration,
-
-    /// How the schedule is drawn.
-    #[arg(long, default_value = "poisson", value_parser = load::arrivals(), help_heading = LOAD)]
-    arrivals: Arrivals,
-
-    /// What has to hold, such as 'p99<1ms' or 'errors<=0'; with several all have to.
+    /// An objective, such as 'p99<1ms' or 'errors<=0'; if there are several, all must be met.
     ///
-    /// Times are p50, p90, p99, p99.9, max and mean of the response time, or of another as
-    /// in service.p99 and send_lag.p99. Counts are errors, errors.KIND, unanswered and
-    /// starved, which are connections without an answer. A load that is not valid never
-    /// holds.
+    /// Times are p50, p90, p99, p99.9, max and mean of the response time, or of another latency,
+    /// as in service.p99 and send_lag.p99. Counts are errors, errors.KIND, unanswered and
+    /// starved (connections without an answer). A load that is not valid meets no objective.
     #[arg(long, required = true, value_name = "CONDITION", value_parser = capacity::objective, help_heading = SEARCH)]
     slo: Vec<Condition>,
 
-    /// The rate that is tried first; if it does not hold, lower ones are, down to 1/s.
+    /// First rate to try; lower rates follow if it does not meet the objectives, down to 1/s.
     ///
     /// The search begins and ends higher if the longest trial would have too few messages
-    /// there: p99 needs 1,000 of them, p99.9 10,000.
-    #[arg(long, value_name = "RATE", default_value = "1k/s", value_parser = units::rate, help_heading = SEARCH)]
-    from: f64,
+    /// there: p99 needs 1,000 messages, p99.9 10,000.
+    #[arg(long, value_name = "RATE", default_value = "1k/s", help_heading = SEARCH)]
+    from: Rate,
 
-    /// The highest rate that is tried.
-    #[arg(long, value_name = "RATE", default_value = "10M/s", value_parser = units::rate, help_heading = SEARCH)]
-    to: f64,
+    /// Highest rate to try.
+    #[arg(long, value_name = "RATE", default_value = "10M/s", help_heading = SEARCH)]
+    to: Rate,
 
-    /// Time that is counted in the longest trials; in the first ones it is a quarter of
-    /// that, and at least 1s.
-    #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = units::time, help_heading = SEARCH)]
-    duration: Duration,
-
-    /// Runs that verify the rate that was found; most of them have to hold.
+    /// Trials that verify the result; most of them must meet the objectives.
     #[arg(
         long,
         value_name = "N",
@@ -93,12 +110,13 @@ const EXAMPLES: &str = "Examples:
     loadgen capacity --udp 127.0.0.1:7007 --slo 'p99<1ms' --size 1KiB --format json";
 
 impl CapacityOptions {
-    /// Searches, and prints what was found; returns the exit code.
+    /// Searches and prints the result; returns the exit code.
     pub(super) fn run(&self) -> Result<u8, Error> {
-        let request = self.load.request()?;
-        let mut survey = Survey::new(request.target.to_string(), self.terms())?;
-        // Now, and not after minutes: what is wrong with the highest rate.
-        self.plan(&request, self.to, self.duration, 0)?;
+        self.refuse_what_is_decided()?;
+        // The highest rate is checked now, and not after minutes.
+        let plan = self.plan(self.to, self.duration(), 0);
+        let target = self.load.check(&plan)?.target();
+        let mut survey = Survey::new(target.to_string(), self.terms())?;
         self.announce(&survey);
         let stop = interrupt::flag().map_err(RunError::Own)?;
         let mut made = 0;
@@ -106,7 +124,8 @@ impl CapacityOptions {
             let Some(Next { rate, duration }) = survey.next() else {
                 break None;
             };
-            let plan = self.plan(&request, rate, duration, made)?;
+            let rate = Rate::new(rate).expect("the search keeps to rates above 0");
+            let plan = self.load.check(&self.plan(rate, Time(duration), made))?;
             let result = crate::run(&plan, &mut Progress::start(), &stop);
             if stop.load(Relaxed) {
                 break None;
@@ -127,7 +146,7 @@ impl CapacityOptions {
         let capacity = survey.capacity();
         words::print(&match self.format {
             Format::Text => capacity::text::describe(&capacity),
-            Format::Json => serde_json::to_string_pretty(&capacity).map_err(std::io::Error::from)? + "\n",
+            Format::Json => serde_json::to_string_pretty(&capacity).map_err(io::Error::from)? + "\n",
         })?;
         match failure {
             Some(error) => Err(error.into()),
@@ -135,46 +154,62 @@ impl CapacityOptions {
         }
     }
 
+    /// The command line parses a whole plan. What the search decides is refused here.
+    fn refuse_what_is_decided(&self) -> Result<(), Error> {
+        let fields = |plan: &Plan| serde_json::to_value(plan).map_err(io::Error::from);
+        let (given, default) = (fields(&self.load.plan)?, fields(&Plan::default())?);
+        let given = |field: &str| given.get(field) != default.get(field);
+        match DECIDED.into_iter().find(|(field, _)| given(field)) {
+            Some((field, reason)) => Err(Error::Decided { field, reason }),
+            None => Ok(()),
+        }
+    }
+
     fn terms(&self) -> Terms {
         Terms {
             objectives: self.slo.clone(),
-            first: self.from,
-            highest: self.to,
-            longest: self.duration,
+            first: self.from.per_second(),
+            highest: self.to.per_second(),
+            longest: self.duration().0,
             runs: self.verify,
         }
     }
 
-    /// Each trial draws its own arrivals, or all would stumble over the same ones.
-    fn plan(&self, request: &Request, rate: f64, duration: Duration, trial: u64) -> Result<Plan, Error> {
-        Ok(Request {
-            discipline: Loop::open(rate, duration, self.arrivals),
-            warmup: self.warmup,
-            duration,
-            seed: request.seed.wrapping_add(trial),
-            ..request.clone()
+    fn duration(&self) -> Time {
+        self.load.plan.duration.unwrap_or(LONGEST)
+    }
+
+    /// The plan of a trial. Each trial draws its own arrivals, so that one unlucky schedule does
+    /// not decide the result.
+    fn plan(&self, rate: Rate, duration: Time, trial: u64) -> Plan {
+        let plan = &self.load.plan;
+        Plan {
+            rate: Some(rate),
+            duration: Some(duration),
+            arrivals: Some(plan.arrivals.unwrap_or(Arrivals::Poisson)),
+            seed: plan.seed.wrapping_add(trial),
+            ..plan.clone()
         }
-        .validate()?)
     }
 
     fn announce(&self, survey: &Survey) {
-        if survey.first() > self.from {
+        if survey.first() > self.from.per_second() {
             eprintln!(
-                "loadgen: the search begins at {}: below it a trial of {:?} has too few messages for the objectives",
+                "loadgen: the search begins at {}: at a lower rate a trial of {} has too few messages for the objectives",
                 units::show_rate(survey.first()),
-                self.duration
+                self.duration()
             );
         }
-        let time = survey.time(self.warmup + AROUND);
+        let time = survey.time(self.load.plan.warmup.0 + AROUND);
         eprintln!(
-            "loadgen: this takes at most about {}, and more only if what was found does not hold when it is verified; \
-             Ctrl-C ends it and prints what was found",
+            "loadgen: this takes at most about {}, or more if the result is not verified; Ctrl-C ends the search and \
+             prints its result so far",
             humantime::format_duration(Duration::from_secs(time.as_secs()))
         );
     }
 }
 
-/// The first that applies: ended early, the generator was the limit, nothing holds.
+/// The first that applies: interrupted, the generator was the limit, no rate is enough.
 fn exit_code(interrupted: bool, capacity: &Capacity) -> u8 {
     match (capacity.limit, capacity.low_per_s) {
         _ if interrupted => interrupt::EXIT_CODE,
@@ -208,20 +243,54 @@ mod tests {
     }
 
     #[test]
-    fn every_trial_is_an_open_loop_with_arrivals_of_its_own() {
+    fn every_trial_is_an_open_loop_with_its_own_arrivals() {
         let options = parse("--slo p99<1ms -c 9 --seed 5 --warmup 2s --arrivals constant").unwrap();
-        let request = options.load.request().unwrap();
-        let duration = Duration::from_secs(3);
-        let plan = options.plan(&request, 2e3, duration, 4).unwrap();
-        let found = plan.request();
-        assert_eq!(found.discipline, Loop::open(2e3, duration, Arrivals::Constant));
-        assert_eq!((found.connections, found.seed), (9, 9));
-        assert_eq!((found.warmup, found.duration), (Duration::from_secs(2), duration));
-        assert_eq!(parse("--slo p99<1ms").unwrap().arrivals, Arrivals::Poisson);
+        let rate = Rate::new(2e3).unwrap();
+        let plan = options.plan(rate, Time(Duration::from_secs(3)), 4);
+        let expected = Plan {
+            connections: Some(9),
+            rate: Some(rate),
+            duration: Some("3s".parse().unwrap()),
+            warmup: "2s".parse().unwrap(),
+            arrivals: Some(Arrivals::Constant),
+            seed: 9,
+            ..Plan::default()
+        };
+        assert_eq!(plan, expected);
     }
 
     #[test]
-    fn of_several_exit_codes_the_gravest_is_taken() {
+    fn a_trial_has_defaults_of_its_own() {
+        let options = parse("--slo p99<1ms").unwrap();
+        let plan = options.plan(options.from, options.duration(), 0);
+        assert_eq!(plan.arrivals, Some(Arrivals::Poisson));
+        assert_eq!(
+            (plan.warmup.0, plan.duration().0),
+            (Duration::from_millis(500), Duration::from_secs(5))
+        );
+    }
+
+    #[test]
+    fn options_that_the_search_decides_are_hidden_and_refused() {
+        for (option, value) in [
+            ("--rate", "1k/s"),
+            ("--stages", "1s@1k/s"),
+            ("--connect-rate", "1/s"),
+            ("--depth", "2"),
+            ("--think", "1s"),
+            ("--messages-per-connection", "1"),
+        ] {
+            let options = parse(&format!("--slo p99<1ms {option} {value}")).unwrap();
+            let error = options.run().unwrap_err();
+            assert!(error.to_string().contains(option), "{error}");
+            assert_eq!(error.exit_code(), crate::cli::USAGE);
+            let help = parse("--help").unwrap_err().to_string();
+            assert!(!help.contains(&format!("{option} <")), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_most_serious_exit_code_wins() {
         let options = parse("--slo p99<1ms --from 1k/s --to 1k/s").unwrap();
         let blank = Survey::new("a server".into(), options.terms())
             .unwrap()

@@ -1,4 +1,4 @@
-//! `loadgen merge`: what several generators saw, added up and printed.
+//! `loadgen merge`: merges the loads of several generators and prints the sum.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use clap::Args;
 use super::{Error, Format, INVALID};
 use crate::merge::{self, MergeError, Part};
 
-/// Add up what several generators saw that loaded one server at the same time.
+/// Merge the results of several generators that loaded one server at the same time.
 ///
-/// Each file holds what one `loadgen run --format json` printed. Counts and rates add, and
+/// Each file holds the output of one `loadgen run --format json`. Counts and rates add, and
 /// histograms add exactly: the quantiles are those of all messages together. The sum is
 /// valid if all loads are.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct MergeOptions {
-    /// Two files or more, one of each generator; - is standard input.
+    /// Two files or more, one for each generator; - is standard input.
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
     files: Vec<PathBuf>,
 
@@ -37,7 +37,7 @@ A load from two hosts:
   loadgen merge first.json second.json";
 
 impl MergeOptions {
-    /// Adds up the loads; returns the exit code.
+    /// Merges the loads; returns the exit code.
     pub(super) fn run(&self) -> Result<u8, Error> {
         let parts = self.files.iter().map(|path| read(path));
         let sum = merge::merge(&parts.collect::<Result<Vec<_>, _>>()?)?;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_nothing_to_add_up() {
+    fn a_merge_needs_two_files() {
         assert!(Cli::try_parse_from(["loadgen", "merge", "a.json"]).is_err());
         assert!(Cli::try_parse_from(["loadgen", "merge"]).is_err());
     }

@@ -19,14 +19,14 @@ use record::Load;
 use record::histogram::DecodeError;
 use record::words;
 
-/// The measurement was made and may not be believed.
+/// The measurement is not valid.
 const INVALID: u8 = 3;
-/// A condition of --fail-on holds, or an objective is met at no rate.
+/// A condition of --fail-on holds, or no rate meets the objectives.
 const FAILED: u8 = 99;
-/// The arguments make no sense.
+/// The arguments are wrong, or this host cannot carry out the plan.
 const USAGE: u8 = 2;
 
-/// Put a load on an echo server, check every byte, and say what was seen.
+/// Load an echo server, check every byte, and report throughput and latency.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -35,13 +35,14 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 error; 2 usage; 3 the measurement is not valid, and the output says \
-why; 99 a condition of --fail-on holds, or no rate meets the objectives; 130 interrupted: what was measured is printed.";
+why; 99 a condition of --fail-on holds, or no rate meets the objectives; 130 interrupted, and the output has the result \
+so far.";
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     Run(run::RunOptions),
-    /// Add up what several generators saw that loaded one server at the same time.
+    /// Merge the results of several generators that loaded one server at the same time.
     Merge(merge::MergeOptions),
     /// Find the highest rate at which a server meets objectives.
     Capacity(capacity::CapacityOptions),
@@ -50,9 +51,9 @@ enum Command {
 /// How to print a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A few lines for a person.
+    /// A few lines of text
     Text,
-    /// One object for a program.
+    /// One JSON object
     Json,
 }
 
@@ -65,13 +66,18 @@ impl Format {
     }
 }
 
-/// What went wrong, as far as the exit code depends on it.
+/// The errors of all commands, by exit code.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error("--{} cannot be used with `capacity`: {reason}", field.replace('_', "-"))]
+    Decided {
+        field: &'static str,
+        reason: &'static str,
+    },
     #[error(transparent)]
     Survey(#[from] SurveyError),
     #[error(transparent)]
@@ -89,7 +95,8 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Target(_) | Error::Plan(_) | Error::Survey(_) => USAGE,
+            Error::Target(_) | Error::Plan(_) | Error::Decided { .. } | Error::Survey(_) => USAGE,
+            Error::Run(RunError::Unprepared(_)) => USAGE,
             Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
         }
     }
@@ -109,7 +116,7 @@ pub fn main() -> ExitCode {
     code.into()
 }
 
-/// The examples of a help, each as the words of a command line.
+/// The examples of a help text, each as the words of a command line.
 #[cfg(test)]
 fn examples(help: &str) -> impl Iterator<Item = Vec<String>> {
     let lines = help.lines().map(str::trim);
@@ -124,7 +131,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn no_option_contradicts_another() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -14,7 +14,7 @@ use super::socket;
 use super::{Engine, Event, Failure, Until};
 use crate::clock::Monotonic;
 use crate::pattern::LONGEST_PIECE;
-use crate::plan::Request;
+use crate::plan::CheckedPlan;
 use record::Transport;
 
 /// Events taken from the kernel in one call.
@@ -168,7 +168,7 @@ impl<'a> Engine<'a> for Epoll {
 
 impl Epoll {
     /// One instance, for about `slots` slots.
-    pub fn new(request: &Request, slots: usize, clock: Monotonic) -> io::Result<Self> {
+    pub fn new(plan: &CheckedPlan, slots: usize, clock: Monotonic) -> io::Result<Self> {
         let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
@@ -179,14 +179,14 @@ impl Epoll {
             &timer,
             EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
         )?;
-        let (_, largest) = request.sizes.bounds();
+        let (_, largest) = plan.sizes.bounds();
         Ok(Epoll {
             epoll,
             timer,
             armed: Until::Now,
             clock,
-            target: request.target,
-            transport: request.transport,
+            target: plan.target,
+            transport: plan.transport,
             connections: std::iter::repeat_with(FREE).take(slots).collect(),
             buffer: vec![0; largest.clamp(64 * 1024, LONGEST_PIECE as u64) as usize],
             events: vec![EpollEvent::empty(); EVENTS],
@@ -234,9 +234,10 @@ mod tests {
 
     #[test]
     fn a_time_that_has_passed_is_not_waited_for() {
-        let request = Request::new("127.0.0.1:1".parse().unwrap());
+        let target = "127.0.0.1:1".parse().unwrap();
+        let plan = CheckedPlan::new(&record::Plan::default(), target).unwrap();
         let clock = Monotonic::start();
-        let mut epoll = Epoll::new(&request, 0, clock).unwrap();
+        let mut epoll = Epoll::new(&plan, 0, clock).unwrap();
         let time_ns = clock.now_ns();
         for _ in 0..3 {
             epoll.wait(Until::Time(time_ns)).unwrap();

@@ -2,7 +2,7 @@
 //! leaves its connection waiting for ever, and nothing else in a closed loop shows it.
 
 use record::finding::AffectedConnections;
-use record::{Discipline, Finding, Load, Span, Transport};
+use record::{Finding, Load, LoopKind, Span, Transport};
 
 use super::Evidence;
 use crate::clock::nanos;
@@ -15,7 +15,7 @@ const FAR_ABOVE: u64 = 10;
 
 /// Whether connections that were answered before wait for longer than a correct server takes.
 pub fn went_silent(load: &Load, evidence: &Evidence) -> Option<Finding> {
-    let request = evidence.plan.request();
+    let plan = evidence.plan;
     let service = load.summary.latencies[Span::Service].as_ref();
     let largest_us = service.and_then(|service| service.max).unwrap_or(0.0);
     let bound_ns = bound_ns(
@@ -23,18 +23,18 @@ pub fn went_silent(load: &Load, evidence: &Evidence) -> Option<Finding> {
         (largest_us * 1e3) as u64,
         evidence.longest_ns,
     );
-    let bound_ns = match request.transport {
+    let bound_ns = match plan.transport {
         Transport::Tcp => bound_ns,
         // One loss is none yet: it is counted as that.
-        Transport::Udp => bound_ns.max(2 * nanos(request.answer_timeout)),
+        Transport::Udp => bound_ns.max(2 * nanos(plan.answer_timeout)),
     };
     let silent = { evidence.waits_ns.iter() }.filter(|&&waits_ns| waits_ns > bound_ns);
     let oldest_ns = silent.clone().max()?;
-    let scheduled = load.plan.discipline == Discipline::PartlyOpen;
+    let scheduled = plan.loop_kind == LoopKind::PartlyOpen;
     Some(Finding::WentSilent {
         connections: AffectedConnections {
             connections: silent.count() as u64,
-            of: (!scheduled).then_some(request.connections as u64),
+            of: (!scheduled).then_some(plan.connections as u64),
         },
         oldest_s: *oldest_ns as f64 / 1e9,
     })

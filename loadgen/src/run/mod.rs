@@ -26,11 +26,12 @@ use crate::clock::{Clock, Monotonic, nanos};
 use crate::engine::{Epoll, Uring};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
-use crate::plan::{Engine, Loop, Plan};
+use crate::plan::{CheckedPlan, Engine};
+use crate::prepare::{PrepareError, prepare};
 use director::{Director, Step};
 use intervals::Intervals;
 use machine::{Closed, Open, Sessions, due};
-use record::{ErrorKind, Load};
+use record::{ErrorKind, Load, LoopKind};
 use result::Window;
 use shared::Shared;
 use tally::{Cut, Tally};
@@ -53,6 +54,9 @@ pub enum RunError {
         /// Its message.
         example: String,
     },
+    /// This host cannot carry out the plan.
+    #[error(transparent)]
+    Unprepared(#[from] PrepareError),
     /// The generator itself failed.
     #[error("the load generator failed: {0}")]
     Own(#[from] io::Error),
@@ -75,8 +79,8 @@ fn advice(kind: ErrorKind) -> &'static str {
 /// Carries out a plan and returns what was seen.
 ///
 /// Ends early, with what was measured, when `stop` becomes true or when no connection is left.
-pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
-    let request = plan.request();
+pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Load, RunError> {
+    prepare(plan)?;
     let started_at = SystemTime::now();
     let shared = &Shared::new(stop);
     let pattern = &Pattern::new();
@@ -85,7 +89,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         pattern,
         clock: Monotonic::start(),
         draw: due::draw,
-        interval_ns: nanos(intervals::interval(request.duration)),
+        interval_ns: nanos(intervals::interval(plan.duration)),
         shared,
     };
     let (tally, window) = std::thread::scope(|scope| -> io::Result<_> {
@@ -95,7 +99,7 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
         let start = |(index, seed)| {
             let share = Share {
                 index,
-                of: request.threads,
+                of: plan.threads,
             };
             let meeting = Meeting {
                 connected: connected.clone(),
@@ -106,11 +110,11 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
                 work(context, share, seed, meeting, cuts)
             })
         };
-        let seeds = seeds(request.seed, request.threads);
+        let seeds = seeds(plan.seed, plan.threads);
         let workers: Vec<_> = seeds.into_iter().enumerate().map(start).collect();
         drop(cuts);
-        let length = intervals::interval(request.duration);
-        let mut intervals = Intervals::new(length, request.duration, request.threads, cut);
+        let length = intervals::interval(plan.duration);
+        let mut intervals = Intervals::new(length, plan.duration, plan.threads, cut);
         connected.wait();
         let (duration_ns, steal) = watch(context, &mut intervals, observer);
         drop(counted);
@@ -136,11 +140,11 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer, stop: &AtomicBool) -> Resul
 }
 
 /// The record of a run, or why there is none.
-fn conclude(plan: &Plan, tally: Tally, window: Window) -> Result<Load, RunError> {
+fn conclude(plan: &CheckedPlan, tally: Tally, window: Window) -> Result<Load, RunError> {
     if tally.established == 0 {
         let (kind, example) = tally.worst_error();
         return Err(RunError::NoConnection {
-            target: plan.request().target,
+            target: plan.target,
             kind,
             example,
         });
@@ -162,19 +166,19 @@ fn work<'a>(
     meeting: Meeting,
     cuts: Sender<Cut>,
 ) -> io::Result<Tally> {
-    let request = context.plan.request();
     macro_rules! run {
         ($engine:ty, $workload:ty) => {
             thread::run::<$engine, $workload>(context, share, seed, meeting, cuts, <$engine>::new)
         };
     }
-    match (request.engine, &request.discipline) {
-        (Engine::Epoll, Loop::Closed { .. }) => run!(Epoll, Closed),
-        (Engine::Epoll, Loop::Open(_)) => run!(Epoll, Open),
-        (Engine::Epoll, Loop::PartlyOpen { .. }) => run!(Epoll, Sessions),
-        (Engine::Uring, Loop::Closed { .. }) => run!(Uring<'a>, Closed),
-        (Engine::Uring, Loop::Open(_)) => run!(Uring<'a>, Open),
-        (Engine::Uring, Loop::PartlyOpen { .. }) => run!(Uring<'a>, Sessions),
+    match (context.plan.engine, context.plan.loop_kind) {
+        (Engine::Epoll, LoopKind::Closed) => run!(Epoll, Closed),
+        (Engine::Epoll, LoopKind::Open) => run!(Epoll, Open),
+        (Engine::Epoll, LoopKind::PartlyOpen) => run!(Epoll, Sessions),
+        (Engine::Uring, LoopKind::Closed) => run!(Uring<'a>, Closed),
+        (Engine::Uring, LoopKind::Open) => run!(Uring<'a>, Open),
+        (Engine::Uring, LoopKind::PartlyOpen) => run!(Uring<'a>, Sessions),
+        (Engine::Mixed, _) => unreachable!("a checked plan has one engine"),
     }
 }
 
@@ -223,13 +227,13 @@ impl Drop for WindowGuard<'_> {
 /// Opens and closes the window, as the director decides. Returns how long the window was, and
 /// which share of it the hypervisor took.
 fn watch(context: &Context, intervals: &mut Intervals, observer: &mut dyn Observer) -> (u64, Option<f64>) {
-    let (shared, clock, request) = (context.shared, context.clock, context.plan.request());
+    let (shared, clock, plan) = (context.shared, context.clock, context.plan);
     let guard = WindowGuard(context);
-    let mut director = Director::new(request.warmup, request.duration, clock.now_ns());
+    let mut director = Director::new(plan.warmup, plan.duration, clock.now_ns());
     let wants_progress = observer.wants_progress();
-    let cpus = match request.cpus.is_empty() {
+    let cpus = match plan.cpus.is_empty() {
         true => affinity::allowed().unwrap_or_default(),
-        false => request.cpus.clone(),
+        false => plan.cpus.clone(),
     };
     let mut steal_before = None;
     loop {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::intervals::{Interval, interval};
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
-use crate::plan::{Engine, Loop, Plan, Request, Wait};
+use crate::plan::{Loop, Plan, Request};
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{self, BySpan, Connections, Findings, Generator, Load, SCHEMA_VERSION, Scope, Span, Summary};
 
@@ -50,7 +50,8 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
         schema_version: SCHEMA_VERSION,
         target: request.target.to_string(),
         started_at: humantime::format_rfc3339_millis(window.started_at).to_string(),
-        plan: plan.record(),
+        plan: plan.words().clone(),
+        listed_mean_bytes: plan.listed_mean_bytes(),
         generator: generator(request, &tally, &window),
         window_s,
         summary: Summary {
@@ -114,16 +115,8 @@ fn latencies<'a>(request: &Request, tally: &'a Tally, main: &'a Histogram) -> By
 fn generator(request: &Request, tally: &Tally, window: &Window) -> Generator {
     Generator {
         version: env!("CARGO_PKG_VERSION").into(),
-        engine: match request.engine {
-            Engine::Epoll => "epoll",
-            Engine::Uring => "uring",
-        }
-        .into(),
-        wait: match request.wait {
-            Wait::Sleep => "sleep",
-            Wait::Spin => "spin",
-        }
-        .into(),
+        engine: request.engine,
+        wait: request.wait,
         cpus: request.cpus.clone(),
         utilisation: tally.usage.share(tally.usage.cpu),
         kept_waiting: tally.usage.share(tally.usage.kept_waiting),

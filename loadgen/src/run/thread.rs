@@ -18,11 +18,11 @@ use crate::clock::Monotonic;
 use crate::engine::Engine;
 use crate::pacer::Share;
 use crate::pattern::Pattern;
-use crate::plan::{Plan, Request};
+use crate::plan::CheckedPlan;
 
 /// What all threads have.
 pub struct Context<'a> {
-    pub plan: &'a Plan,
+    pub plan: &'a CheckedPlan,
     pub pattern: &'a Pattern,
     pub clock: Monotonic,
     pub draw: Draw,
@@ -47,22 +47,22 @@ pub fn run<'a, E, L>(
     seed: u64,
     meeting: Meeting,
     cuts: Sender<Cut>,
-    engine: impl FnOnce(&Request, usize, Monotonic) -> io::Result<E>,
+    engine: impl FnOnce(&CheckedPlan, usize, Monotonic) -> io::Result<E>,
 ) -> io::Result<Tally>
 where
     E: Engine<'a, Clock = Monotonic>,
     L: Workload,
 {
-    let request = context.plan.request();
-    if !request.cpus.is_empty() {
-        affinity::pin(&[request.cpus[share.index % request.cpus.len()]])?;
+    let plan = context.plan;
+    if !plan.cpus.is_empty() {
+        affinity::pin(&[plan.cpus[share.index % plan.cpus.len()]])?;
     }
     // Otherwise the kernel may let every sleep last 50 us longer.
     prctl::set_timerslack(1)?;
-    let slots = (request.connections + request.idle).div_ceil(share.of);
-    let engine = engine(request, slots, context.clock)?;
+    let slots = (plan.connections + plan.idle).div_ceil(share.of);
+    let engine = engine(plan, slots, context.clock)?;
     let machine = Machine::<L>::new(
-        context.plan,
+        plan,
         context.pattern,
         context.draw,
         share,
@@ -74,7 +74,7 @@ where
         context.clock,
         machine,
         context.shared,
-        (request.transport, request.wait),
+        (plan.transport, plan.wait),
         |now_ns| Usage::of_this_thread(Duration::from_nanos(now_ns)),
         cuts,
     );

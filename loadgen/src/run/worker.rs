@@ -175,9 +175,9 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
     }
 
     fn wake(&self) -> Until {
-        match self.wait {
-            Wait::Spin => Until::Now,
-            Wait::Sleep => self.machine.wake(self.clock.now_ns()),
+        match self.wait == Wait::Spin {
+            true => Until::Now,
+            false => self.machine.wake(self.clock.now_ns()),
         }
     }
 

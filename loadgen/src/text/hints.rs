@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use record::units::show_rate;
-use record::{Discipline, ErrorKind, Load, PaceSetter, Span, fell_behind};
+use record::{ErrorKind, Load, LoopKind, PaceSetter, Span, fell_behind};
 
 /// A reader takes in no more.
 const MOST: usize = 2;
@@ -21,10 +21,10 @@ pub(super) fn hints(load: &Load) -> Vec<String> {
         () if PaceSetter::of(load) == PaceSetter::Generator => vec![more_threads(load)],
         () if fell_behind(load) => slower(load).into_iter().collect(),
         () if !load.summary.is_valid() => Vec::new(),
-        () => match load.plan.discipline {
-            Discipline::Closed => at_a_rate(load).into_iter().collect(),
-            Discipline::Open => further(load),
-            Discipline::PartlyOpen => faster(load).into_iter().collect(),
+        () => match load.plan.loop_kind() {
+            LoopKind::Closed => at_a_rate(load).into_iter().collect(),
+            LoopKind::Open => further(load),
+            LoopKind::PartlyOpen => faster(load).into_iter().collect(),
         },
     });
     hints.truncate(MOST);
@@ -45,8 +45,8 @@ fn obstacles(load: &Load) -> Vec<String> {
         hints.push(format!("{source}: each address has ports of its own"));
     }
     if happened(ErrorKind::TooManyOpenFiles) {
-        let fewer = match load.plan.discipline {
-            Discipline::PartlyOpen => "a lower `--connect-rate`",
+        let fewer = match load.plan.loop_kind() {
+            LoopKind::PartlyOpen => "a lower `--connect-rate`",
             _ => "a smaller `-c`",
         };
         hints.push(format!("{fewer}, or a higher limit of open files (`ulimit -n`)"));
@@ -63,17 +63,17 @@ fn obstacles(load: &Load) -> Vec<String> {
 }
 
 fn more_threads(load: &Load) -> String {
-    let threads = load.plan.threads + 1;
+    let threads = load.plan.threads() + 1;
     format!("`--threads {threads}`, or `--cpus`, to see whether the server is faster than one generator")
 }
 
 /// For a schedule with which the server did not keep up.
 fn slower(load: &Load) -> Option<String> {
     let summary = &load.summary;
-    let (option, reached) = match load.plan.discipline {
-        Discipline::Closed => return None,
-        Discipline::Open => ("--rate", summary.echoes_per_s),
-        Discipline::PartlyOpen => ("--connect-rate", summary.connections_per_s?),
+    let (option, reached) = match load.plan.loop_kind() {
+        LoopKind::Closed => return None,
+        LoopKind::Open => ("--rate", summary.echoes_per_s),
+        LoopKind::PartlyOpen => ("--connect-rate", summary.connections_per_s?),
     };
     let rate = typed_rate(reached * EASY)?;
     Some(format!("`{option} {rate}`: 70% of the rate that came back"))
@@ -82,7 +82,7 @@ fn slower(load: &Load) -> Option<String> {
 /// For a closed loop, which does not measure latency at a rate.
 fn at_a_rate(load: &Load) -> Option<String> {
     let summary = &load.summary;
-    Some(match load.plan.messages_per_connection {
+    Some(match load.plan.messages_per_connection() {
         None => {
             let rate = typed_rate(summary.echoes_per_s * EASY)?;
             format!("`--rate {rate}`: the latency at 70% of this rate, as independent users see it")
@@ -123,9 +123,8 @@ fn typed_rate(per_second: f64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Loop;
     use crate::sample::{busy, busy_open};
-    use record::{Finding, units};
+    use record::{Finding, Plan, units};
 
     /// The value behind an option in a hint.
     fn value<'a>(hints: &'a [String], option: &str) -> &'a str {
@@ -136,19 +135,19 @@ mod tests {
     }
 
     fn connections_come(load: &mut Load) {
-        load.plan.discipline = Discipline::PartlyOpen;
+        (load.plan.rate, load.plan.connect_rate) = (None, units::Rate::new(500.0));
         load.summary.connections_per_s = Some(500.0);
     }
 
     #[test]
     fn after_a_closed_loop_a_rate_below_its_own() {
-        let hints = hints(&busy(Loop::closed()));
+        let hints = hints(&busy(&Plan::default()));
         assert_eq!(units::rate(value(&hints, "--rate")), Ok(70_000.0), "{hints:?}");
     }
 
     #[test]
     fn after_churn_connections_at_a_rate() {
-        let mut load = busy(Loop::closed());
+        let mut load = busy(&Plan::default());
         load.plan.messages_per_connection = Some(3);
         load.summary.connections_per_s = Some(1000.0);
         let hints = hints(&load);
@@ -158,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_saturated_generator_needs_threads_in_any_loop() {
-        for mut load in [busy(Loop::closed()), busy_open(1000.0)] {
+        for mut load in [busy(&Plan::default()), busy_open(1000.0)] {
             load.generator.utilisation = 0.97;
             let hints = hints(&load);
             assert_eq!(hints.len(), 1, "{hints:?}");
@@ -172,7 +171,7 @@ mod tests {
         let first = hints(&load);
         assert!(first[0].contains("loadgen capacity 127.0.0.1:7007"), "{first:?}");
         assert!(first[1].contains("--spin"), "{first:?}");
-        load.generator.wait = "spin".into();
+        load.generator.wait = record::Wait::Spin;
         assert_eq!(hints(&load).len(), 1);
     }
 
@@ -196,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_kept_a_load_back_comes_first() {
-        let mut load = busy(Loop::closed());
+        let mut load = busy(&Plan::default());
         load.summary.findings = [Finding::NoEchoes].into();
         assert!(hints(&load).is_empty(), "a load that is not valid shows nothing");
         load.summary.connections.answered = 40;

@@ -116,7 +116,7 @@ fn generator(load: &Load) -> Vec<String> {
         Some(micros) => format!("{micros:.2} us of CPU per echo, "),
         None => String::new(),
     };
-    let threads = count(load.plan.threads as u64, "thread");
+    let threads = count(load.plan.threads() as u64, "thread");
     let mut lines = vec![
         format!("{cost}{} of {threads}", percent(generator.utilisation)),
         PaceSetter::of(load).to_string(),

@@ -2,9 +2,8 @@ use std::time::Duration;
 
 use super::layout::block;
 use super::*;
-use crate::plan::Loop;
 use crate::sample::{busy, busy_open, equal};
-use record::{Connections, ErrorKind, PaceSetter, Span};
+use record::{Connections, ErrorKind, PaceSetter, Plan, Span};
 
 /// The text beside a name.
 fn text_of(load: &Load, name: &str) -> String {
@@ -26,10 +25,9 @@ fn has_line(load: &Load, text: &str) -> bool {
 }
 
 fn short_connections() -> Load {
-    let mut load = busy(Loop::Closed {
-        depth: 1,
-        think: Duration::ZERO,
+    let mut load = busy(&Plan {
         messages_per_connection: Some(1),
+        ..Plan::default()
     });
     load.summary.connections_per_s = Some(4980.0);
     load
@@ -37,7 +35,7 @@ fn short_connections() -> Load {
 
 #[test]
 fn a_closed_loop_has_service_times_and_no_others() {
-    let load = busy(Loop::closed());
+    let load = busy(&Plan::default());
     assert_eq!(text_of(&load, "echoes"), "100k/s (1000000 in 10.00 s)");
     assert_eq!(text_of(&load, "connections"), "64 asked, 64 open, 64 answered");
     assert_eq!(text_of(&load, "errors"), "none");
@@ -98,7 +96,7 @@ fn the_header_of_the_table_has_no_name_and_its_numbers_have() {
 
 #[test]
 fn connections_without_an_answer_have_a_line() {
-    let mut load = busy(Loop::closed());
+    let mut load = busy(&Plan::default());
     load.summary.connections = Connections {
         asked: 1000,
         open: 1000,
@@ -113,7 +111,7 @@ fn connections_without_an_answer_have_a_line() {
 
 #[test]
 fn each_kind_of_error_has_a_line_and_an_example() {
-    let mut load = busy(Loop::closed());
+    let mut load = busy(&Plan::default());
     load.summary.errors = [(ErrorKind::Refused, 2), (ErrorKind::Reset, 3)].into();
     load.error_examples = [(ErrorKind::Reset, "reset by peer".into())].into();
     assert!(text_of(&load, "errors").starts_with("2 refused"));
@@ -122,7 +120,7 @@ fn each_kind_of_error_has_a_line_and_an_example() {
 
 #[test]
 fn the_side_that_set_the_pace_has_a_line() {
-    let mut load = busy(Loop::closed());
+    let mut load = busy(&Plan::default());
     assert!(has_line(&load, &PaceSetter::Server.to_string()));
     load.generator.utilisation = 0.97;
     assert!(has_line(&load, &PaceSetter::Generator.to_string()));
@@ -130,7 +128,7 @@ fn the_side_that_set_the_pace_has_a_line() {
 
 #[test]
 fn only_a_share_worth_telling_of_what_others_took_is_shown() {
-    let mut load = busy(Loop::closed());
+    let mut load = busy(&Plan::default());
     let shown = |load: &Load| {
         let text = describe(load);
         (text.contains("kept waiting for 3%"), text.contains("took 5%"))
@@ -145,7 +143,7 @@ fn only_a_share_worth_telling_of_what_others_took_is_shown() {
 
 #[test]
 fn findings_are_shown_by_their_effect() {
-    let mut load = busy(Loop::closed());
+    let mut load = busy(&Plan::default());
     let withheld = Finding::Withheld { text: "why".into() };
     load.summary.findings = [Finding::NoEchoes, Finding::Overrun { outstanding: 3 }, withheld].into();
     assert!(text_of(&load, "withheld").ends_with("why"));
@@ -158,11 +156,12 @@ fn findings_are_shown_by_their_effect() {
 
 #[test]
 fn no_line_is_longer_than_a_hundred_columns() {
-    let mut loads = vec![busy(Loop::closed()), busy_open(100e3), busy_open(300e3)];
-    let mut churn = busy(Loop::Closed {
+    let mut loads = vec![busy(&Plan::default()), busy_open(100e3), busy_open(300e3)];
+    let mut churn = busy(&Plan {
         depth: 65_536,
-        think: Duration::from_millis(12_345),
+        think: Duration::from_millis(12_345).into(),
         messages_per_connection: Some(100_000),
+        ..Plan::default()
     });
     churn.summary.connections_per_s = Some(123e3);
     churn.summary.connections = Connections {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plotters::style::text_anchor::HPos;
-use record::numbers::{bytes, number, short, thousands};
+use record::numbers::{number, short, thousands};
 
 use super::axis::{Axis, Scale};
 use super::caption::Caption;
@@ -31,7 +31,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let mut panels = Vec::new();
     for group in &groups {
         let title = match (groups.len(), group.first()) {
-            (2.., Some(first)) => format!("Messages of {}", bytes(first.message_bytes)),
+            (2.., Some(first)) => format!("Messages of {}", format::message_size(&first.size)),
             _ => String::new(),
         };
         for (class, width) in [("wide", 760.0), ("narrow", 340.0)] {
@@ -66,9 +66,9 @@ fn groups(scenarios: &[ScenarioSummary]) -> Vec<Group<'_>> {
         .filter(|scenario| scenario.measured().next().is_some())
     {
         let fits = |group: &&mut Group<'_>| {
-            group.iter().all(|other| {
-                other.message_bytes == scenario.message_bytes && other.connections != scenario.connections
-            })
+            group
+                .iter()
+                .all(|other| other.size == scenario.size && other.connections != scenario.connections)
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(scenario),
@@ -244,7 +244,7 @@ fn table(groups: &[Group<'_>]) -> Table {
             };
             rows.push(vec![
                 thousands(scenario.connections as f64),
-                bytes(scenario.message_bytes),
+                format::message_size(&scenario.size),
                 row.server.clone(),
                 number(estimate.value),
                 estimate

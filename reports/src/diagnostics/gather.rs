@@ -127,7 +127,9 @@ fn errors(loads: &[&Load]) -> Option<Diagnostic> {
 }
 
 fn wake_up(loads: &[&Load]) -> Option<Diagnostic> {
-    let sleeps = loads.iter().any(|load| load.generator.wait == "sleep");
+    let sleeps = loads
+        .iter()
+        .any(|load| load.generator.wait == record::Wait::Sleep);
     sleeps.then_some(Diagnostic::WakeUp)
 }
 

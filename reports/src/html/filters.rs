@@ -1,10 +1,10 @@
 //! The filters that the templates use.
 
 use askama::{Result, Values};
-use record::numbers::bytes;
 use record::words::counted;
 
 use crate::diagnostics::Weight;
+use crate::format::message_size;
 use crate::metrics::ECHOES;
 use crate::scenario::ScenarioSummary;
 
@@ -12,7 +12,7 @@ use crate::scenario::ScenarioSummary;
 #[askama::filter_fn]
 pub fn load(scenario: &ScenarioSummary, _: &dyn Values) -> Result<String> {
     let connections = counted(scenario.connections, "connection");
-    let size = bytes(scenario.message_bytes);
+    let size = message_size(&scenario.size);
     Ok(format!("{connections}, messages of {size}"))
 }
 

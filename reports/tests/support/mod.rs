@@ -118,24 +118,12 @@ pub fn scenario(connections: usize) -> Scenario {
     }
 }
 
-pub fn plan(connections: usize) -> PlanRecord {
-    PlanRecord {
-        discipline: Discipline::Closed,
-        connections,
-        threads: 1,
-        message_bytes: 64,
-        warmup_s: 0.5,
-        duration_s: 2.0,
-        transport: Transport::Tcp,
-        sizes: None,
-        depth: 1,
-        think_s: 0.0,
-        messages_per_connection: None,
-        stages: Vec::new(),
-        arrivals: None,
-        idle: 0,
-        sources: Vec::new(),
-        seed: 1,
+pub fn plan(connections: usize) -> Plan {
+    Plan {
+        connections: Some(connections),
+        warmup: "500ms".parse().unwrap(),
+        duration: Some("2s".parse().unwrap()),
+        ..Plan::default()
     }
 }
 
@@ -221,10 +209,11 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
         target: "127.0.0.1:40000".into(),
         started_at: "2026-03-01T10:00:00Z".into(),
         plan: plan(connections),
+        listed_mean_bytes: None,
         generator: Generator {
             version: "0.1.0".into(),
-            engine: "epoll".into(),
-            wait: "sleep".into(),
+            engine: Engine::Epoll,
+            wait: Wait::Sleep,
             cpus: vec![1],
             utilisation: (rate / 170_000.0).min(1.0),
             kept_waiting: 0.0,

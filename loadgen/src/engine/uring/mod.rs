@@ -20,7 +20,7 @@ use socket2::Socket;
 use super::socket;
 use super::{Engine, Event, Failure, Until};
 use crate::clock::{Clock, Monotonic};
-use crate::plan::Request;
+use crate::plan::CheckedPlan;
 use pool::{GROUP, Pool};
 use record::Transport;
 
@@ -247,7 +247,7 @@ enum Outcome {
 
 impl Uring<'_> {
     /// One ring, for about `slots` slots.
-    pub fn new(request: &Request, slots: usize, clock: Monotonic) -> io::Result<Self> {
+    pub fn new(plan: &CheckedPlan, slots: usize, clock: Monotonic) -> io::Result<Self> {
         let ring = IoUring::builder()
             // Completions are processed when this thread asks for them and do not interrupt it.
             .setup_single_issuer()
@@ -255,8 +255,8 @@ impl Uring<'_> {
             .setup_cqsize((4 * slots).next_power_of_two().clamp(8192, MOST_COMPLETIONS) as u32)
             .build(SUBMISSIONS)
             .map_err(|error| explain(&error))?;
-        let (_, largest) = request.sizes.bounds();
-        let size = match request.transport {
+        let (_, largest) = plan.sizes.bounds();
+        let size = match plan.transport {
             Transport::Tcp => (largest as usize).clamp(SMALLEST_BUFFER, LARGEST_BUFFER),
             // One byte more, to detect a datagram that is too long.
             Transport::Udp => (largest as usize + 1).max(SMALLEST_BUFFER),
@@ -266,8 +266,8 @@ impl Uring<'_> {
             ring,
             pool,
             clock,
-            target: request.target,
-            transport: request.transport,
+            target: plan.target,
+            transport: plan.transport,
             connections: std::iter::repeat_with(Connection::default).take(slots).collect(),
             waiting: VecDeque::new(),
             closing: Vec::new(),
@@ -296,7 +296,7 @@ impl Uring<'_> {
     }
 
     /// The result of a receive, if there is one. Starts the next receive if this was the last
-    /// of its request.
+    /// of its plan.
     fn received(&mut self, slot: usize, entry: &cqueue::Entry) -> Option<Outcome> {
         let ended = !cqueue::more(entry.flags());
         let outcome = match (entry.result(), self.held) {
@@ -360,7 +360,7 @@ impl Uring<'_> {
             .map(|socket| Fd(socket.as_raw_fd()))
     }
 
-    /// Gathers a request. Only `wait` submits, so nothing completes unseen between two sends of
+    /// Gathers a plan. Only `wait` submits, so nothing completes unseen between two sends of
     /// the same socket.
     fn push(&mut self, entry: squeue::Entry) {
         if !self.waiting.is_empty() || !self.try_push(&entry) {

@@ -8,7 +8,7 @@ use super::core::{Core, Phase};
 use super::slot::State;
 use super::workload::Workload;
 use crate::clock::nanos;
-use crate::plan::Loop;
+use crate::plan::CheckedPlan;
 use crate::run::tally::Account;
 
 /// Each connection keeps `depth` messages in flight.
@@ -20,15 +20,11 @@ pub struct Closed {
 }
 
 impl Workload for Closed {
-    fn new(options: &Loop) -> Self {
-        let depth = match *options {
-            Loop::Closed { depth, .. } => depth,
-            _ => 1,
-        };
+    fn new(plan: &CheckedPlan) -> Self {
         Closed {
-            depth,
-            think_ns: nanos(options.think()),
-            lasting: options.messages_per_connection().is_none(),
+            depth: plan.depth,
+            think_ns: nanos(plan.think),
+            lasting: plan.messages_per_connection.is_none(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::clock::nanos;
 use crate::engine::Failure;
 use crate::pacer::Share;
 use crate::pattern::Pattern;
-use crate::plan::{Plan, Request};
+use crate::plan::CheckedPlan;
 use crate::run::tally::{Cut, Tally};
 use record::{ErrorKind, Span, Transport};
 
@@ -108,8 +108,7 @@ impl Ledger {
 
 /// The state of a worker that every loop works on.
 pub struct Core<'a> {
-    pub plan: &'a Plan,
-    pub request: &'a Request,
+    pub plan: &'a CheckedPlan,
     pub pattern: &'a Pattern,
     pub share: Share,
     /// After how many messages a connection is closed, if it is.
@@ -148,15 +147,19 @@ pub struct Core<'a> {
 impl<'a> Core<'a> {
     /// For the share of one worker; `interval_ns` is the length of the pieces that the window
     /// is cut into.
-    pub fn new(plan: &'a Plan, pattern: &'a Pattern, share: Share, seed: u64, interval_ns: u64) -> Self {
-        let request = plan.request();
+    pub fn new(
+        plan: &'a CheckedPlan,
+        pattern: &'a Pattern,
+        share: Share,
+        seed: u64,
+        interval_ns: u64,
+    ) -> Self {
         Core {
             plan,
-            request,
             pattern,
             share,
-            messages_per_connection: request.discipline.messages_per_connection(),
-            slots: Vec::with_capacity(part(request.connections + request.idle, share)),
+            messages_per_connection: plan.messages_per_connection,
+            slots: Vec::with_capacity(part(plan.connections + plan.idle, share)),
             actions: VecDeque::new(),
             phase: Phase::Connecting,
             window: Window::UNKNOWN,
@@ -186,7 +189,7 @@ impl<'a> Core<'a> {
         let slot = &mut self.slots[at];
         *slot = Slot {
             state: State::Connecting,
-            conversation: Conversation::new(number, self.request.transport),
+            conversation: Conversation::new(number, self.plan.transport),
             arrived_ns: due_ns,
             generation: slot.generation + 1,
             number,
@@ -238,7 +241,7 @@ impl<'a> Core<'a> {
         if self.messages_per_connection.is_some_and(|most| begun >= most) {
             return false;
         }
-        let bytes = self.request.sizes.draw(slot.number, begun, &mut self.random);
+        let bytes = self.plan.sizes.draw(slot.number, begun, &mut self.random);
         slot.conversation.begin(due_ns, bytes, self.window.holds(due_ns));
         self.outstanding += 1;
         #[cfg(test)]
@@ -308,7 +311,7 @@ impl<'a> Core<'a> {
         slot.generation += 1;
         let was = std::mem::replace(&mut slot.state, State::Gone);
         // Over UDP only now it shows that there is no server.
-        if self.request.transport == Transport::Udp && !slot.reached && was != State::Connecting {
+        if self.plan.transport == Transport::Udp && !slot.reached && was != State::Connecting {
             self.tally.established -= 1;
             self.tally.open -= 1;
         }
@@ -317,7 +320,7 @@ impl<'a> Core<'a> {
             self.forget(message);
             #[cfg(test)]
             self.ledger.break_off();
-            if self.request.discipline.pace().is_some() && message.of_window {
+            if self.plan.pace.is_some() && message.of_window {
                 self.tally.unanswered += 1;
             }
         }
@@ -360,7 +363,7 @@ impl<'a> Core<'a> {
 
     /// The next message that was waited for long enough, over UDP. It is lost.
     pub fn give_up(&mut self, at: usize, now_ns: u64) -> Option<Message> {
-        let patience = self.request.answer_timeout;
+        let patience = self.plan.answer_timeout;
         let slot = &mut self.slots[at];
         let message = slot.conversation.give_up(now_ns, nanos(patience))?;
         slot.lost_since_ns.get_or_insert(message.sent_ns);
@@ -399,12 +402,12 @@ impl<'a> Core<'a> {
 
     /// How many of the connections that are opened at the begin are this worker's.
     pub fn connections(&self) -> usize {
-        part(self.request.connections, self.share)
+        part(self.plan.connections, self.share)
     }
 
     /// The same for idle ones.
     pub fn idle(&self) -> usize {
-        part(self.request.idle, self.share)
+        part(self.plan.idle, self.share)
     }
 
     /// How many slots are in a state.

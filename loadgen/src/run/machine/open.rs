@@ -4,7 +4,7 @@ use super::conversation::Message;
 use super::core::{Core, Phase};
 use super::slot::State;
 use super::workload::Workload;
-use crate::plan::Loop;
+use crate::plan::CheckedPlan;
 use record::Span;
 
 /// Connections take turns to send what is due.
@@ -14,7 +14,7 @@ pub struct Open {
 }
 
 impl Workload for Open {
-    fn new(_: &Loop) -> Self {
+    fn new(_: &CheckedPlan) -> Self {
         Open { turn: 0 }
     }
 

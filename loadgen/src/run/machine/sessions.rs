@@ -6,7 +6,7 @@ use super::core::Core;
 use super::slot::{Slot, State};
 use super::workload::Workload;
 use crate::clock::nanos;
-use crate::plan::Loop;
+use crate::plan::CheckedPlan;
 use record::{ErrorKind, Span};
 
 /// Connections come and go.
@@ -17,9 +17,9 @@ pub struct Sessions {
 }
 
 impl Workload for Sessions {
-    fn new(options: &Loop) -> Self {
+    fn new(plan: &CheckedPlan) -> Self {
         Sessions {
-            think_ns: nanos(options.think()),
+            think_ns: nanos(plan.think),
             free: Vec::new(),
         }
     }
@@ -31,7 +31,7 @@ impl Workload for Sessions {
 
     /// A connection arrives.
     fn due(&mut self, core: &mut Core, due_ns: u64) {
-        let most = core.plan.most_connections();
+        let most = core.plan.most_connections;
         let at = match self.free.pop() {
             Some(at) => at,
             None if core.slots.len() < most / core.share.of => {

@@ -3,13 +3,13 @@
 use super::conversation::Message;
 use super::core::Core;
 use super::slot::State;
-use crate::plan::Loop;
+use crate::plan::CheckedPlan;
 
 /// A loop: when connections and messages follow on what happened, and what is recorded of
 /// them. Times are those of the event.
 pub trait Workload {
-    /// From its options in the plan.
-    fn new(options: &Loop) -> Self;
+    /// With the options of a plan.
+    fn new(plan: &CheckedPlan) -> Self;
 
     /// How many connections carry load, or may, once all have been opened.
     fn live(&self, core: &Core) -> usize;

@@ -20,7 +20,7 @@ use crate::engine::Until;
 use crate::engine::simulated::{Script, Server, Simulated, VirtualClock};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
-use crate::plan::{Loop, Plan, Request};
+use crate::plan::{CheckedPlan, Loop, Request};
 use record::histogram::{self, Histogram};
 use record::{Arrivals, Load, Span};
 
@@ -90,12 +90,12 @@ impl Simulation {
         conclude(&plan, tally, window)
     }
 
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> CheckedPlan {
         self.request.clone().validate().unwrap()
     }
 
     /// Runs it to the counts, which takes much less time than the record.
-    pub fn count(&self, plan: &Plan) -> Counted {
+    pub fn count(&self, plan: &CheckedPlan) -> Counted {
         match plan.request().discipline {
             Loop::Closed { .. } => self.drive::<Closed>(plan),
             Loop::Open(_) => self.drive::<Open>(plan),
@@ -103,7 +103,7 @@ impl Simulation {
         }
     }
 
-    fn drive<L: Workload>(&self, plan: &Plan) -> Counted {
+    fn drive<L: Workload>(&self, plan: &CheckedPlan) -> Counted {
         let request = plan.request();
         let now = Cell::new(0);
         let clock = VirtualClock(&now);
