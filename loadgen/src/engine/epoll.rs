@@ -10,8 +10,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
+use super::failure::Failure;
+use super::interface::{Engine, Event, Until};
 use super::socket;
-use super::{Engine, Event, Failure, Until};
 use crate::clock::Monotonic;
 use crate::pattern::LONGEST_PIECE;
 use crate::plan::CheckedPlan;

@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use fastrand::Rng;
 use nix::errno::Errno;
 
-use super::{Engine, Event, Failure, Until};
+use super::failure::Failure;
+use super::interface::{Engine, Event, Until};
 use crate::clock::Clock;
 use record::Transport;
 

@@ -17,8 +17,9 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::Socket;
 
+use super::failure::Failure;
+use super::interface::{Engine, Event, Until};
 use super::socket;
-use super::{Engine, Event, Failure, Until};
 use crate::clock::{Clock, Monotonic};
 use crate::plan::CheckedPlan;
 use pool::{GROUP, Pool};
