@@ -158,8 +158,12 @@ impl RunOptions {
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
         self.choose_servers(&mut suite)?;
         suite.blocks = self.blocks.unwrap_or(suite.blocks);
-        suite.duration = self.duration.unwrap_or(suite.duration);
-        suite.warmup = self.warmup.unwrap_or(suite.warmup);
+        if let Some(duration) = self.duration {
+            suite.set_duration(duration);
+        }
+        if let Some(warmup) = self.warmup {
+            suite.set_warmup(warmup);
+        }
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         run::prepare(suite, seed, &self.output.unwrap_or_else(results::new_folder))

@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use loadgen::units;
-use serde::{Deserialize, Deserializer};
+use anyhow::{Context, anyhow, ensure};
+use record::Plan;
+use record::units::Time;
+use serde::Deserialize;
 use servers::models::{MODELS, Model};
+use toml::{Table, Value};
 
 use crate::external::External;
 use crate::names::{check_distinct, model};
@@ -21,44 +23,56 @@ const QUICK: &str = include_str!("../suites/quick.toml");
 const OVERHEAD: Duration = Duration::from_millis(120);
 
 /// Which servers are measured, under which loads, and how often.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Suite {
     /// Name in the report.
     pub name: String,
     /// Trials of each server under each load.
     pub blocks: u32,
-    /// Time of each load before the measurement.
-    #[serde(deserialize_with = "time")]
-    pub warmup: Duration,
-    /// Measured time of each load.
-    #[serde(deserialize_with = "time")]
-    pub duration: Duration,
     /// Names of models.
-    #[serde(default)]
     servers: Vec<String>,
     /// Servers of the user.
-    #[serde(default, rename = "external")]
     externals: Vec<External>,
     /// The loads.
-    #[serde(rename = "scenario")]
     pub scenarios: Vec<Scenario>,
 }
 
 /// A load that every server is measured under.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     /// Short name, unique in the suite.
     pub name: String,
     /// Title in the report.
     pub title: String,
-    /// Connections, all active.
-    pub connections: usize,
-    /// Bytes in a message.
-    #[serde(deserialize_with = "size")]
-    pub size: u64,
+    /// What is sent, and when. The run adds the processors and the transport of the server.
+    pub plan: Plan,
 }
+
+/// A suite as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteFile {
+    name: String,
+    blocks: u32,
+    /// Defaults of the scenarios.
+    warmup: Time,
+    duration: Time,
+    #[serde(default)]
+    servers: Vec<String>,
+    #[serde(default)]
+    external: Vec<External>,
+    scenario: Vec<Table>,
+}
+
+/// Keys of a plan that the run decides, and how.
+const DECIDED: [(&str, &str); 3] = [
+    (
+        "cpus",
+        "the run divides the processors between server and generator",
+    ),
+    ("threads", "the generator has a thread for each of its processors"),
+    ("udp", "the server decides the transport"),
+];
 
 impl Suite {
     /// The suite that `cargo bench` runs.
@@ -74,7 +88,16 @@ impl Suite {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let suite: Suite = toml::from_str(text)?;
+        let file: SuiteFile = toml::from_str(text)?;
+        let scenario = |table| Scenario::parse(table, file.warmup, file.duration);
+        let scenarios = file.scenario.into_iter().map(scenario);
+        let suite = Suite {
+            scenarios: scenarios.collect::<anyhow::Result<_>>()?,
+            name: file.name,
+            blocks: file.blocks,
+            servers: file.servers,
+            externals: file.external,
+        };
         suite.models()?;
         check_distinct(&suite.externals)?;
         ensure!(!suite.scenarios.is_empty(), "there is no [[scenario]] to measure");
@@ -87,6 +110,21 @@ impl Suite {
             );
         }
         Ok(suite)
+    }
+
+    /// Replaces the measured time of all loads, except of those whose stages have their own.
+    pub fn set_duration(&mut self, duration: Duration) {
+        let plans = self.scenarios.iter_mut().map(|scenario| &mut scenario.plan);
+        for plan in plans.filter(|plan| plan.stages.is_none()) {
+            plan.duration = Some(Time(duration));
+        }
+    }
+
+    /// Replaces the time that all loads run before they are measured.
+    pub fn set_warmup(&mut self, warmup: Duration) {
+        for scenario in &mut self.scenarios {
+            scenario.plan.warmup = Time(warmup);
+        }
     }
 
     /// Replaces the models of the suite; `all` stands for every model, `none` for no model.
@@ -138,16 +176,45 @@ impl Suite {
 
     /// The approximate time that these take.
     pub fn time(&self, participants: usize) -> Duration {
-        (self.warmup + self.duration + OVERHEAD) * self.trials(participants) as u32
+        let plans = self.scenarios.iter().map(|scenario| &scenario.plan);
+        let block: Duration = plans
+            .map(|plan| plan.warmup.0 + plan.duration().0 + OVERHEAD)
+            .sum();
+        block * participants as u32 * self.blocks
     }
 }
 
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    units::time(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+impl Scenario {
+    /// Reads a `[[scenario]]`: its name, its title, and the fields of its plan.
+    fn parse(mut table: Table, warmup: Time, duration: Time) -> anyhow::Result<Self> {
+        let name = text(&mut table, "name").context("in a [[scenario]]")?;
+        let scenario = || format!("in the scenario `{name}`");
+        let title = text(&mut table, "title").with_context(scenario)?;
+        if let Some((key, reason)) = DECIDED.into_iter().find(|(key, _)| table.contains_key(*key)) {
+            return Err(anyhow!("`{key}` cannot be set in a suite: {reason}")).with_context(scenario);
+        }
+        let has_stages = table.contains_key("stages");
+        let mut plan: Plan = table.clone().try_into().with_context(scenario)?;
+        if !table.contains_key("warmup") {
+            plan.warmup = warmup;
+        }
+        if plan.duration.is_none() && !has_stages {
+            plan.duration = Some(duration);
+        }
+        Ok(Scenario { name, title, plan })
+    }
 }
 
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    units::size(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+/// Takes a text out of a table.
+fn text(table: &mut Table, key: &str) -> anyhow::Result<String> {
+    match table.remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(anyhow!(
+            "`{key}` must be a text, not a value of type {}",
+            other.type_str()
+        )),
+        None => Err(anyhow!("`{key}` is missing")),
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +227,7 @@ mod tests {
         let connections: Vec<_> = suite
             .scenarios
             .iter()
-            .map(|scenario| scenario.connections)
+            .map(|scenario| scenario.plan.connections())
             .collect();
         assert_eq!(connections, [1, 10, 100, 1000]);
         assert!(suite.blocks >= 5, "confidence intervals need blocks");
@@ -176,6 +243,92 @@ mod tests {
         let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
         suite.select(&["all".into()]).unwrap();
         assert_eq!(suite.participants().unwrap().len(), MODELS.len());
+    }
+
+    /// A suite of one scenario with these keys.
+    fn with(keys: &str) -> anyhow::Result<Suite> {
+        Suite::parse(&format!(
+            "name = \"s\"\nblocks = 2\nwarmup = \"200ms\"\nduration = \"1s\"\nservers = [\"epoll\"]\n\
+             [[scenario]]\nname = \"one\"\ntitle = \"One\"\n{keys}"
+        ))
+    }
+
+    fn plan(keys: &str) -> Plan {
+        with(keys).unwrap().scenarios.remove(0).plan
+    }
+
+    #[test]
+    fn a_scenario_is_a_plan_with_the_times_of_the_suite_as_defaults() {
+        let defaults = Plan {
+            warmup: "200ms".parse().unwrap(),
+            duration: Some("1s".parse().unwrap()),
+            ..Plan::default()
+        };
+        assert_eq!(plan(""), defaults);
+        let open =
+            plan("rate = \"50k/s\"\narrivals = \"poisson\"\nsize = \"uniform:16B..4KiB\"\nspin = true");
+        let expected = Plan {
+            rate: Some("50k/s".parse().unwrap()),
+            arrivals: Some(record::Arrivals::Poisson),
+            size: "uniform:16B..4KiB".parse().unwrap(),
+            spin: true,
+            ..defaults.clone()
+        };
+        assert_eq!(open, expected);
+        let stages = plan("stages = \"1s@1k/s..2k/s,2s@2k/s\"\nwarmup = \"3s\"");
+        assert_eq!((stages.duration, stages.duration().seconds()), (None, 3.0));
+        assert_eq!(stages.warmup.seconds(), 3.0);
+        let sessions = plan("connect_rate = \"500/s\"\nthink = \"1ms\"\nsources = [\"127.0.0.2-127.0.0.9\"]");
+        assert_eq!(sessions.loop_kind(), record::LoopKind::PartlyOpen);
+    }
+
+    #[test]
+    fn a_wrong_key_is_refused_with_its_scenario() {
+        let error = |keys| format!("{:#}", with(keys).unwrap_err());
+        for (keys, parts) in [
+            ("block = 6", ["unknown field `block`", "scenario `one`"]),
+            ("rate = \"50k\"", ["`50k` is not a rate", "scenario `one`"]),
+            ("size = 64", ["a size such as 64B", "scenario `one`"]),
+            (
+                "cpus = [1]",
+                ["`cpus` cannot be set in a suite", "scenario `one`"],
+            ),
+            (
+                "threads = 2",
+                ["`threads` cannot be set in a suite", "scenario `one`"],
+            ),
+            (
+                "udp = true",
+                ["the server decides the transport", "scenario `one`"],
+            ),
+        ] {
+            for part in parts {
+                assert!(error(keys).contains(part), "{keys}: {}", error(keys));
+            }
+        }
+        let suite = "name = \"s\"\nblocks = 1\nwarmup = \"1s\"\nduration = \"1s\"\n[[scenario]]\n";
+        let error = |keys: &str| format!("{:#}", Suite::parse(&(suite.to_owned() + keys)).unwrap_err());
+        assert!(error("title = \"t\"").contains("`name` is missing"));
+        assert!(error("name = \"a\"").contains("scenario `a`: `title` is missing"));
+        assert!(error("name = 5").contains("must be a text"));
+    }
+
+    #[test]
+    fn times_of_the_command_line_replace_those_of_every_scenario() {
+        for (keys, duration) in [
+            ("", 5.0),
+            ("duration = \"2s\"", 5.0),
+            ("stages = \"3s@1k/s\"", 3.0),
+        ] {
+            let mut suite = with(keys).unwrap();
+            suite.set_duration(Duration::from_secs(5));
+            suite.set_warmup(Duration::from_secs(4));
+            let plan = &suite.scenarios[0].plan;
+            assert_eq!(
+                (plan.duration().seconds(), plan.warmup.seconds()),
+                (duration, 4.0)
+            );
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
 use indicatif::HumanDuration;
+use loadgen::plan::CheckedPlan;
 use loadgen::record::{
     self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
 };
@@ -91,7 +92,6 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         let log = results.log(participant.name(), &scenario.name, block);
         let started_at = results::now();
         let spec = Spec {
-            suite,
             scenario,
             participant,
             placement: &description.placement,
@@ -150,7 +150,8 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
     let placement = affinity::split(&affinity::allowed()?);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
-        let plan = trial::request(suite, scenario, &placement, Transport::Tcp).validate();
+        let plan = trial::plan(scenario, &placement, Transport::Tcp);
+        let plan = CheckedPlan::new(&plan, trial::NO_TARGET);
         let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {

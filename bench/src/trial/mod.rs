@@ -2,25 +2,25 @@
 
 pub mod meter;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadgen::plan::Request;
-use loadgen::record::{self, Outcome, Placement};
-use loadgen::sizes::Sizes;
+use loadgen::plan::CheckedPlan;
+use record::{LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
 
 use crate::host::affinity;
 use crate::participant::Participant;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
-use crate::suite::{Scenario, Suite};
+use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
-/// Time to connect: enough for a server that accepts slowly; one that never accepts fails.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Stands for the address of a server that has not started.
+pub const NO_TARGET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Longer than the drain time of the models, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -35,8 +35,6 @@ const EXIT_SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// A trial to run.
 #[derive(Clone)]
 pub struct Spec<'a> {
-    /// Its suite, which has the times.
-    pub suite: &'a Suite,
     /// The load.
     pub scenario: &'a Scenario,
     /// The server.
@@ -55,23 +53,21 @@ pub fn transport(participant: &Participant) -> record::Transport {
     }
 }
 
-/// The request to the load generator for a scenario.
-pub fn request(
-    suite: &Suite,
-    scenario: &Scenario,
-    placement: &Placement,
-    transport: record::Transport,
-) -> Request {
-    Request {
-        transport,
-        connections: scenario.connections,
-        threads: placement.generator_cpus.len().clamp(1, scenario.connections),
-        sizes: Sizes::Fixed(scenario.size),
-        warmup: suite.warmup,
-        duration: suite.duration,
-        connect_timeout: CONNECT_TIMEOUT,
+/// The plan of a scenario, with the processors of the generator and the transport of the server.
+pub fn plan(scenario: &Scenario, placement: &Placement, transport: record::Transport) -> Plan {
+    let udp = transport == record::Transport::Udp;
+    let plan = &scenario.plan;
+    let most_threads = match plan.loop_kind() {
+        LoopKind::PartlyOpen => usize::MAX,
+        _ => plan.connections().max(1),
+    };
+    Plan {
+        udp,
+        // A socket of datagrams connects at once.
+        connect_timeout: plan.connect_timeout.filter(|_| !udp),
+        threads: Some(placement.generator_cpus.len().clamp(1, most_threads)),
         cpus: placement.generator_cpus.clone(),
-        ..Request::new(([127, 0, 0, 1], 0).into())
+        ..plan.clone()
     }
 }
 
@@ -80,26 +76,21 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
     if let Some(reason) = spec.participant.unavailable() {
         return Some(Outcome::Skipped { reason });
     }
-    let request = request(
-        spec.suite,
-        spec.scenario,
-        spec.placement,
-        transport(spec.participant),
-    );
+    let plan = plan(spec.scenario, spec.placement, transport(spec.participant));
     // The load was checked before the run, but only for streams.
-    if let Err(reason) = request.clone().validate() {
+    if let Err(reason) = CheckedPlan::new(&plan, NO_TARGET) {
         return Some(Outcome::Skipped {
             reason: reason.to_string(),
         });
     }
-    let outcome = measure(spec, request, stop).unwrap_or_else(|error| Outcome::Failed {
+    let outcome = measure(spec, &plan, stop).unwrap_or_else(|error| Outcome::Failed {
         error: format!("{error:#}"),
         stderr: server::stderr_tail(&spec.log),
     });
     (!stop.load(Relaxed)).then_some(outcome)
 }
 
-fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let mut server = Server::start(&Launch {
         program: spec.participant.program(),
         listen: ANY_PORT,
@@ -108,11 +99,7 @@ fn measure(spec: &Spec, request: Request, stop: &AtomicBool) -> anyhow::Result<O
         cpus: spec.placement.server_cpus.clone(),
         log: spec.log.clone(),
     })?;
-    let plan = Request {
-        target: server.address(),
-        ..request
-    }
-    .validate()?;
+    let plan = CheckedPlan::new(plan, server.address())?;
     let mut meter = Meter::new(server.pid());
     let load = affinity::with(&spec.placement.generator_cpus, || {
         loadgen::run(&plan, &mut meter, stop)
@@ -146,4 +133,52 @@ fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
         },
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(scenario: Plan, transport: record::Transport) -> Plan {
+        let scenario = Scenario {
+            name: "one".into(),
+            title: "One".into(),
+            plan: scenario,
+        };
+        let placement = Placement {
+            server_cpus: vec![0],
+            generator_cpus: vec![1, 2, 3],
+        };
+        plan(&scenario, &placement, transport)
+    }
+
+    #[test]
+    fn the_generator_has_a_thread_for_each_processor_that_has_a_connection() {
+        let threads = |plan| planned(plan, record::Transport::Tcp).threads;
+        let busy = |connections| Plan {
+            connections: Some(connections),
+            ..Plan::default()
+        };
+        assert_eq!((threads(busy(2)), threads(busy(100))), (Some(2), Some(3)));
+        let sessions = Plan {
+            connect_rate: Some("1/s".parse().unwrap()),
+            ..Plan::default()
+        };
+        assert_eq!(threads(sessions), Some(3));
+    }
+
+    #[test]
+    fn the_server_decides_the_transport() {
+        let scenario = Plan {
+            connect_timeout: Some("1s".parse().unwrap()),
+            ..Plan::default()
+        };
+        let streams = planned(scenario.clone(), record::Transport::Tcp);
+        assert_eq!(
+            (streams.udp, streams.connect_timeout),
+            (false, scenario.connect_timeout)
+        );
+        let datagrams = planned(scenario, record::Transport::Udp);
+        assert_eq!((datagrams.udp, datagrams.connect_timeout), (true, None));
+    }
 }

@@ -58,6 +58,7 @@ prop_compose! {
         Plan {
             connections, idle, size, duration, warmup, depth, think, messages_per_connection, rate, stages,
             connect_rate, arrivals, udp, seed, sources, connect_timeout, answer_timeout, threads, cpus, engine, spin,
+            ..Plan::default()
         }
     }
 }
