@@ -66,6 +66,14 @@ pub enum Finding {
         /// Messages that were due.
         due: u64,
     },
+    /// Connections that were answered before had waited for too long when the window closed.
+    WentSilent {
+        /// The connections.
+        #[serde(flatten)]
+        connections: AffectedConnections,
+        /// How long the oldest message had waited, in seconds.
+        oldest_s: f64,
+    },
     /// Messages were sent so late that the generator must have been held up.
     SentLate(Lag),
     /// The generator had no time to spare to keep a schedule.
@@ -200,6 +208,7 @@ impl Finding {
             | Finding::ConnectionsFailed(_)
             | Finding::Overrun { .. }
             | Finding::ServerFellBehind(_)
+            | Finding::WentSilent { .. }
             | Finding::Unanswered { .. } => Fault::Server,
             Finding::Interrupted { .. }
             | Finding::WarmUpBacklog(_)
@@ -292,6 +301,14 @@ impl fmt::Display for Finding {
                 f,
                 "{unanswered} of {due} messages that were due were never answered, and are missing at the upper end \
                  of the latencies: offer less"
+            ),
+            Finding::WentSilent {
+                connections,
+                oldest_s,
+            } => write!(
+                f,
+                "{connections} went silent; the oldest message has waited {oldest_s:.1} s: the server may have lost \
+                 part of an answer"
             ),
             Finding::SentLate(lag) => write!(
                 f,
@@ -546,6 +563,14 @@ mod tests {
                 },
                 "the median latency went from 100us in the first half of the window to 2.00ms in the second: the load was \
                  not in a steady state; use a longer --warmup, or look for what changed",
+            ),
+            (
+                Finding::WentSilent {
+                    connections: of(4, Some(4)),
+                    oldest_s: 1.94,
+                },
+                "4 of 4 connections went silent; the oldest message has waited 1.9 s: the server may have lost part \
+                 of an answer",
             ),
             (
                 Finding::MostlySendLag { lag, spins: false },

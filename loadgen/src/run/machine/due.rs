@@ -1,12 +1,12 @@
-//! What is due next by the schedule, in the time of the run: the rate of the begin during
-//! the warm-up, and the whole schedule from the begin of the window on.
+//! The schedule of a worker in the time of the run: the initial rate during the warm-up, and the
+//! whole schedule from the begin of the window.
 
 use crate::pacer::{Pace, Schedule, Share};
 
 /// The times at which a share of a pace is due, in nanoseconds from its begin.
 pub type Times = Box<dyn Iterator<Item = u64>>;
 
-/// What draws them with a seed: the tests put a wrong one in the place of [`draw`].
+/// Draws the times of a schedule with a seed. Tests replace [`draw`] by a wrong one.
 pub type Draw = fn(&Pace, Share, u64) -> Times;
 
 /// Draws the times of a schedule.
@@ -14,7 +14,7 @@ pub fn draw(pace: &Pace, share: Share, seed: u64) -> Times {
     Box::new(Schedule::new(pace, share, seed))
 }
 
-/// A worker's share of what is due.
+/// A worker's share of the schedule.
 pub struct Due {
     draw: Draw,
     pace: Pace,
@@ -36,7 +36,7 @@ impl Due {
             pace: pace.clone(),
             share,
             seed,
-            // Another seed than that of the window, which would else repeat the warm-up.
+            // Not the seed of the window, which would repeat the warm-up.
             times: draw(&pace.as_it_begins(), share, !seed),
             begin_ns,
             in_window: false,
@@ -46,7 +46,7 @@ impl Due {
         due
     }
 
-    /// Takes note that the window opens at this time: what was due before then still is.
+    /// The window opens at this time. Times before it stay due.
     pub fn open_window(&mut self, start_ns: u64) {
         if !self.in_window && self.next_ns.is_none_or(|next_ns| next_ns >= start_ns) {
             self.in_window = true;
@@ -56,7 +56,7 @@ impl Due {
         }
     }
 
-    /// Leaves the next time for the one after it.
+    /// Moves on to the next time.
     pub fn advance(&mut self) {
         self.next_ns = self.times.next().map(|time_ns| self.begin_ns + time_ns);
     }

@@ -1,35 +1,33 @@
-//! One connection's conversation: what to send, and whether what came back is right.
-//!
-//! No socket and no clock here: a worker moves the bytes and brings the time.
+//! The messages of one connection: what to send, and whether the answers are right.
 
 use std::collections::VecDeque;
 
 use crate::pattern::Pattern;
 use record::Transport;
 
-/// How many messages back an answer is recognised for what it is: further back than any
-/// network keeps a datagram.
+/// An answer is recognised as late up to this many messages back: further than any network delays
+/// a datagram.
 const EARLIER: u64 = 4096;
 
-/// The messages of a connection, one after the other; any number of them is on its way.
+/// The messages of a connection, in order; any number of them may be outstanding.
 #[derive(Debug)]
 pub struct Conversation {
     transport: Transport,
-    /// How many messages were begun.
+    /// Messages begun so far.
     pub begun: u64,
-    /// Where in the pattern the last message that was begun ends.
+    /// Position in the pattern where the last message ends.
     end: u64,
-    /// What comes before is with the kernel.
+    /// The kernel has everything before this position.
     sent: u64,
-    /// Of a stream, what comes before came back.
+    /// Of a stream, everything before this position has come back.
     received: u64,
     /// Bytes in the last message.
     last_bytes: u64,
-    /// Messages that were begun and are not answered, in order.
+    /// Messages without an answer, in order.
     outstanding: VecDeque<Message>,
-    /// How many of them, from the front, are answered and not taken yet.
+    /// How many of them, from the front, are answered and not taken.
     complete: usize,
-    /// How many of them, from the back, have no byte with the kernel.
+    /// How many of them, from the back, the kernel has no byte of.
     waiting: usize,
 }
 
@@ -38,7 +36,7 @@ pub struct Conversation {
 pub struct Message {
     /// When it was due.
     pub intended_ns: u64,
-    /// When its first byte was handed to the kernel.
+    /// When the kernel accepted its first byte; 0 before that.
     pub sent_ns: u64,
     /// Whether it was due within the window.
     pub of_window: bool,
@@ -46,20 +44,19 @@ pub struct Message {
     end: u64,
 }
 
-/// What received bytes meant.
+/// The meaning of received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// They were due. What they complete is to be [taken](Conversation::take_complete).
+    /// They were expected. Messages that they complete can be [taken](Conversation::take_complete).
     Right,
-    /// The answer to a message before: it is late, or there for the second time. Only
-    /// where messages can be lost.
+    /// The answer to an earlier message, late or repeated. Only where messages can be lost.
     Stale,
-    /// Not the bytes that were due, or more than were due.
+    /// Other bytes than expected, or more.
     Wrong,
 }
 
 impl Conversation {
-    /// The conversation of connection number `connection`.
+    /// The messages of connection number `connection`.
     pub fn new(connection: usize, transport: Transport) -> Self {
         let start = Pattern::start(connection);
         Conversation {
@@ -91,7 +88,7 @@ impl Conversation {
         });
     }
 
-    /// What to send next; empty when all that was begun is out.
+    /// What to send next; empty if the kernel has everything.
     pub fn unsent<'a>(&self, pattern: &'a Pattern) -> &'a [u8] {
         let end = match self.transport {
             Transport::Tcp => self.end,
@@ -101,7 +98,7 @@ impl Conversation {
         pattern.piece(self.sent, end - self.sent)
     }
 
-    /// Takes note that the kernel took the next `length` bytes at `now_ns`.
+    /// The kernel accepted the next `length` bytes at `now_ns`.
     pub fn sent(&mut self, length: usize, now_ns: u64) {
         self.sent += length as u64;
         while self.waiting > 0 {
@@ -115,10 +112,10 @@ impl Conversation {
         }
     }
 
-    /// Takes note that the kernel gave the last `length` bytes back.
+    /// The kernel returned the last `length` bytes.
     pub fn returned(&mut self, length: usize) {
         self.sent -= length as u64;
-        // Those of which nothing is left with it wait again.
+        // Messages that it has no byte of any more wait again.
         let sent = self.sent;
         let waiting = self
             .outstanding
@@ -128,7 +125,7 @@ impl Conversation {
         self.waiting = waiting.map(|message| message.sent_ns = 0).count();
     }
 
-    /// Checks what came back.
+    /// Checks received bytes.
     pub fn receive(&mut self, input: &[u8], pattern: &Pattern) -> Received {
         match self.transport {
             Transport::Tcp => self.receive_bytes(input, pattern),
@@ -145,26 +142,26 @@ impl Conversation {
         self.outstanding.pop_front()
     }
 
-    /// Gives up the oldest message if its answer has been waited for so long.
+    /// Gives up the oldest message if it was sent `patience_ns` ago or earlier.
     pub fn give_up(&mut self, now_ns: u64, patience_ns: u64) -> Option<Message> {
         let oldest = self.sent_and_unanswered().next()?;
         let is_overdue = now_ns.saturating_sub(oldest.sent_ns) >= patience_ns;
         is_overdue.then(|| self.outstanding.pop_front())?
     }
 
-    /// The messages that are with the kernel or beyond, oldest first.
+    /// The messages that the kernel has accepted bytes of, oldest first.
     pub fn sent_and_unanswered(&self) -> impl Iterator<Item = &Message> {
         self.outstanding
             .iter()
             .take(self.outstanding.len() - self.waiting)
     }
 
-    /// The messages that were begun and are not answered.
+    /// The messages without an answer, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = &Message> {
         self.outstanding.iter()
     }
 
-    /// How many messages have no byte with the kernel.
+    /// How many messages the kernel has no byte of.
     pub fn waiting(&self) -> usize {
         self.waiting
     }
@@ -173,7 +170,7 @@ impl Conversation {
         self.outstanding.get(self.outstanding.len() - self.waiting)
     }
 
-    /// A datagram is a whole message, of this connection, or it is wrong.
+    /// A datagram is a whole message of this connection, or wrong.
     fn receive_datagram(&mut self, input: &[u8], pattern: &Pattern) -> Received {
         let is_from = |start| input == pattern.piece(start, input.len() as u64);
         let answered = self.sent_and_unanswered().position(|message| {
@@ -184,7 +181,7 @@ impl Conversation {
             self.complete = 1;
             return Received::Right;
         }
-        // All messages have one size, so this one has it if it is of this connection.
+        // All messages have one size.
         let size = input.len() as u64;
         let mut earlier = 1..=(self.begun - self.waiting as u64).min(EARLIER);
         match size == self.last_bytes && earlier.any(|back| is_from(self.sent - back * size)) {
@@ -193,9 +190,9 @@ impl Conversation {
         }
     }
 
-    /// Of a stream any part of what was sent may come at once, and nothing else.
+    /// A stream returns any part of what was sent, in order.
     fn receive_bytes(&mut self, mut input: &[u8], pattern: &Pattern) -> Received {
-        // Nothing can come back that was not sent.
+        // Bytes cannot come back before they are sent.
         if self.received + input.len() as u64 > self.sent {
             return Received::Wrong;
         }
@@ -228,7 +225,7 @@ mod tests {
     }
 
     /// Begins a message at time 0 and sends all that is unsent at time 1.
-    fn say(conversation: &mut Conversation, bytes: u64, pattern: &Pattern) -> Vec<u8> {
+    fn send(conversation: &mut Conversation, bytes: u64, pattern: &Pattern) -> Vec<u8> {
         conversation.begin(0, bytes, false);
         send_all(conversation, 1, pattern)
     }
@@ -259,9 +256,9 @@ mod tests {
         assert_eq!(times(conversation.take_complete()), Some((40, 42)));
         assert_eq!(conversation.take_complete(), None);
         assert_ne!(
-            say(&mut conversation, 600_000, &pattern),
+            send(&mut conversation, 600_000, &pattern),
             message,
-            "the next message is another one"
+            "the next message has other bytes"
         );
     }
 
@@ -275,13 +272,17 @@ mod tests {
         assert_eq!(
             conversation.unsent(&pattern).len(),
             30,
-            "what is due goes out together"
+            "messages that are due are sent together"
         );
         conversation.sent(11, 5);
         assert_eq!(conversation.waiting(), 1);
         conversation.returned(3);
         assert_eq!(conversation.unsent(&pattern).len(), 22);
-        assert_eq!(conversation.waiting(), 2, "of the second nothing is out any more");
+        assert_eq!(
+            conversation.waiting(),
+            2,
+            "the kernel has no byte of the second any more"
+        );
         conversation.sent(22, 9);
         let echo = pattern.piece(Pattern::start(0), 30);
         assert_eq!(conversation.receive(echo, &pattern), Received::Right);
@@ -293,21 +294,21 @@ mod tests {
     fn a_repeated_message_is_wrong() {
         let pattern = Pattern::new();
         let mut conversation = over_tcp(0);
-        let first = say(&mut conversation, 64, &pattern);
+        let first = send(&mut conversation, 64, &pattern);
         assert_eq!(
             conversation.receive(&[&first[..], &first].concat(), &pattern),
             Received::Wrong
         );
 
         let mut conversation = over_tcp(0);
-        say(&mut conversation, 64, &pattern);
+        send(&mut conversation, 64, &pattern);
         conversation.receive(&first, &pattern);
-        say(&mut conversation, 64, &pattern);
+        send(&mut conversation, 64, &pattern);
         assert_eq!(conversation.receive(&first, &pattern), Received::Wrong);
     }
 
     #[test]
-    fn an_answer_before_its_question_is_wrong() {
+    fn an_answer_before_its_message_is_sent_is_wrong() {
         let pattern = Pattern::new();
         for transport in [Transport::Tcp, Transport::Udp] {
             let mut conversation = Conversation::new(0, transport);
@@ -322,8 +323,8 @@ mod tests {
         let pattern = Pattern::new();
         let (mut left, mut right) = (over_tcp(0), over_tcp(1));
         let caught = (0..8).any(|_| {
-            say(&mut left, 1, &pattern);
-            let theirs = say(&mut right, 1, &pattern);
+            send(&mut left, 1, &pattern);
+            let theirs = send(&mut right, 1, &pattern);
             right.receive(&theirs, &pattern);
             left.receive(&theirs, &pattern) == Received::Wrong
         });
@@ -331,30 +332,30 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_is_told_from_those_before_and_wrong_when_it_is_none_of_them() {
+    fn a_late_datagram_is_recognised_and_any_other_is_wrong() {
         let pattern = Pattern::new();
         for size in [8, 64, 65_507] {
             let mut conversation = Conversation::new(3, Transport::Udp);
-            let first = say(&mut conversation, size, &pattern);
+            let first = send(&mut conversation, size, &pattern);
             assert_eq!(conversation.give_up(10, 10), None);
             assert_eq!(times(conversation.give_up(11, 10)), Some((0, 1)));
-            assert_eq!(conversation.give_up(u64::MAX, 10), None, "nothing is on its way");
+            assert_eq!(conversation.give_up(u64::MAX, 10), None, "nothing is outstanding");
             assert_eq!(conversation.receive(&first, &pattern), Received::Stale);
 
-            let second = say(&mut conversation, size, &pattern);
+            let second = send(&mut conversation, size, &pattern);
             assert_eq!(conversation.receive(&first, &pattern), Received::Stale);
             assert_eq!(conversation.receive(&second, &pattern), Received::Right);
             assert_eq!(times(conversation.take_complete()), Some((0, 1)));
             assert_eq!(conversation.receive(&second, &pattern), Received::Stale);
 
-            let third = say(&mut conversation, size, &pattern);
+            let third = send(&mut conversation, size, &pattern);
             assert_eq!(conversation.receive(&third[1..], &pattern), Received::Wrong);
             assert_eq!(
                 conversation.receive(&[&third[..], b"x"].concat(), &pattern),
                 Received::Wrong
             );
             assert_eq!(conversation.receive(b"", &pattern), Received::Wrong);
-            let theirs = say(&mut Conversation::new(4, Transport::Udp), size, &pattern);
+            let theirs = send(&mut Conversation::new(4, Transport::Udp), size, &pattern);
             assert_eq!(conversation.receive(&theirs, &pattern), Received::Wrong);
         }
     }
@@ -407,7 +408,7 @@ mod tests {
         fn any_wrong_byte_is_seen(size in 1u64..5000, at in 0usize..5000, flip in 1u8..) {
             let pattern = Pattern::new();
             let mut conversation = over_tcp(9);
-            let mut message = say(&mut conversation, size, &pattern);
+            let mut message = send(&mut conversation, size, &pattern);
             let at = at % message.len();
             message[at] ^= flip;
             prop_assert_eq!(conversation.receive(&message, &pattern), Received::Wrong);
