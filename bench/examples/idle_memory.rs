@@ -12,7 +12,7 @@ use anyhow::Context;
 use bench::idle_memory::{self, Cost, Plan};
 use bench::{names, reexec};
 use clap::Parser;
-use loadgen::units;
+use record::units;
 use record::words::print;
 use servers::models::{MODELS, Model};
 use servers::sys::process::raise_descriptor_limit;

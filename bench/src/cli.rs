@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
-use loadgen::record::Record;
-use loadgen::{interrupt, units};
+use loadgen::interrupt;
+use record::Record;
+use record::units;
 use record::words::{count, print};
 
 use servers::cli::Format;
@@ -213,7 +214,9 @@ impl ReportOptions {
             .conformance
             .as_ref()
             .map(|known| known.started_at.as_str());
-        if let Some(newest) = cases::newest().filter(|newest| Some(newest.started_at.as_str()) > known) {
+        if let Some(newest) =
+            cases::results::newest().filter(|newest| Some(newest.started_at.as_str()) > known)
+        {
             results::append(&path, &Record::Conformance(newest.clone()))?;
             records.conformance = Some(newest);
         }

@@ -1,4 +1,4 @@
-//! Echo servers that are not ours: any program that can be told a port.
+//! External echo servers: any program that takes a port on its command line.
 
 use std::env;
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ use servers::models;
 /// Another echo server: `NAME=COMMAND`, where `{port}` in the command stands for the
 /// port that it must listen on.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// An external echo server: `NAME=COMMAND`, where `{port}` in the command stands for the port to
+/// listen on.
 #[serde(try_from = "Entry")]
 pub struct External {
     name: String,
@@ -23,6 +25,7 @@ pub struct External {
 
 /// How a suite file names one.
 #[derive(Deserialize)]
+/// An external server in a suite file.
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
@@ -49,8 +52,7 @@ impl FromStr for External {
 }
 
 impl External {
-    /// A server of that name; no shell takes part in its command, which is split into
-    /// words as a shell would.
+    /// Creates a server. Its command is split into words as by a shell, without running one.
     pub fn new(name: &str, command: &str) -> anyhow::Result<Self> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         ensure!(
@@ -59,16 +61,16 @@ impl External {
         );
         ensure!(
             models::find(name).is_none() && models::left_out(name).is_none(),
-            "`{name}` is the name of a model: choose another one for the command"
+            "`{name}` is the name of a model: choose another name"
         );
         let words = shlex::split(command)
             .with_context(|| format!("the command of `{name}` ends within a quotation: `{command}`"))?;
         ensure!(!words.is_empty(), "the command of `{name}` is empty");
-        let is_told = |word: &String| word.contains("{port}") || word.contains("{address}");
+        let has_port = |word: &String| word.contains("{port}") || word.contains("{address}");
         ensure!(
-            words[1..].iter().any(is_told),
-            "the command of `{name}` does not say where its port goes: put `{{port}}` there, or `{{address}}` \
-             for 127.0.0.1 and the port"
+            words[1..].iter().any(has_port),
+            "the command of `{name}` has no placeholder for its port: put `{{port}}` there, or `{{address}}` for \
+             127.0.0.1 and the port"
         );
         Ok(External {
             name: name.into(),
@@ -77,17 +79,17 @@ impl External {
         })
     }
 
-    /// What it is called.
+    /// Its name in results.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The command as it was typed.
+    /// Its command as typed.
     pub fn command(&self) -> &str {
         &self.command
     }
 
-    /// Makes sure that this host has the program.
+    /// Checks that this host has the program.
     pub fn check(&self) -> anyhow::Result<()> {
         let (name, program) = (&self.name, &self.words[0]);
         let is_runnable = |path: &Path| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
@@ -111,7 +113,7 @@ impl External {
         }
     }
 
-    /// What starts it on an address.
+    /// The command that starts it on an address.
     pub(crate) fn start_on(&self, address: SocketAddr) -> Command {
         let fill = |word: &String| {
             word.replace("{port}", &address.port().to_string())
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_split_as_by_a_shell_and_told_where_to_listen() {
+    fn a_command_is_split_as_by_a_shell_and_gets_its_address() {
         let external: External = "a-1_b.c=run 'two words' --at={host}:{port} -a {address}"
             .parse()
             .unwrap();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_and_says_what_to_do() {
+    fn invalid_servers_are_refused_with_advice() {
         assert!(error("python3 echo.py {port}").contains("NAME=COMMAND"));
         assert!(error("=run {port}").contains("is not a name"));
         assert!(error("my server=run {port}").contains("letters, digits"));
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_looked_for_before_it_is_started() {
+    fn a_missing_program_is_reported_before_it_is_started() {
         let check = |command: &str| External::new("x", command).unwrap().check();
         assert!(check("sh -c {port}").is_ok());
         assert!(check("/bin/sh -c {port}").is_ok());

@@ -18,7 +18,7 @@ use servers::config::{Config, Workers};
 use servers::models::{Family, Model};
 use servers::work::Work;
 
-use crate::conformance::client::{Client, noise};
+use crate::conformance::kit::{client::Client, payload::noise};
 use crate::proc::processes::{family, lists_children};
 use crate::proc::usage::pss_bytes;
 use crate::server::conditions::Conditions;

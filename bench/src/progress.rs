@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use loadgen::record::{CaseOutcome, CaseResult};
+use record::{CaseOutcome, CaseResult};
 
 /// The progress of a run; where there is no terminal, a line for each block.
 #[derive(Debug)]

@@ -1,16 +1,16 @@
-//! The cases can fail: servers that are broken on purpose, and the case that finds each
-//! of them out, by name and for the right reason. A healthy server, written the same
-//! way, passes all of them.
+//! The cases can fail: each server with a bug fails the case that is about the bug, with the right
+//! evidence. A healthy server, written the same way, passes all of them.
 
 #[path = "broken/mod.rs"]
 mod servers_with_bugs;
 
 use std::process::ExitCode;
 
-use bench::conformance::{self, CASES, Case, Outcome, Settings, Subject};
+use bench::conformance::kit::exemption::Kind;
+use bench::conformance::{self, CASES, Case, Outcome, Settings};
+use bench::participant::{Executable, Participant};
 use bench::reexec;
 use libtest_mimic::{Arguments, Failed, Trial};
-use servers::by_design::{self, Kind};
 use servers::listener::Transport;
 use servers_with_bugs::{Broken, HEALTHY, OF_DATAGRAMS, ROLE, SERVERS};
 
@@ -29,10 +29,10 @@ fn main() -> ExitCode {
         let name = format!("{}_fails_{}", server.name, server.fails.to_lowercase());
         Trial::test(name, move || fails_for_its_reason(server, transport))
     });
-    // Those that are about datagrams are passed by the model that speaks them.
+    // The model over UDP passes the cases about datagrams.
     let applicable = CASES
         .iter()
-        .filter(|case| by_design::reason(case.id(), &[Kind::Streams]).is_none());
+        .filter(|case| case.exemption(&[Kind::Stream]).is_none());
     let healthy = applicable.map(|case| {
         let name = format!("{}_passes_{}", HEALTHY.name, case.id().to_lowercase());
         Trial::test(name, || passes(case))
@@ -45,34 +45,36 @@ fn none_is_missing() -> Result<(), Failed> {
     let servers = || SERVERS.iter().chain(OF_DATAGRAMS);
     let mut ids = CASES.iter().map(Case::id);
     match ids.find(|id| servers().all(|server| server.fails != *id)) {
-        Some(id) => Err(format!("no server must fail {id}: nothing shows that it can be failed").into()),
+        Some(id) => Err(format!("no server fails {id}, so nothing shows that the case can fail").into()),
         None => Ok(()),
     }
 }
 
 fn fails_for_its_reason(server: &Broken, transport: Transport) -> Result<(), Failed> {
     let case = conformance::find(server.fails).ok_or("there is no such case")?;
-    let subject = match transport {
-        Transport::Stream => subject(server),
-        Transport::Datagram => subject(server).over_datagrams(),
-    };
-    match conformance::run(case, &subject, Settings::QUICK).outcome {
+    match conformance::run(case, &participant(server, transport), Settings::QUICK).outcome {
         Outcome::Fail { evidence } if evidence.contains(server.evidence) => Ok(()),
         Outcome::Fail { evidence } => {
-            Err(format!("failed for another reason than `{}`: {evidence}", server.evidence).into())
+            Err(format!("failed without the evidence `{}`: {evidence}", server.evidence).into())
         }
         other => Err(format!("did not fail: {other:?}").into()),
     }
 }
 
 fn passes(case: &Case) -> Result<(), Failed> {
-    match conformance::run(case, &subject(&HEALTHY), Settings::QUICK).outcome {
-        // Only a case that names the design can come to the second.
+    let healthy = participant(&HEALTHY, Transport::Stream);
+    match conformance::run(case, &healthy, Settings::QUICK).outcome {
+        // Not applicable only by an exemption that the case declares.
         Outcome::Pass { .. } | Outcome::NotApplicable { .. } => Ok(()),
         other => Err(format!("{other:?}").into()),
     }
 }
 
-fn subject(server: &Broken) -> Subject {
-    Subject::command(server.name, "/proc/self/exe", &[(ROLE, server.name)])
+fn participant(server: &Broken, transport: Transport) -> Participant {
+    Participant::Executable(Executable {
+        name: server.name.into(),
+        path: "/proc/self/exe".into(),
+        environment: vec![(ROLE.into(), server.name.into())],
+        transport,
+    })
 }

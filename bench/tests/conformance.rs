@@ -1,15 +1,16 @@
-//! One test per case and model, over the registries of both.
+//! One test per case and model, from the registries of both.
 
 use std::env;
 use std::process::ExitCode;
 
-use bench::conformance::{self, CASES, Case, Outcome, SEED, SEED_VARIABLE, Scale, Settings, Subject};
+use bench::conformance::{self, CASES, Case, Outcome, SEED, SEED_VARIABLE, Scale, Settings};
+use bench::participant::Participant;
 use bench::reexec;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use servers::models::{MODELS, Model};
 
-/// Tests run at once, however many processors there are: each keeps two processes busy
-/// for a part of its time, and none may be so late that a bound is missed.
+/// Tests that run at the same time, whatever the number of processors: each keeps two processes
+/// busy for a part of its time, and none may become so late that it misses a time limit.
 const AT_ONCE: usize = 6;
 
 fn main() -> ExitCode {
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         }
         Err(_) => SEED,
     };
-    let full = CASES.iter().filter(|case| case.has_full_scale());
+    let full = CASES.iter().filter(|case| case.has_full_form());
     let quick = CASES.iter().map(|case| (case, Scale::Quick));
     let trials = quick
         .chain(full.map(|case| (case, Scale::Full)))
@@ -43,16 +44,21 @@ fn trial(case: &'static Case, model: &'static dyn Model, settings: Settings) -> 
         Scale::Quick => format!("{title}::{}", model.name()),
         Scale::Full => format!("{title}::{}::full", model.name()),
     };
-    // At full scale a case takes up to minutes: they are run by `-- --ignored`.
+    // Full forms take up to minutes; `-- --ignored` runs them.
     Trial::ignorable_test(name.clone(), move || judge(&name, case, model, settings))
         .with_ignored_flag(settings.scale == Scale::Full)
 }
 
-fn judge(name: &str, case: &Case, model: &dyn Model, settings: Settings) -> Result<Completion, Failed> {
-    match conformance::run(case, &Subject::model(model), settings).outcome {
+fn judge(
+    name: &str,
+    case: &Case,
+    model: &'static dyn Model,
+    settings: Settings,
+) -> Result<Completion, Failed> {
+    match conformance::run(case, &Participant::Model(model), settings).outcome {
         Outcome::Pass { .. } => Ok(Completion::Completed),
         Outcome::Fail { evidence } => Err(evidence.into()),
-        // Only a case that names the design can come to this.
+        // Only by an exemption that the case declares.
         Outcome::NotApplicable { reason } => {
             println!("{name} is not applicable: {reason}");
             Ok(Completion::Completed)

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use bench::host::affinity;
 use bench::proc::processes::{family, process};
 use bench::proc::usage::cpu_time;
-use loadgen::record::{self, Outcome, Records, Transport, Trial};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::{Outcome, Records, Transport, Trial};
 use servers::models::{MODELS, NOT_BUILT};
 use tempfile::TempDir;
 

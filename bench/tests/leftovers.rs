@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use bench::conformance::client::{Client, wait_until};
-use bench::conformance::{self, Case, Outcome, Settings, Subject, fault};
+use bench::conformance::kit::client::Client;
+use bench::conformance::kit::faults;
+use bench::conformance::kit::wait::wait_until;
+use bench::conformance::{self, Case, Outcome, Settings};
+use bench::participant::Participant;
 use bench::proc::processes;
 use bench::reexec;
 use bench::server::conditions::Conditions;
@@ -209,7 +212,7 @@ fn unless_skipped(mut harness: Child) -> Result<Completion, Failed> {
 
 /// The pids cgroup of a process; empty if there is none.
 fn folder(pid: Pid) -> PathBuf {
-    fault::folder_of(pid).unwrap_or_default()
+    faults::folder_of(pid).unwrap_or_default()
 }
 
 fn is_of_case(folder: &Path) -> bool {
@@ -219,9 +222,9 @@ fn is_of_case(folder: &Path) -> bool {
 
 /// A harness that runs a case until it is killed, or ends if the host does not allow it.
 fn examine(case: &Case) -> ! {
-    let subject = models::find(MODEL).map(Subject::model).expect("a model");
+    let participant = models::find(MODEL).map(Participant::Model).expect("a model");
     loop {
-        match conformance::run(case, &subject, Settings::QUICK).outcome {
+        match conformance::run(case, &participant, Settings::QUICK).outcome {
             Outcome::Skipped { reason } => {
                 println!("{SKIPPED}{reason}");
                 std::process::exit(0);

@@ -4,6 +4,8 @@
 //! gate returns a [`Finding`] if the load does not pass it; a new gate needs a function here, a
 //! place in [`GATES`], and its finding.
 
+mod silence;
+
 use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
 use record::{ErrorKind, Finding, Findings, Load, LoopKind, Saturation, Span};
 
@@ -56,6 +58,11 @@ pub struct Evidence<'a> {
     pub blocked: u64,
     /// Times at which each worker had something due, in nanoseconds from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
+    /// How long each connection that was served before, and has a message without an answer, had
+    /// waited when the window closed.
+    pub waits_ns: Vec<u64>,
+    /// The largest service time of the whole run.
+    pub longest_ns: u64,
     /// The time that the connections of a closed loop account for, and the time that passed.
     pub accounted_ns: Option<(f64, f64)>,
     /// Echoes per second and median latency in nanoseconds of each interval.
@@ -77,6 +84,7 @@ const GATES: &[Gate] = &[
     overrun,
     rate,
     unanswered,
+    silence::went_silent,
     sent_late,
     saturated,
     kept_waiting,
@@ -361,6 +369,8 @@ mod tests {
             waiting: (0, 0),
             blocked: 0,
             intended_ns: vec![plan.pace.iter().flat_map(schedule).collect()],
+            waits_ns: vec![1_000_000; 10],
+            longest_ns: 1_000_000,
             accounted_ns: Some((1e9, 1e9)),
             intervals: vec![(500.0, 1e6); 20],
         };
@@ -567,6 +577,27 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn connections_that_wait_for_too_long_went_silent() {
+        let of = AffectedConnections {
+            connections: 2,
+            of: Some(10),
+        };
+        for plan in [open(), closed()] {
+            let waiting = |wait_ns| {
+                found(&plan, move |_, evidence| {
+                    evidence.waits_ns[3..5].copy_from_slice(&[wait_ns, wait_ns + 1]);
+                })
+            };
+            assert_eq!(waiting(999_999_999), []);
+            let silent = Finding::WentSilent {
+                connections: of,
+                oldest_s: 1.900000001,
+            };
+            assert_eq!(waiting(1_900_000_000), [silent]);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Ctrl-C: the first one asks for an early end that keeps what was measured, the second
-//! ends the process at once.
+//! Ctrl-C: the first one ends the run early and keeps what was measured, the second ends the
+//! process at once.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub const EXIT_CODE: u8 = 130;
 pub fn flag() -> io::Result<Arc<AtomicBool>> {
     let raised = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag down, and only then raises it.
+        // In this order: the first signal finds the flag down, then raises it.
         flag::register_conditional_shutdown(signal, EXIT_CODE.into(), Arc::clone(&raised))?;
         flag::register(signal, Arc::clone(&raised))?;
     }

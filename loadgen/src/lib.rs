@@ -34,5 +34,5 @@ pub mod target;
 pub mod text;
 
 pub use prepare::PrepareError;
-pub use record::{self, histogram, units};
+
 pub use run::{Observer, RunError, Snapshot, run};

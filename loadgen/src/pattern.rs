@@ -1,19 +1,18 @@
-//! What is sent: byte k of a connection is a function of the connection and of k.
+//! The bytes to send: byte k of a connection is a function of the connection and of k.
 //!
-//! So a single byte that is lost, repeated, reordered or swapped between connections
-//! shows, whatever the size of the messages; and checking costs one comparison of
-//! memory, since what is due next always lies ready in one piece.
+//! A single byte that is lost, repeated, reordered or swapped between connections is detected,
+//! whatever the size of the messages. A check is one comparison of memory, since the expected
+//! bytes are always in one piece.
 
-/// Bytes after which the pattern repeats. A prime, so that no size of message or of
-/// buffer falls into step with it and hides a message that was lost whole.
+/// The period of the pattern in bytes: a prime, so no size of message or buffer falls into step
+/// with it and hides a message that is lost whole.
 const PERIOD: u64 = 65_521;
 
-/// The longest piece that is handed out: writing more at once gains nothing.
+/// The longest piece: longer writes gain nothing.
 pub const LONGEST_PIECE: usize = 256 * 1024;
 
-/// Steps between the starting points of connections. Every number that the prime does
-/// not divide spreads [`PERIOD`] connections over as many points; this one puts
-/// neighbours far apart.
+/// Distance between the starting points of connections. Every number that the prime does not
+/// divide spreads [`PERIOD`] connections over as many points; this one puts neighbours far apart.
 const STRIDE: u64 = 40_503;
 
 /// The bytes of all connections.
@@ -21,7 +20,7 @@ const STRIDE: u64 = 40_503;
 pub struct Pattern(Box<[u8]>);
 
 impl Pattern {
-    /// Lays the bytes out: one period of noise, repeated until a piece fits anywhere.
+    /// One period of noise, repeated until a piece fits anywhere.
     pub fn new() -> Self {
         let period: Vec<u8> = (0..PERIOD).map(noise).collect();
         Pattern(
@@ -46,7 +45,7 @@ impl Pattern {
     }
 }
 
-/// The top byte of splitmix64 (Steele, Lea, Flood, 2014): passes for random.
+/// The top byte of splitmix64 (Steele, Lea, Flood, 2014).
 fn noise(k: u64) -> u8 {
     let mut z = (k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -60,7 +59,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn a_byte_depends_on_its_position_alone_and_not_on_the_piece() {
+    fn a_byte_depends_only_on_its_position() {
         let pattern = Pattern::new();
         let whole = pattern.piece(PERIOD - 10, 1000);
         for k in [0, 9, 10, 11, 999] {
@@ -75,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn eight_bytes_are_found_at_one_place_only() {
+    fn eight_bytes_occur_at_one_position_only() {
         let pattern = Pattern::new();
         let places: HashSet<&[u8]> = (0..PERIOD).map(|k| pattern.piece(k, 8)).collect();
         assert_eq!(places.len() as u64, PERIOD);
     }
 
     #[test]
-    fn streams_that_are_shifted_or_swapped_differ_in_nearly_every_byte() {
+    fn shifted_and_swapped_streams_differ_in_nearly_every_byte() {
         let pattern = Pattern::new();
         let stream = |connection, shift| pattern.piece(Pattern::start(connection) + shift, 4096);
         for (left, right) in [

@@ -1,7 +1,7 @@
-//! Schedules against the law that they claim, on the intended send times alone.
+//! Statistical tests of schedules, on the intended send times alone.
 //!
-//! A test at 1% rejects a true law once in a hundred times. So each is made with a hundred
-//! fixed seeds, and a few of them may be rejected; a wrong law is rejected with all.
+//! A test at the 1% level rejects a correct schedule once in a hundred times. Each test runs with
+//! a hundred fixed seeds, of which a few may be rejected; a wrong schedule is rejected with all.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use record::Arrivals;
 
 const SEEDS: std::ops::Range<u64> = 0..100;
 
-/// More of a hundred than this are rejected of a true law once in 2,000 times.
+/// More rejections than this happen to a correct schedule once in 2,000 times.
 const FEW: usize = 5;
 
 /// Gaps in each sample.
 const GAPS: usize = 2000;
 
-/// Per second. So low that a gap of less than a nanosecond, of which the logarithm in
-/// Anderson-Darling makes much, does not happen; the law knows no scale.
+/// Per second: low enough that no gap is below a nanosecond, which the logarithm in
+/// Anderson-Darling would magnify. The distribution does not depend on the scale.
 const RATE: f64 = 10.0;
 
-/// Shares of a schedule that several have.
+/// Workers that share a schedule.
 const WORKERS: usize = 4;
 
 fn steady(seconds: u64, rate: f64, arrivals: Arrivals) -> Pace {
@@ -58,7 +58,7 @@ fn alone(pace: &Pace, seed: u64) -> Schedule {
     Schedule::new(pace, Share { index: 0, of: 1 }, seed)
 }
 
-/// What all workers send together.
+/// The times of all workers together.
 fn union(pace: &Pace, seed: u64) -> Vec<u64> {
     let share = |index| Share { index, of: WORKERS };
     let mut times: Vec<_> = (0..WORKERS)
@@ -82,7 +82,7 @@ fn gaps(pace: &Pace, times: impl IntoIterator<Item = u64>) -> Vec<f64> {
     gaps
 }
 
-/// Whether these are not draws from the exponential distribution of mean 1, at 1%.
+/// Whether a sample is not from the exponential distribution of mean 1, at the 1% level.
 type Test = fn(Vec<f64>) -> bool;
 
 const TESTS: [(&str, Test); 2] = [
@@ -120,8 +120,8 @@ fn anderson_darling(sample: Vec<f64>) -> bool {
     -sum / n as f64 - n as f64 > 3.857
 }
 
-/// Whether counts in windows vary otherwise than those of a Poisson process, whose variance
-/// is their mean, at 1%: the index of dispersion, whose standard deviation is the root of 2/n.
+/// Whether the variance of the counts in windows is not their mean, as it is for a Poisson
+/// process, at the 1% level: the index of dispersion, whose standard deviation is the root of 2/n.
 fn dispersed_otherwise(times: &[u64], pace: &Pace) -> bool {
     const PER_WINDOW: f64 = 10.0;
     let total = pace.count_after(pace.duration().as_nanos() as f64);
@@ -177,7 +177,7 @@ fn the_shares_of_a_poisson_schedule_add_up_to_one() {
 }
 
 #[test]
-fn shares_and_neighbouring_seeds_know_nothing_of_each_other() {
+fn shares_and_neighbouring_seeds_are_independent() {
     let draws = |index: usize, seed| {
         let share = Share { index, of: WORKERS };
         gaps(&poisson(), Schedule::new(&poisson(), share, seed))
@@ -217,14 +217,14 @@ fn a_poisson_schedule_of_changing_rate_is_one_in_the_time_that_its_pace_makes() 
 }
 
 #[test]
-fn at_the_rates_of_a_load_the_law_is_the_same() {
+fn the_distribution_is_the_same_at_the_rates_of_a_load() {
     let pace = steady(10, 200_000.0, Arrivals::Poisson);
     let rejected = rejected(|seed| kolmogorov_smirnov(gaps(&pace, alone(&pace, seed))));
     assert!(rejected <= FEW, "{rejected}");
 }
 
 #[test]
-fn a_gap_that_is_more_regular_than_random_is_seen() {
+fn gaps_that_are_too_regular_are_rejected() {
     // Every second time of twice the rate: gaps from a gamma distribution of shape 2.
     let twice = steady(3600, 2.0 * RATE, Arrivals::Poisson);
     assert_not_exponential(|seed| gaps(&poisson(), alone(&twice, seed).skip(1).step_by(2)));
@@ -232,8 +232,8 @@ fn a_gap_that_is_more_regular_than_random_is_seen() {
 }
 
 #[test]
-fn a_schedule_that_waits_for_answers_is_seen() {
-    // Each time is the one that was meant, and the latencies of all messages before it.
+fn a_schedule_that_waits_for_answers_is_rejected() {
+    // Each time is the intended one plus the latencies of all earlier messages.
     const LATENCY_NS: u64 = 20_000_000;
     assert_not_exponential(|seed| {
         let after_answers = alone(&poisson(), seed)
@@ -244,7 +244,7 @@ fn a_schedule_that_waits_for_answers_is_seen() {
 }
 
 #[test]
-fn a_rate_that_is_a_fifth_off_is_seen() {
+fn a_rate_that_is_a_fifth_off_is_rejected() {
     for wrong in [0.8, 1.2] {
         let other = steady(3600, RATE * wrong, Arrivals::Poisson);
         assert_not_exponential(|seed| gaps(&poisson(), alone(&other, seed)));
@@ -252,7 +252,7 @@ fn a_rate_that_is_a_fifth_off_is_seen() {
 }
 
 #[test]
-fn shares_that_keep_time_with_each_other_are_seen() {
+fn shares_that_are_synchronised_are_rejected() {
     // Each share is a Poisson schedule, but all of them the same one: bursts.
     let quarter = steady(3600, RATE / WORKERS as f64, Arrivals::Poisson);
     let bursts = rejected(|seed| {

@@ -20,6 +20,7 @@ mod terminal;
 pub mod text;
 pub mod validate;
 pub mod verdict;
+mod workload;
 
 pub use check::check;
 pub use source::{Error, read};

@@ -26,7 +26,8 @@ pub struct Row {
     pub numbers: BTreeMap<&'static str, Estimate>,
     /// Ratios to the best server, by the key of the metric.
     pub to_best: BTreeMap<&'static str, ToBest>,
-    /// How many connections were answered; absent without numbers.
+    /// How many connections were answered; absent without numbers, and where connections open and
+    /// close.
     pub connections: Option<Reach>,
     /// Why the latencies should not be compared; absent when they may. JSON has it as a caveat.
     #[serde(skip)]
@@ -41,7 +42,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// How many connections were answered: `64 of 100`, or `–` without numbers.
+    /// How many connections were answered: `64 of 100`, or `–`.
     pub fn answered(&self) -> String {
         self.connections.map_or("–".into(), |reach| reach.to_string())
     }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{
-    Cost, Finding, Generator, Load, MessageSize, Outcome, Run, Saturation, Scenario, Server, Trial,
-};
+use record::{Cost, Finding, Generator, Load, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::exclusion;
@@ -23,10 +21,10 @@ pub struct ScenarioSummary {
     pub title: String,
     /// Connections of the load.
     pub connections: usize,
-    /// Sizes of the messages.
-    pub size: MessageSize,
     /// Bytes in a message, on average; absent where a file lists the sizes.
     pub message_bytes: Option<u64>,
+    /// The whole load.
+    pub plan: Plan,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
     /// A row for every server of the run, measured or not.
@@ -62,8 +60,8 @@ impl ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
             connections: scenario.plan.connections(),
-            size: scenario.plan.size.clone(),
             message_bytes: scenario.plan.size.mean().map(|mean| mean.round() as u64),
+            plan: scenario.plan.clone(),
             blocks_complete: complete_blocks(run, trials),
             caveats: caveats.collect(),
             rows,
@@ -135,7 +133,13 @@ impl<'a> Measured<'a> {
         all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
     }
 
+    /// `None` also where connections open and close: some are always unanswered when the window
+    /// ends.
     fn reach(&self) -> Option<Reach> {
+        let (_, first, _) = self.trials.first()?;
+        if first.plan.messages_per_connection().is_some() {
+            return None;
+        }
         let all = || self.trials.iter().map(|(_, load, _)| load.summary.connections);
         Some(Reach {
             asked: all().map(|connections| connections.asked).max()?,

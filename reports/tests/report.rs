@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 use record::finding::Lag;
 use record::histogram::{Encoded, Quantiles};
-use record::{ErrorKind, Finding, Findings, Outcome, Record, Run, Span, Trial, Wait};
+use record::{ErrorKind, Finding, Findings, LoopKind, Outcome, Record, Run, Span, Trial, Wait};
 use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::{Diagnostic, Place, Weight};
 use reports::row::{Basis, Cause, Reach, Row};
@@ -459,8 +459,9 @@ fn captions_have_the_numbers_of_their_figures() {
         },
         Caption::Percentiles { lowest, highest, .. },
         Caption::Cpu {
-            connections: 100,
+            connections: Some(100),
             ends: Some((cheapest, dearest)),
+            ..
         },
     ] = captions.as_slice()
     else {
@@ -500,6 +501,50 @@ fn the_latency_of_an_open_loop_is_its_response_time() {
     let percentiles = figures.iter().find(|figure| figure.id == "percentiles").unwrap();
     let p50 = record::numbers::micros(expected.p50.unwrap());
     assert_eq!(percentiles.table.rows[0][2], p50);
+}
+
+#[test]
+fn loads_of_any_loop_have_a_report() {
+    let models = models();
+    let mut run = run(&models, &[1, 10, 100], 3);
+    let mut all = trials(&models, &[1, 10, 100], 3);
+    let loops = [LoopKind::Closed, LoopKind::Open, LoopKind::PartlyOpen];
+    for (scenario, kind) in run.scenarios.iter_mut().zip(loops) {
+        let plan = support::plan_of(kind, scenario.plan.connections());
+        for trial in all.iter_mut().filter(|trial| trial.scenario == scenario.name) {
+            if let Outcome::Measured { load, .. } = &mut trial.outcome {
+                load.plan = plan.clone();
+            }
+        }
+        scenario.plan = plan;
+    }
+    let summary = Summary::of(&run, &all);
+    let arriving = &summary.scenarios[2];
+    assert!(arriving.rows.iter().all(|row| row.connections.is_none()));
+    assert!(
+        arriving.caveats.is_empty(),
+        "an unanswered connection is no evidence where connections close"
+    );
+    let figures = chart::draw(&summary, &all).unwrap();
+    let throughput = &figures[0];
+    let panels: Vec<&[String]> = throughput
+        .panels
+        .iter()
+        .filter(|panel| panel.class == "wide")
+        .map(|panel| panel.scenarios.as_slice())
+        .collect();
+    assert_eq!(panels, [["1-connections"], ["10-connections"]]);
+    assert_eq!(throughput.absent.len(), models.len());
+    assert!(
+        throughput
+            .absent
+            .iter()
+            .all(|absent| absent.cause == Missing::Connections)
+    );
+    let page = page(&run, &all);
+    for paragraph in ["closed-loop", "open-loop", "partly-open-loop"] {
+        assert!(page.contains(&format!("id=\"{paragraph}\"")), "{paragraph}");
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use bench::results;
 use bench::server::conditions::Conditions;
 use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
-use loadgen::record::Placement;
 use loadgen::source;
+use record::Placement;
 use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 

@@ -1,4 +1,4 @@
-//! `echobench conformance`: puts servers to the cases, and prints and keeps what came of it.
+//! `echobench conformance`: runs the cases on servers, prints and stores the outcomes.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -8,27 +8,28 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use loadgen::interrupt;
-use loadgen::record::Conformance;
+use record::Conformance;
 use record::words::print;
 use reports::behaviour::{self, Behaviour};
 use servers::models::{MODELS, Model};
 
-use crate::conformance::{
-    CASES, Case, Kept, Outcome, SEED, SEED_VARIABLE, Scale, Settings, Subject, Sweep, find, seed,
-};
+use crate::conformance::results::SweepResults;
+use crate::conformance::{CASES, Case, Outcome, SEED, SEED_VARIABLE, Scale, Settings, Sweep, find, seed};
 use crate::external::External;
 use crate::names;
+use crate::participant::Participant;
 use crate::progress::CaseProgress;
 
-/// Most of a case is waiting, and on few processors four still keep their bounds.
+/// Cases mostly wait, and four at a time keep their time limits even on few processors.
 const JOBS: NonZero<usize> = NonZero::new(4).unwrap();
 
-/// Put servers to every case, and print which survives what: not applicable is what
-/// a design does otherwise, with the reason.
+/// Run the conformance cases on servers and print the outcomes.
 ///
-/// Every case on every model becomes the outcome that reports show, in
-/// target/echobench/conformance; anything less is kept beside it as partial.jsonl, and so
-/// are the quick forms where there is an outcome with --full of the same version.
+/// A case is not applicable to a server whose design is exempt, for a stated reason.
+///
+/// A run of every case on every model is stored in target/echobench/conformance, and reports
+/// include it. A smaller run is stored beside it as partial.jsonl, as are quick forms if there is
+/// an outcome with --full of the same version.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ConformanceOptions {
@@ -36,10 +37,10 @@ pub struct ConformanceOptions {
     #[arg(long = "model", visible_alias = "models", value_name = "NAME,...", value_delimiter = ',', value_parser = names::model)]
     models: Vec<&'static dyn Model>,
 
-    /// Another echo server to test, as for `run`; can be given several times.
+    /// Another echo server to test, as for `run`; can be repeated.
     ///
-    /// A case that needs an option of the models is not applicable to it, and how it ends
-    /// after SIGTERM is not judged, as long as it does.
+    /// Cases that need an option of the models are not applicable to it. It must end after
+    /// SIGTERM, with any status.
     #[arg(long, value_name = "NAME=COMMAND")]
     server: Vec<External>,
 
@@ -47,23 +48,23 @@ pub struct ConformanceOptions {
     #[arg(long = "case", visible_alias = "cases", value_name = "CASE,...", value_delimiter = ',', value_parser = case)]
     cases: Vec<&'static Case>,
 
-    /// Run the larger form of the cases that have one: thousands of connections, minutes.
+    /// Run the full form of the cases that have one: thousands of connections, minutes.
     #[arg(long)]
     full: bool,
 
-    /// Cases at once; those that compare times run alone all the same.
+    /// Cases that run at the same time; those that compare times always run alone.
     #[arg(long, value_name = "N", default_value_t = JOBS)]
     jobs: NonZero<usize>,
 
-    /// Seed of the random walk, or `random`: the same seed is the same walk.
+    /// Seed of the random cases, or `random`. The same seed gives the same schedules.
     #[arg(long, value_name = "N", env = SEED_VARIABLE, default_value_t = SEED, value_parser = seed)]
     seed: u64,
 
-    /// Folder for the outcome and its report; must be new or empty.
+    /// Folder for the results and their report; must be new or empty.
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 
-    /// How to print the outcome.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -74,39 +75,39 @@ const EXAMPLES: &str = "Examples:
   echobench conformance --case 'random walk' --full
   echobench conformance --server 'mine=./my-server --port {port}'
 
-Exit codes: 0 fine; 1 a case failed, or an error; 2 usage; 130 interrupted: what has begun is
-finished, printed and kept.";
+Exit codes: 0 fine; 1 a case failed, or an error; 2 usage; 130 interrupted: cases that run
+are finished, printed and stored.";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// A matrix for a person, and below it what did not simply pass.
+    /// A matrix, and below it everything that did not simply pass.
     Text,
-    /// One object for a program.
+    /// One JSON object.
     Json,
-    /// A table for a document.
+    /// A Markdown table.
     Markdown,
 }
 
 impl ConformanceOptions {
-    /// Runs what was asked for.
+    /// Runs the cases.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let sweep = self.sweep()?;
-        let mut kept = Kept::begin(&sweep, self.output)?;
+        let mut results = SweepResults::create(&sweep, self.output)?;
         let stop = interrupt::flag()?;
         let progress = CaseProgress::new(sweep.len());
         let ran = sweep.run(&stop, |result| {
             progress.landed(&result);
-            kept.add(result)
+            results.add(result)
         });
         progress.finish();
         ran?;
-        // What took an hour is shown even where it cannot be kept, and kept where nobody reads.
-        let printed = print(&self.format.show(kept.outcome())?);
-        eprintln!("echobench: {}", kept.finish()?);
+        // Printed even if storing fails, and stored even if printing fails.
+        let printed = print(&self.format.show(results.outcome())?);
+        eprintln!("echobench: {}", results.finish()?);
         printed?;
-        Ok(match kept.is_finished() {
+        Ok(match results.is_complete() {
             false if stop.load(Relaxed) => interrupt::EXIT_CODE.into(),
-            _ if fails(kept.outcome()) => ExitCode::FAILURE,
+            _ if fails(results.outcome()) => ExitCode::FAILURE,
             _ => ExitCode::SUCCESS,
         })
     }
@@ -132,9 +133,10 @@ impl ConformanceOptions {
         if cases.is_empty() {
             cases = CASES.iter().collect();
         }
-        let models = models.into_iter().map(Subject::model);
+        let models = models.into_iter().map(Participant::Model);
+        let servers = self.server.iter().cloned().map(Participant::External);
         Ok(Sweep {
-            subjects: models.chain(self.server.iter().map(Subject::external)).collect(),
+            participants: models.chain(servers).collect(),
             cases,
             settings: Settings {
                 scale: if self.full { Scale::Full } else { Scale::Quick },

@@ -1,29 +1,33 @@
-//! Every case on every subject, several at once.
+//! Runs many cases on many participants, several at a time.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::{Case, CaseResult, Scale, Settings, Subject, run};
+use record::CaseResult;
 
-/// Which cases are run on whom, and how.
+use super::kit::{Case, Scale, Settings};
+use super::run::run;
+use crate::participant::Participant;
+
+/// Which cases run on which participants, and how.
 #[derive(Debug)]
 pub struct Sweep {
-    /// Who is asked.
-    pub subjects: Vec<Subject>,
-    /// What is asked.
+    /// The servers.
+    pub participants: Vec<Participant>,
+    /// The cases.
     pub cases: Vec<&'static Case>,
-    /// How; at full scale, cases without a larger form run in the one that they have.
+    /// Scale and seed; cases without a full form run in their only form.
     pub settings: Settings,
-    /// How many run at once, as far as none of them must be alone.
+    /// Cases that run at the same time, exclusive cases aside.
     pub jobs: NonZero<usize>,
 }
 
 impl Sweep {
-    /// How many results there will be.
+    /// The number of results.
     pub fn len(&self) -> usize {
-        self.subjects.len() * self.cases.len()
+        self.participants.len() * self.cases.len()
     }
 
     /// Whether there is nothing to run.
@@ -31,25 +35,35 @@ impl Sweep {
         self.len() == 0
     }
 
-    /// Runs all of it and passes on each result as it lands, in no certain order. Once `stop`
-    /// is raised or `landed` fails, what has begun is finished and nothing else begun.
+    /// Runs everything and passes each result to `landed` as soon as it exists, in no fixed
+    /// order. Once `stop` is set or `landed` fails, cases that run are finished and no other is
+    /// started.
     pub fn run(
         &self,
         stop: &AtomicBool,
+        landed: impl FnMut(CaseResult) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.run_with(run, stop, landed)
+    }
+
+    fn run_with(
+        &self,
+        run: impl Fn(&Case, &Participant, Settings) -> CaseResult + Sync,
+        stop: &AtomicBool,
         mut landed: impl FnMut(CaseResult) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let places = self.places();
+        let pairs = self.pairs();
         let next = AtomicUsize::new(0);
         let (sender, results) = channel();
         let work = |sender: Sender<CaseResult>| {
             while !stop.load(Relaxed)
-                && let Some((case, subject)) = places.get(next.fetch_add(1, Relaxed))
-                // Nobody receives once a result could not be passed on.
-                && sender.send(self.result(case, subject)).is_ok()
+                && let Some((case, participant)) = pairs.get(next.fetch_add(1, Relaxed))
+                // Sending fails once `landed` has failed.
+                && sender.send(run(case, participant, self.settings_of(case))).is_ok()
             {}
         };
         thread::scope(|scope| {
-            for _ in 0..self.jobs.get().min(places.len()) {
+            for _ in 0..self.jobs.get().min(pairs.len()) {
                 let sender = sender.clone();
                 scope.spawn(|| work(sender));
             }
@@ -58,46 +72,65 @@ impl Sweep {
         })
     }
 
-    /// Case by case, so that those that have to be alone come together, and keep nobody
-    /// waiting who could have run beside another.
-    fn places(&self) -> Vec<(&'static Case, &Subject)> {
-        let of_case = |case| self.subjects.iter().map(move |subject| (case, subject));
+    /// Case by case, so that the exclusive runs of a case follow each other and block few
+    /// others.
+    fn pairs(&self) -> Vec<(&'static Case, &Participant)> {
+        let of_case = |case| {
+            self.participants
+                .iter()
+                .map(move |participant| (case, participant))
+        };
         self.cases.iter().copied().flat_map(of_case).collect()
     }
 
-    fn result(&self, case: &Case, subject: &Subject) -> CaseResult {
-        let scale = match case.has_full_scale() {
+    fn settings_of(&self, case: &Case) -> Settings {
+        let scale = match case.has_full_form() {
             true => self.settings.scale,
             false => Scale::Quick,
         };
-        let settings = Settings {
+        Settings {
             scale,
             ..self.settings
-        };
-        run(case, subject, settings)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::find;
+    use crate::conformance::cases::find;
+    use record::CaseOutcome;
+    use servers::models::MODELS;
 
-    /// Skipped at once.
     fn sweep(jobs: usize) -> Sweep {
         Sweep {
-            subjects: ["a", "b", "c"].map(Subject::absent).to_vec(),
+            participants: MODELS
+                .iter()
+                .take(3)
+                .map(|model| Participant::Model(*model))
+                .collect(),
             cases: ["C1", "C13"].map(|id| find(id).unwrap()).to_vec(),
             settings: Settings::QUICK,
             jobs: NonZero::new(jobs).unwrap(),
         }
     }
 
+    /// A result without a server: unit tests have no guard.
+    fn pretend(case: &Case, participant: &Participant, _: Settings) -> CaseResult {
+        CaseResult {
+            case: case.id().into(),
+            model: participant.name().into(),
+            outcome: CaseOutcome::Skipped { reason: "x".into() },
+            seconds: 0.0,
+        }
+    }
+
+    /// The results of a sweep; `landed` fails at the last of `limit`.
     fn names(sweep: &Sweep, stop: &AtomicBool, limit: usize) -> Vec<(String, String)> {
         let mut seen = Vec::new();
-        let ran = sweep.run(stop, |result| {
+        let ran = sweep.run_with(pretend, stop, |result| {
             seen.push((result.case, result.model));
-            anyhow::ensure!(seen.len() < limit, "that was enough");
+            anyhow::ensure!(seen.len() < limit, "enough");
             Ok(())
         });
         assert_eq!(ran.is_err(), seen.len() == limit);
@@ -105,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_case_meets_every_subject_once() {
+    fn every_case_runs_on_every_participant_once() {
         for jobs in [1, 4, 100] {
             let sweep = sweep(jobs);
             let mut seen = names(&sweep, &AtomicBool::new(false), usize::MAX);
@@ -117,25 +150,37 @@ mod tests {
     }
 
     #[test]
-    fn one_job_goes_case_by_case() {
+    fn one_job_runs_case_by_case() {
         let seen = names(&sweep(1), &AtomicBool::new(false), usize::MAX);
         let cases: Vec<_> = seen.iter().map(|(case, _)| case.as_str()).collect();
         assert_eq!(cases, ["C1", "C1", "C1", "C13", "C13", "C13"]);
     }
 
     #[test]
-    fn a_stop_or_a_result_that_cannot_be_kept_ends_it_early() {
+    fn a_stop_or_a_failure_to_store_a_result_ends_a_sweep_early() {
         assert!(names(&sweep(4), &AtomicBool::new(true), usize::MAX).is_empty());
         assert_eq!(names(&sweep(1), &AtomicBool::new(false), 2).len(), 2);
     }
 
     #[test]
-    fn nobody_is_asked_nothing() {
-        let nobody = Sweep {
-            subjects: vec![Subject::absent("a")],
+    fn a_sweep_without_cases_has_no_results() {
+        let empty = Sweep {
             cases: Vec::new(),
             ..sweep(1)
         };
-        assert!(nobody.is_empty() && names(&nobody, &AtomicBool::new(false), 1).is_empty());
+        assert!(empty.is_empty() && names(&empty, &AtomicBool::new(false), 1).is_empty());
+    }
+
+    #[test]
+    fn a_case_without_a_full_form_runs_in_its_only_form() {
+        let full = Sweep {
+            settings: Settings {
+                scale: Scale::Full,
+                ..Settings::QUICK
+            },
+            ..sweep(1)
+        };
+        assert_eq!(full.settings_of(find("C1").unwrap()).scale, Scale::Quick);
+        assert_eq!(full.settings_of(find("C13").unwrap()).scale, Scale::Full);
     }
 }

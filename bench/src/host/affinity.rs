@@ -3,7 +3,7 @@
 use std::io;
 
 pub use loadgen::affinity::{allowed, pin};
-use loadgen::record::Placement;
+use record::Placement;
 
 /// Runs `action` pinned to `cpus`. A process that it spawns inherits them from the start, as
 /// a runtime counts its processors when it starts.

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use loadgen::record::Host;
 use nix::sys::resource::{Resource, getrlimit};
 use procfs::{CpuInfo, Current, Meminfo};
+use record::Host;
 
 use super::affinity;
 

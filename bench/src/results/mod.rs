@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Context;
-use loadgen::record::{Conformance, Record, Records, Run, Trial};
+use record::{Conformance, Record, Records, Run, Trial};
 
 pub use folders::{claim, conformance_home, home, make, new_folder, point_latest_at};
 
@@ -121,7 +121,7 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadgen::record::{Host, SCHEMA_VERSION};
+    use record::{Host, SCHEMA_VERSION};
 
     #[test]
     fn a_folder_with_results_is_refused() {

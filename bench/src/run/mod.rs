@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use anyhow::Context;
 use indicatif::HumanDuration;
 use loadgen::plan::CheckedPlan;
-use loadgen::record::{
-    self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
-};
 use record::words::count;
+use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use servers::models::{self, MODELS, NOT_BUILT};
 
 use crate::conformance;
@@ -54,7 +52,7 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the report needs only the folder of the run.
-    let conformance = conformance::newest();
+    let conformance = conformance::results::newest();
     if let Some(newest) = &conformance {
         results.add_conformance(newest)?;
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use loadgen::Observer;
-use loadgen::record::Cost;
 use nix::unistd::Pid;
+use record::Cost;
 
 use crate::proc::processes::{family, lists_children, tasks};
 use crate::proc::usage::{Switches, cpu_time, pss_bytes};

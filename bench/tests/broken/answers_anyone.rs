@@ -1,5 +1,5 @@
-//! The bug: answers whoever is said to have sent a datagram, other services included: one
-//! forged datagram, and the two talk to each other for ever (CVE-2024-2169).
+//! The bug: the server answers every source of a datagram, including other services: one forged
+//! datagram makes the two loop forever (CVE-2024-2169).
 
 use super::{Broken, answer_each};
 

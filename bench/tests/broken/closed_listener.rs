@@ -1,5 +1,5 @@
-//! The bug: the listener is closed to stop a thread that is blocked in `accept` on it.
-//! Closing a descriptor wakes nobody, so the server ends with its next client, if any.
+//! The bug: the server closes its listener to stop a thread that is blocked in `accept` on it.
+//! Closing a descriptor wakes no thread, so the server ends with its next client, if any.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -24,8 +24,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen)?;
-    // A blocked `accept` keeps its socket open whoever closes the descriptor; without
-    // unsafe code, a duplicate has to stand for that.
+    // A blocked `accept` keeps its socket open whoever closes the descriptor; a duplicate has the
+    // same effect without unsafe code.
     let blocked = listener.try_clone()?;
     signal::catch(Signal::SIGTERM as i32, stop)?;
     let accepting = thread::spawn(move || accept(&blocked));

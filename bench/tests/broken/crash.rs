@@ -1,4 +1,4 @@
-//! The bug: the end of one client is the end of the server.
+//! The bug: the end of one client ends the server.
 
 use std::net::Shutdown;
 
@@ -18,6 +18,6 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C2",
-    // Seen by the next look at it or by the next client, whichever comes first.
+    // The next check of the server or the next client reports it, whichever comes first.
     evidence: ": exit status: 3",
 };

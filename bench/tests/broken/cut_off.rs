@@ -1,4 +1,4 @@
-//! The bug: what does not fit into the buffer comes back as much of it as did.
+//! The bug: the server truncates a datagram that does not fit into its buffer and sends that back.
 
 use super::{Broken, answer_each, is_client};
 
@@ -6,5 +6,5 @@ pub const SERVER: Broken = Broken {
     name: "cut_off",
     serve: |options| answer_each(options, is_client),
     fails: "C27",
-    evidence: "a datagram of 1025 bytes, where 1024 fit, was answered",
+    evidence: "a datagram of 1025 bytes, more than the 1024 that fit, was answered",
 };

@@ -1,4 +1,4 @@
-//! The bug: the backlog is what the library's `bind` makes of it, whatever was asked for.
+//! The bug: the server ignores the requested backlog and uses the default of the library's `bind`.
 
 use super::{Broken, Options, healthy};
 

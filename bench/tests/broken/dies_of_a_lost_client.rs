@@ -1,5 +1,4 @@
-//! The bug: a read that fails with anything but the errors that were thought of, as it does
-//! when a client's host is gone, is taken for the end of the server.
+//! The bug: an unexpected read error, as when a client's host is gone, ends the server.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -23,5 +22,5 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C15",
-    evidence: "the server had ended by then: exit status: 4",
+    evidence: "the server had ended: exit status: 4",
 };

@@ -1,4 +1,4 @@
-//! The bug: nothing catches SIGTERM, so that the signal ends the process.
+//! The bug: SIGTERM is not handled, so it kills the process.
 
 use std::net::TcpListener;
 use std::thread;
@@ -12,7 +12,7 @@ pub const SERVER: Broken = Broken {
     name: "dies_of_sigterm",
     serve,
     fails: "C2",
-    evidence: "ended with signal: 15 (SIGTERM) after SIGTERM where exit status 0 was due",
+    evidence: "ended with signal: 15 (SIGTERM) after SIGTERM instead of exit status 0",
 };
 
 fn serve(options: &Options) -> anyhow::Result<()> {

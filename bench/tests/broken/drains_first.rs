@@ -1,5 +1,5 @@
-//! The bug: one thread that reads from a client until nothing is left before it turns to
-//! the next. One that always has more keeps it for good.
+//! The bug: one thread reads from a client until it has no more input before it turns to the next
+//! client. A client that always has more keeps it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -33,9 +33,9 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Echoes until there is no more just now; whether there never will be.
+/// Echoes until there is no more input now; returns whether the client has closed.
 fn drain(mut client: &TcpStream) -> io::Result<bool> {
-    // So small that a client which sends without end is always ahead.
+    // Small, so that a client that sends without pause is always ahead.
     let mut buffer = [0; 64];
     loop {
         let mut unsent = match client.read(&mut buffer) {

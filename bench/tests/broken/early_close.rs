@@ -1,4 +1,4 @@
-//! The bug: at the end of input the connection is closed, with output still pending.
+//! The bug: the server closes the connection at the end of input although output is pending.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The bug: an edge-triggered loop that has run out of descriptors waits for the next client
-//! to tell it of those that wait already.
+//! The bug: an edge-triggered loop that has run out of descriptors waits for a new client before it
+//! accepts those in the backlog.
 
 use std::thread;
 

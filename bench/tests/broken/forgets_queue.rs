@@ -1,5 +1,5 @@
-//! The bug: at the stop the server still takes the connections that are queued, and then
-//! neither serves nor closes them until the end of the drain.
+//! The bug: during the stop the server accepts queued connections, and neither serves nor closes
+//! them until the end of the drain.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ pub const SERVER: Broken = Broken {
     name: "forgets_queue",
     serve,
     fails: "C14",
-    evidence: "that were queued when SIGTERM came: the connection was left hanging",
+    evidence: "that were queued at SIGTERM: the connection was left open",
 };
 
 static STOP: AtomicBool = AtomicBool::new(false);

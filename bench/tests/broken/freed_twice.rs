@@ -1,5 +1,5 @@
-//! The bug: after an error a buffer is given back twice, so that two later connections get the
-//! same one. Shows when these two have something to send at the same moment.
+//! The bug: after an error a buffer is freed twice, so that two later connections share it. It
+//! shows when both send at the same moment.
 
 use std::io;
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ pub const SERVER: Broken = Broken {
     evidence: "came back as",
 };
 
-/// Slots that were given back, and how many were ever handed out.
+/// Freed slots, and the number of slots ever allocated.
 static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
 
 fn echo(stream: &TcpStream) -> io::Result<()> {

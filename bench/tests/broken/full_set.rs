@@ -1,5 +1,5 @@
-//! The bug: a connection whose descriptor does not fit into the set is kept, and not watched.
-//! (Without a look at the limit, FD_SET would write past the end of the set.)
+//! The bug: a connection whose descriptor does not fit into the set is kept without being watched.
+//! (Without a check of the limit, FD_SET would write past the end of the set.)
 
 use std::io;
 use std::net::TcpStream;

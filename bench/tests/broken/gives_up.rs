@@ -1,4 +1,4 @@
-//! The bug: any error of `accept` ends the server, also one that is a connection's.
+//! The bug: any error of `accept` ends the server, even one of a single connection.
 
 use std::net::TcpListener;
 use std::thread;

@@ -1,4 +1,4 @@
-//! The bug: time that the server itself has not run counts as silence of its clients.
+//! The bug: time during which the server itself was stopped counts as silence of its clients.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The bug: reads whatever comes and keeps it until it can be written. A client that does
-//! not read has the server hold all that it ever sends.
+//! The bug: the server reads everything and stores it until it can be written. For a client that
+//! does not read, it stores all input.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -21,7 +21,7 @@ fn echo(stream: &TcpStream) -> io::Result<()> {
         scope.spawn(move || {
             for piece in unsent {
                 if { stream }.write_all(&piece).is_err() {
-                    // Ends the reading.
+                    // Ends the reads.
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
                 }
@@ -29,7 +29,7 @@ fn echo(stream: &TcpStream) -> io::Result<()> {
         });
         let mut buffer = [0; 16 * 1024];
         while let Ok(length @ 1..) = { stream }.read(&mut buffer) {
-            // It goes nowhere once the writing has ended.
+            // Fails once the writer has ended.
             let _ = queue.send(buffer[..length].to_vec());
         }
         drop(queue);

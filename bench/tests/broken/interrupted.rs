@@ -1,4 +1,4 @@
-//! The bug: a read that was interrupted is taken for the end of the connection.
+//! The bug: the server treats an interrupted read as the end of the connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ pub const SERVER: Broken = Broken {
     evidence: "while the server was interrupted",
 };
 
-/// With a time-out the kernel gives up at an interruption and does not start again.
+/// With a time-out on the socket the kernel does not restart an interrupted call.
 const TIME_OUT: Duration = Duration::from_secs(60);
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! The bug: SIGTERM sets a flag that is looked at once no client is left; until then new
-//! ones are taken.
+//! The bug: SIGTERM sets a flag that is checked only when no client is left; until then the server
+//! accepts new ones.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

@@ -1,4 +1,4 @@
-//! The bug: what was kept for a connection is never freed.
+//! The bug: the memory of a connection is never freed.
 
 use servers::conn;
 use servers::work::Work;
@@ -9,7 +9,7 @@ pub const SERVER: Broken = Broken {
     name: "keeps_buffers",
     serve: |options| {
         thread_per_client(options, |stream| {
-            // Filled: memory that nobody has written to takes up no room.
+            // Filled, because untouched memory takes no room.
             std::mem::forget(vec![1_u8; 16 * 1024]);
             conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
             Ok(())

@@ -1,4 +1,5 @@
-//! The bug: a client that no thread can be started for is kept, and nobody ever serves it.
+//! The bug: if no thread can be started for a client, the connection stays open without being
+//! served.
 
 use std::sync::Arc;
 use std::thread::Builder;
@@ -12,7 +13,7 @@ pub const SERVER: Broken = Broken {
     name: "keeps_unserved",
     serve,
     fails: "C10",
-    evidence: "the connection was left hanging",
+    evidence: "the connection was left open",
 };
 
 fn serve(options: &Options) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The bug: a descriptor is left open for every connection.
+//! The bug: one descriptor per connection is never closed.
 
 use std::fs::File;
 
@@ -16,7 +16,7 @@ pub const SERVER: Broken = Broken {
             Ok(())
         })
     },
-    // None asks for it: what every case ends with finds it.
+    // The checks after every case find it.
     fails: "C2",
-    evidence: "had not given everything back: descriptors:",
+    evidence: "had not released everything: descriptors:",
 };

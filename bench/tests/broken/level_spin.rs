@@ -1,5 +1,5 @@
-//! The bug: a level-triggered loop goes on watching its listener when descriptors have run
-//! out, and is told all the time that somebody waits there.
+//! The bug: a level-triggered loop keeps watching its listener when it has run out of descriptors,
+//! so it never sleeps while a client waits.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ pub const SERVER: Broken = Broken {
     name: "level_spin",
     serve,
     fails: "C9",
-    evidence: "out of descriptors it took",
+    evidence: "out of descriptors it used",
 };
 
 fn serve(options: &Options) -> anyhow::Result<()> {

@@ -69,7 +69,7 @@ use socket2::SockRef;
 
 pub use healthy::SERVER as HEALTHY;
 
-/// Set for a process of this test that is to be one of the servers.
+/// Set for a process of this test that must be one of the servers.
 pub const ROLE: &str = "ECHOBENCH_BROKEN";
 
 pub static SERVERS: &[Broken] = &[
@@ -120,7 +120,7 @@ pub static SERVERS: &[Broken] = &[
     precedence::SERVER,
 ];
 
-/// Those that speak UDP.
+/// Servers over UDP.
 pub static OF_DATAGRAMS: &[Broken] = &[
     answers_anyone::SERVER,
     cut_off::SERVER,
@@ -132,13 +132,13 @@ pub static OF_DATAGRAMS: &[Broken] = &[
 pub struct Broken {
     pub name: &'static str,
     pub serve: fn(&Options) -> anyhow::Result<()>,
-    /// Id of the case that finds it out.
+    /// Id of the case that must fail.
     pub fails: &'static str,
-    /// What the evidence must name.
+    /// What the evidence must contain.
     pub evidence: &'static str,
 }
 
-/// The options that a case may give.
+/// The options that cases use.
 pub struct Options {
     pub listen: SocketAddr,
     pub drain: Duration,
@@ -148,7 +148,7 @@ pub struct Options {
     pub backlog: i32,
 }
 
-/// Is one of the servers, if this process was started for that.
+/// Runs one of the servers if this process was started for that.
 pub fn play() -> Option<ExitCode> {
     let name = env::var(ROLE).ok()?;
     let server = SERVERS
@@ -166,7 +166,7 @@ pub fn play() -> Option<ExitCode> {
     })
 }
 
-/// A thread per client, done right but for what `echo` does with the connection.
+/// A thread per client; correct except for what `echo` does with the connection.
 pub fn thread_per_client(options: &Options, echo: fn(&TcpStream) -> io::Result<()>) -> anyhow::Result<()> {
     let listener = listen(options)?;
     let clients = Clients::default();
@@ -174,8 +174,8 @@ pub fn thread_per_client(options: &Options, echo: fn(&TcpStream) -> io::Result<(
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             let client = clients.enter(stream);
-            // Where no thread can be started, the client is dropped with what it was to do. The
-            // stack is the usual one: many of these servers have their buffers there.
+            // If no thread can be started, the closure is dropped with the client. The stack has
+            // the usual size, because many of these servers have their buffers there.
             let _ = Builder::new().spawn_scoped(scope, move || drop(echo(&client)));
         }
         clients.drain();
@@ -183,8 +183,8 @@ pub fn thread_per_client(options: &Options, echo: fn(&TcpStream) -> io::Result<(
     })
 }
 
-/// Answers the datagrams that `is_answered` picks with what has fitted into the buffer, the
-/// queue of the stop included; counts nothing.
+/// Answers the datagrams that `is_answered` selects with the part that fits into the buffer,
+/// including those queued at the stop; counts nothing.
 pub fn answer_each(options: &Options, is_answered: fn(&Datagram, &Options) -> bool) -> anyhow::Result<()> {
     let listener = Listener::bind_datagram(options.listen)?;
     stop::on_signals(listener.as_fd(), options.drain)?;
@@ -206,7 +206,7 @@ pub fn answer_each(options: &Options, is_answered: fn(&Datagram, &Options) -> bo
     }
 }
 
-/// Whether the sender is one that a server on that port may answer.
+/// Whether a server on that port may answer the source.
 pub fn is_client(datagram: &Datagram, options: &Options) -> bool {
     let source = datagram.source;
     source.is_some_and(|source| datagram::refusal(source, options.listen.port()).is_none())
@@ -242,9 +242,9 @@ fn options() -> anyhow::Result<Options> {
             "--drain" => options.drain = humantime::parse_duration(&value)?,
             "--write-deadline" => options.write_deadline = Some(humantime::parse_duration(&value)?),
             "--backlog" => options.backlog = value.parse()?,
-            "--buffer" => options.buffer = loadgen::units::size(&value)? as usize,
+            "--buffer" => options.buffer = record::units::size(&value)? as usize,
             "--keepalive" => options.keepalive = Some(humantime::parse_duration(&value)?),
-            other => anyhow::bail!("no case is expected to give {other}"),
+            other => anyhow::bail!("no case uses {other}"),
         }
     }
     Ok(options)

@@ -1,4 +1,4 @@
-//! The bug: takes it for granted that a thread can be started, and panics where none can.
+//! The bug: the server panics if it cannot start a thread.
 
 use std::thread;
 

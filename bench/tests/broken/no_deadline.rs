@@ -1,4 +1,4 @@
-//! The bug: takes a write deadline, and waits for a client that does not read all the same.
+//! The bug: the server accepts a write deadline and does not apply it.
 
 use servers::conn;
 use servers::work::Work;
@@ -9,7 +9,7 @@ pub const SERVER: Broken = Broken {
     name: "no_deadline",
     serve,
     fails: "C17",
-    evidence: "after a client had stopped to read, the server still had its connection",
+    evidence: "after a client had stopped reading, the server still had its connection",
 };
 
 fn serve(options: &Options) -> anyhow::Result<()> {

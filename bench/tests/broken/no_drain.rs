@@ -1,4 +1,4 @@
-//! The bug: SIGTERM ends the server at once, whatever is due to whomever.
+//! The bug: SIGTERM ends the server at once, even if replies are due.
 
 use nix::sys::signal::Signal;
 use servers::conn;
@@ -11,12 +11,12 @@ pub const SERVER: Broken = Broken {
     name: "no_drain",
     serve,
     fails: "C13",
-    evidence: "was in flight when SIGTERM came, and its reply was lost",
+    evidence: "was in flight at SIGTERM, and its reply was lost",
 };
 
 fn serve(options: &Options) -> anyhow::Result<()> {
     thread_per_client(options, |stream| {
-        // In place of the handler that the listener came with.
+        // Replaces the handler of the listener.
         signal::catch(Signal::SIGTERM as i32, exit)?;
         conn::echo(stream, &mut Vec::with_capacity(4096), Work::None);
         Ok(())

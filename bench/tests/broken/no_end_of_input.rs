@@ -1,5 +1,5 @@
-//! The bug: no test for a read of 0, which means that there is nothing more to read and
-//! never will be. The thread and its descriptor stay for good.
+//! The bug: the server does not treat a read of 0 as the end of input, so the thread and its
+//! descriptor stay forever.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ pub const SERVER: Broken = Broken {
     name: "no_end_of_input",
     serve: |options| thread_per_client(options, echo),
     fails: "C6",
-    evidence: "had not given everything back: threads: 6 instead of 1",
+    evidence: "had not released everything: threads: 6 instead of 1",
 };
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {
@@ -21,7 +21,7 @@ fn echo(mut stream: &TcpStream) -> io::Result<()> {
         let length = stream.read(&mut buffer)?;
         stream.write_all(&buffer[..length])?;
         if length == 0 {
-            // The true bug burns a processor here, which the tests beside this one need.
+            // A real bug would spin here, and slow the tests that run in parallel.
             thread::sleep(Duration::from_millis(1));
         }
     }

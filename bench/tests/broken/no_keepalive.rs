@@ -1,5 +1,4 @@
-//! The bug: keepalive is asked for and never set, so a client whose host has crashed is kept
-//! for ever.
+//! The bug: keepalive is requested and never set, so a client whose host has crashed stays forever.
 
 use servers::conn;
 use servers::work::Work;
@@ -19,5 +18,5 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C15",
-    evidence: "after the hosts of its clients had gone the server had not given everything back: threads:",
+    evidence: "after the hosts of its clients had failed the server had not released everything: threads:",
 };

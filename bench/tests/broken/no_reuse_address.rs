@@ -1,5 +1,5 @@
-//! The bug: bound without SO_REUSEADDR, so that old connections in TIME_WAIT keep the
-//! port for a minute.
+//! The bug: the server binds without SO_REUSEADDR, so old connections in TIME_WAIT hold the port
+//! for a minute.
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -28,7 +28,7 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     let clients = Clients::default();
     thread::scope(|scope| {
         println!("ready {}", listener.local_addr()?);
-        // SIGTERM shuts the listener down, and `accept` says so with an error.
+        // SIGTERM shuts the listener down, which makes `accept` fail.
         while let Ok((stream, _)) = listener.accept() {
             let client = clients.enter(stream);
             scope.spawn(move || conn::echo(&client, &mut Vec::with_capacity(4096), Work::None));

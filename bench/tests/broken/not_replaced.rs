@@ -1,4 +1,4 @@
-//! The bug: a worker that has died is collected, and no other takes its place.
+//! The bug: the server reaps a dead worker and does not replace it.
 
 use servers::sys::process::{self, Forked};
 use servers::work::Work;

@@ -1,5 +1,4 @@
-//! The bug: clients are said to be served at the same time and are not: a client is
-//! served where it is accepted.
+//! The bug: the server declares to serve clients concurrently, and serves each where it accepts it.
 
 use servers::work::Work;
 use servers::{conn, stop};

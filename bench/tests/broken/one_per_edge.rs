@@ -1,5 +1,5 @@
-//! The bug: the listener is watched edge-triggered, and one connection is accepted for each
-//! report. What comes with another is reported with it, and stays in the backlog.
+//! The bug: the listener is watched edge-triggered, and each event accepts one connection. Others
+//! of the same event stay in the backlog.
 
 use std::os::fd::AsFd;
 use std::thread;

@@ -1,5 +1,4 @@
-//! The bug: one `waitpid` for each SIGCHLD. Signals merge, and what they stood for
-//! stays a zombie.
+//! The bug: one `waitpid` for each SIGCHLD. Signals merge, and the other children stay zombies.
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -16,7 +15,7 @@ pub const SERVER: Broken = Broken {
     name: "one_wait",
     serve,
     fails: "C6",
-    evidence: "had not given everything back: zombies:",
+    evidence: "had not released everything: zombies:",
 };
 
 const ANY: Pid = Pid::from_raw(-1);

@@ -1,4 +1,4 @@
-//! The bug: a process of the server is not ended with it.
+//! The bug: a process of the server outlives it.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! The bug: on a socket that does not block, what `send` did not take is dropped.
+//! The bug: on a non-blocking socket, the bytes that `send` does not take are dropped.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! The bug: the name of the peer is asked for right after `accept`, and that there is none
-//! any more is taken for an error of the server.
+//! The bug: the server asks for the peer's name right after `accept`, and treats a missing peer as
+//! its own error.
 
 use std::thread;
 

@@ -1,6 +1,5 @@
-//! The bug: `if (fd = accept(...) < 0)` compares first and assigns then, so that the number
-//! of the connection is 0, or 1 where there is none: standard input is served in its place,
-//! and the connection is lost.
+//! The bug: `if (fd = accept(...) < 0)` compares before it assigns, so the descriptor is 0, or 1 on
+//! an error: the server serves standard input and loses the connection.
 
 use std::io::{self, Read};
 use std::mem;
@@ -19,9 +18,9 @@ fn serve(options: &Options) -> anyhow::Result<()> {
     listener.announce()?;
     loop {
         let accepted = listener.accept()?;
-        // What C does with it: nobody knows its number any more.
+        // As in C: its descriptor is lost, and the connection stays open.
         mem::forget(accepted);
-        // An echo of nothing: in a server it is /dev/null.
+        // Reads standard input, which is /dev/null for a server.
         io::stdin().read_to_end(&mut Vec::new())?;
     }
 }

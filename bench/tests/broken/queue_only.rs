@@ -1,5 +1,5 @@
-//! The bug: looks only at descriptors that a queued signal names. Where the queue was full,
-//! one plain SIGIO says that there was more, and that is passed over.
+//! The bug: the server looks only at descriptors that a queued signal names. When the queue
+//! overflows, a plain SIGIO stands for the others, which the server ignores.
 
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -1,5 +1,5 @@
-//! The bug: connections are told apart by the last seven bits of their number, so that from
-//! 128 on two share a buffer. Shows when both have something to send at the same moment.
+//! The bug: connections are identified by the last seven bits of their number, so from 128
+//! connections on two share a buffer. It shows when both send at the same moment.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

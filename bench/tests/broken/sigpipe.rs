@@ -1,4 +1,4 @@
-//! The bug: `write` to a peer that is gone, with the SIGPIPE that comes with it.
+//! The bug: a `write` to a peer that is gone, and no handling of SIGPIPE.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use super::{Broken, thread_per_client};
 pub const SERVER: Broken = Broken {
     name: "sigpipe",
     serve: |options| {
-        // As in a program in C, and unlike in one in Rust.
+        // The default of C programs; Rust ignores the signal.
         signal::restore(Signal::SIGPIPE as i32)?;
         thread_per_client(options, echo)
     },

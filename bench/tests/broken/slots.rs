@@ -1,4 +1,4 @@
-//! Buffers that connections pick by number, right only as long as no two pick the same.
+//! Buffers that connections select by number, which is correct only if no two select the same.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ const PIECE: usize = 4096;
 
 static BUFFERS: [Mutex<[u8; 16 * PIECE]>; SLOTS] = [const { Mutex::new([0; 16 * PIECE]) }; SLOTS];
 
-/// Echoes by way of a slot: all of a read is put there, and taken out and sent piece by piece.
+/// Echoes through a slot: copies each read there, and takes it out and sends it piece by piece.
 pub fn echo(mut stream: &TcpStream, slot: usize) -> io::Result<()> {
     let slot = &BUFFERS[slot % SLOTS];
     let mut read = [0; 16 * PIECE];
@@ -23,7 +23,7 @@ pub fn echo(mut stream: &TcpStream, slot: usize) -> io::Result<()> {
         lock()[..length].copy_from_slice(&read[..length]);
         for start in (0..length).step_by(PIECE) {
             let mut piece = [0; PIECE];
-            // Whoever has the same slot gets at it, however the scheduler is disposed.
+            // A thread with the same slot gets a chance to overwrite it.
             thread::yield_now();
             piece.copy_from_slice(&lock()[start..start + PIECE]);
             stream.write_all(&piece[..PIECE.min(length - start)])?;

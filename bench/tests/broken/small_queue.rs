@@ -1,5 +1,5 @@
-//! The bug: between those who read and the one who writes is a queue with room for a few pieces,
-//! and what comes while it is full is dropped.
+//! The bug: the queue between the readers and the writer has room for a few pieces, and pieces that
+//! find it full are dropped.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ pub const SERVER: Broken = Broken {
     evidence: "sent a burst",
 };
 
-/// More than enough while clients come one after another.
+/// Enough while clients come one after another.
 const ROOM: usize = 8;
 
 static QUEUE: OnceLock<SyncSender<(TcpStream, Vec<u8>)>> = OnceLock::new();

@@ -1,5 +1,4 @@
-//! The bug: `write(fd, buffer, strlen(buffer))`. A NUL, which is a byte like any other,
-//! ends the reply.
+//! The bug: `write(fd, buffer, strlen(buffer))`. A NUL, a byte like any other, ends the reply.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +9,7 @@ pub const SERVER: Broken = Broken {
     name: "strlen",
     serve: |options| thread_per_client(options, echo),
     fails: "C1",
-    evidence: "0x00 due next",
+    evidence: "expecting 0x00 next",
 };
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {

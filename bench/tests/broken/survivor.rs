@@ -1,4 +1,4 @@
-//! The bug: a worker process does not notice that its parent is gone, and serves on.
+//! The bug: a worker process does not notice that its parent is gone, and continues to serve.
 
 use std::env;
 use std::io;
@@ -19,13 +19,13 @@ pub const SERVER: Broken = Broken {
     name: "survivor",
     serve,
     fails: "C12",
-    evidence: "new clients were still accepted 1s after the main process had been killed",
+    evidence: "new clients were still accepted 1s after the main process was killed",
 };
 
 /// Set for the worker.
 const WORKER: &str = "ECHOBENCH_BROKEN_WORKER";
 
-/// How often the stop is looked for.
+/// Interval of the checks for the stop.
 const GLANCE: Duration = Duration::from_millis(1);
 
 fn serve(options: &Options) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! The bug: the first two pieces of a read come back in the wrong order, as from two
-//! threads that write to one connection.
+//! The bug: the first two bytes of each read come back in the wrong order, as if two threads wrote
+//! to one connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ pub const SERVER: Broken = Broken {
     name: "swapped",
     serve: |options| thread_per_client(options, echo),
     fails: "C1",
-    evidence: "byte 0 came back as 0x01 where 0x00 was sent",
+    evidence: "byte 0 came back as 0x01 instead of 0x00",
 };
 
 fn echo(mut stream: &TcpStream) -> io::Result<()> {

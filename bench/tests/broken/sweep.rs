@@ -1,5 +1,5 @@
-//! The bug: every now and then all connections are looked at, one after another, and nobody is
-//! served meanwhile.
+//! The bug: now and then the server examines all connections, one after another, and serves none
+//! meanwhile.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,10 +16,10 @@ pub const SERVER: Broken = Broken {
     evidence: "idle connections the p99 of the active one was",
 };
 
-/// Time for the look at one connection.
+/// Time to examine one connection.
 const LOOK: Duration = Duration::from_micros(100);
 
-/// Echoes from one look at all to the next.
+/// Echoes between two examinations of all.
 const ECHOES: u32 = 50;
 
 static OPEN: AtomicU32 = AtomicU32::new(0);

@@ -15,5 +15,5 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C2",
-    evidence: "nothing is due on standard output, but there was: [\"a client came\"",
+    evidence: "standard output must contain only the ready line, but had more: [\"a client came\"",
 };

@@ -1,5 +1,5 @@
-//! The bug: after an error of `accept` it is called again at once, also when descriptors or
-//! memory have run out.
+//! The bug: after an error `accept` is called again at once, even when descriptors or memory have
+//! run out.
 
 use std::net::TcpListener;
 use std::thread;

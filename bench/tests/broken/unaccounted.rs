@@ -1,4 +1,4 @@
-//! The bug: drops the right datagrams, and nobody ever hears of it.
+//! The bug: the server drops the right datagrams and does not report them.
 
 use super::{Broken, answer_each, is_client};
 
@@ -10,5 +10,5 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C27",
-    evidence: "the server said nothing of the datagrams that it dropped",
+    evidence: "the server did not report the datagrams that it dropped",
 };

@@ -1,4 +1,4 @@
-//! The bug: what is queued when SIGTERM comes is never looked at.
+//! The bug: datagrams queued at SIGTERM are ignored.
 
 use servers::stop;
 
@@ -12,5 +12,5 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C13",
-    evidence: "of 100 was queued when SIGTERM came, and its reply was lost",
+    evidence: "of 100 was queued at SIGTERM, and its reply was lost",
 };

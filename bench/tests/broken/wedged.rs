@@ -1,5 +1,5 @@
-//! The bug: after its first client the server takes no other, as a loop does that has
-//! lost the listener.
+//! The bug: after its first client the server serves no other, like a loop that has lost its
+//! listener.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -21,7 +21,7 @@ pub const SERVER: Broken = Broken {
         })
     },
     fails: "C2",
-    evidence: "a fresh client had no echo within 1s",
+    evidence: "a fresh client got no echo within 1s",
 };
 
 static WEDGED: AtomicBool = AtomicBool::new(false);

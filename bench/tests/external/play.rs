@@ -1,4 +1,4 @@
-//! The servers of this test: one that echoes and talks, and others with a fault each.
+//! The servers of this test: one that echoes and prints, and others with a fault each.
 
 use std::env;
 use std::fs;
@@ -9,19 +9,19 @@ use std::process::{self, Child, Command, ExitCode, exit};
 use std::thread;
 use std::time::Duration;
 
-use bench::conformance::client::wait_until;
+use bench::conformance::kit::wait::wait_until;
 use bench::host::affinity;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getppid, setsid};
 
-/// The first argument of a process of this test that is to be a server; then come what
-/// it is, the folder of its test, and its port.
+/// The first argument of a process of this test that must be a server; its kind, the folder of its
+/// test and its port follow.
 pub const BE: &str = "--be";
 
-/// Longer than any of these servers is needed: one that nobody ends does not stay.
-const LIFE: Duration = Duration::from_secs(40);
+/// Longer than any test needs a server; ends one that nothing else ends.
+const LIFE: Duration = Duration::from_secs(300);
 
-/// Is one of the servers, if this process was started for that.
+/// Runs one of the servers if this process was started for that.
 pub fn play() -> Option<ExitCode> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [be, kind, folder, port] = arguments.as_slice() else {
@@ -31,7 +31,7 @@ pub fn play() -> Option<ExitCode> {
         return None;
     }
     if kind == "deaf" {
-        // While there is one thread, from which all others have it.
+        // Before other threads start, so that they inherit the mask.
         SigSet::from(Signal::SIGTERM)
             .thread_block()
             .expect("a signal can be blocked");
@@ -48,7 +48,7 @@ pub fn play() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// How a server was started.
+/// The arguments of a server.
 struct Start {
     folder: PathBuf,
     port: u16,
@@ -68,7 +68,7 @@ impl Start {
                 Ok(())
             }
             "silent" => {
-                eprintln!("thinking it over");
+                eprintln!("waiting forever");
                 self.be("idle")
             }
             "hasty" => {
@@ -80,7 +80,7 @@ impl Start {
                 fs::write(self.parent(), process::id().to_string())?;
                 self.another("orphan").map(drop)
             }
-            // Nobody listens before the first process has ended.
+            // Listens only after the first process has ended.
             "orphan" => {
                 let parent = fs::read_to_string(self.parent())?;
                 wait_until(LIFE, || getppid().to_string() != parent);
@@ -100,7 +100,7 @@ impl Start {
                 let (client, _) = listener.accept()?;
                 thread::spawn(move || echo(client));
                 thread::sleep(Duration::from_millis(100));
-                eprintln!("enough for today");
+                eprintln!("ending under load");
                 Ok(())
             }
             "unlucky" => self.try_twice(),
@@ -117,11 +117,11 @@ impl Start {
 
     fn talk(&self, answer: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {
         println!("ready or not, here I come");
-        println!("born on {:?}", affinity::allowed()?);
+        println!("started on {:?}", affinity::allowed()?);
         serve(self.listen()?, answer)
     }
 
-    /// Finds its port taken at the first time, by a process that is none of the harness's.
+    /// Finds its port taken at the first start, by a process outside of the group of the harness.
     fn try_twice(&self) -> io::Result<()> {
         if self.squats().exists() {
             fs::write(self.folder.join("served"), "")?;
@@ -158,7 +158,7 @@ impl Start {
 fn serve(listener: TcpListener, answer: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {
     for client in listener.incoming() {
         let client = client?;
-        println!("somebody came");
+        println!("a client connected");
         eprintln!("\x1b[31m{:?}\x1b[0m \u{1F980}", client.peer_addr()?);
         thread::spawn(move || answer(client));
     }
@@ -170,7 +170,7 @@ fn echo(client: TcpStream) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// What it sends back is not what it got.
+/// Answers something else than it gets.
 fn shout(mut client: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {

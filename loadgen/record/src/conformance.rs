@@ -54,6 +54,17 @@ pub struct Conformance {
     pub results: Vec<CaseResult>,
 }
 
+impl Conformance {
+    /// Adds a result. It replaces an earlier result of the same case on the same server.
+    pub fn add(&mut self, result: CaseResult) {
+        let mut earlier = self.results.iter_mut();
+        match earlier.find(|earlier| earlier.case == result.case && earlier.model == result.model) {
+            Some(earlier) => *earlier = result,
+            None => self.results.push(result),
+        }
+    }
+}
+
 /// A case that every server must survive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseDescription {

@@ -5,36 +5,36 @@ use std::io::BufRead;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::conformance::Conformance;
+use crate::conformance::{CaseResult, Conformance};
 use crate::run::{Run, Trial};
 use crate::version::SCHEMA_VERSION;
 
-/// A line longer than this is not a record of ours: the largest are some 100 KB.
+/// A longer line is not a record: the largest records have about 100 KB.
 const LONGEST_LINE: usize = 8 << 20;
 
 /// One line of `results.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a run is seldom, a trial is what there are many of"
-)]
+#[allow(clippy::large_enum_variant, reason = "most records are trials")]
 pub enum Record {
-    /// What is common to all trials of a run: comes before them.
+    /// What all trials of a run have in common. It precedes them.
     Run(Run),
     /// One trial.
     Trial(Trial),
-    /// What came of the cases that every server must survive. Where there are several, the
-    /// last one counts: a run is given the newest.
+    /// Outcomes of the conformance cases. The last such record of a file counts: a run is given
+    /// the newest.
     Conformance(Conformance),
+    /// The outcome of one case on one server, after the [`Conformance`] that it belongs to. The
+    /// last outcome of a case on a server counts.
+    CaseResult(CaseResult),
 }
 
-/// What a `results.jsonl` holds: a run, what came of the conformance cases, or both.
+/// The content of a `results.jsonl`: a run, the outcomes of conformance cases, or both.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Records {
-    /// What was measured.
+    /// The run and its trials.
     pub measured: Option<Measured>,
-    /// What came of the conformance cases.
+    /// The outcomes of the conformance cases.
     pub conformance: Option<Conformance>,
 }
 
@@ -55,7 +55,7 @@ pub enum ReadError {
     Io {
         /// Line number, from 1.
         line: usize,
-        /// What the system said.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// A line is not a record.
@@ -63,7 +63,7 @@ pub enum ReadError {
     Syntax {
         /// Line number, from 1.
         line: usize,
-        /// What the parser said.
+        /// The error of the parser.
         error: serde_json::Error,
     },
     /// A line is too long to be a record.
@@ -89,8 +89,8 @@ pub enum ReadError {
 
 /// Reads a `results.jsonl`.
 ///
-/// A last line without its line feed is what an interrupted write leaves behind; it
-/// is passed over when it does not parse.
+/// An interrupted write leaves a last line without its line feed. Such a line is ignored if it
+/// does not parse.
 pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
     let mut records = Records::default();
     for line in 1.. {
@@ -105,7 +105,7 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
         if length > LONGEST_LINE {
             return Err(ReadError::TooLong { line });
         }
-        // An outcome may have been added to the records of an older program.
+        // Each line has a version: outcomes can be appended to the records of an older program.
         check_version(&text)?;
         match (serde_json::from_slice(&text), &mut records.measured) {
             (Ok(Record::Run(run)), measured @ None) => {
@@ -114,6 +114,10 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
             }
             (Ok(Record::Trial(trial)), Some(measured)) => measured.trials.push(trial),
             (Ok(Record::Conformance(found)), _) => records.conformance = Some(found),
+            (Ok(Record::CaseResult(result)), _) => match &mut records.conformance {
+                Some(conformance) => conformance.add(result),
+                None => return Err(ReadError::NoRun),
+            },
             (Ok(_), _) => return Err(ReadError::NoRun),
             (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
             (Err(error), _) => return Err(ReadError::Syntax { line, error }),
@@ -125,7 +129,7 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
     Ok(records)
 }
 
-/// Refuses a newer schema by its number, before anything else in the line is looked at.
+/// Refuses a newer schema by its number, before parsing anything else in the line.
 pub fn check_version(line: &[u8]) -> Result<(), ReadError> {
     #[derive(Deserialize)]
     struct Version {
@@ -144,7 +148,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::conformance::{CaseOutcome, CaseResult};
+    use crate::conformance::CaseOutcome;
     use crate::error_kind::ErrorKind;
     use crate::finding::Finding;
     use crate::histogram::{self, Encoded, Quantiles};
@@ -330,6 +334,38 @@ mod tests {
         };
         let added = read(&lines(&[Record::Run(older), line(3)])[..]).unwrap();
         assert_eq!(added.conformance, Some(conformance(3)));
+    }
+
+    #[test]
+    fn case_results_are_lines_and_the_last_result_of_a_case_on_a_server_counts() {
+        let result = |case: &str, seconds| CaseResult {
+            case: case.into(),
+            model: "epoll".into(),
+            outcome: CaseOutcome::Skipped { reason: "x".into() },
+            seconds,
+        };
+        let header = Conformance {
+            schema_version: SCHEMA_VERSION,
+            version: "1.2.3".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            host: Host::default(),
+            full: false,
+            seed: 1,
+            cases: Vec::new(),
+            results: vec![result("C1", 0.0)],
+        };
+        let written = lines(&[
+            Record::Conformance(header),
+            Record::CaseResult(result("C2", 1.0)),
+            Record::CaseResult(result("C1", 2.0)),
+            Record::CaseResult(result("C2", 3.0)),
+        ]);
+        let results = |text: &[u8]| read(text).unwrap().conformance.unwrap().results;
+        assert_eq!(results(&written), [result("C1", 2.0), result("C2", 3.0)]);
+        let cut_off = &written[..written.len() - 9];
+        assert_eq!(results(cut_off), [result("C1", 2.0), result("C2", 1.0)]);
+        let alone = lines(&[Record::CaseResult(result("C1", 1.0))]);
+        assert!(matches!(read(&alone[..]), Err(ReadError::NoRun)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! A new gate needs a variant here, with its sentence, and a function in `loadgen::gates`.
 
+mod numbers;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::show_rate;
 use crate::words::{count, show_micros};
+pub use numbers::{AffectedConnections, AffectedMessages, Lag, Rates};
 
 /// Over UDP, one message of this many may be lost, late or doubled. Such messages are missing in
 /// the histograms beyond p99.9, the last quantile that is shown.
@@ -43,11 +46,11 @@ pub enum Finding {
         /// Whether connections arrive by a schedule, which determines their number.
         scheduled: bool,
     },
-    /// AffectedConnections failed in other ways.
+    /// Connections failed in other ways.
     ConnectionsFailed(AffectedConnections),
     /// The run was ended while messages were outstanding.
     Overrun {
-        /// AffectedMessages that had no answer yet.
+        /// Messages that had no answer yet.
         outstanding: u64,
     },
     /// More came back than was due, since the warm-up left messages behind.
@@ -58,12 +61,20 @@ pub enum Finding {
     ServerFellBehind(Rates),
     /// Too many messages that were due had no answer when the run ended.
     Unanswered {
-        /// AffectedMessages without an answer.
+        /// Messages without an answer.
         unanswered: u64,
-        /// AffectedMessages that were due.
+        /// Messages that were due.
         due: u64,
     },
-    /// AffectedMessages were sent so late that the generator must have been held up.
+    /// Connections that were answered before had waited for too long when the window closed.
+    WentSilent {
+        /// The connections.
+        #[serde(flatten)]
+        connections: AffectedConnections,
+        /// How long the oldest message had waited, in seconds.
+        oldest_s: f64,
+    },
+    /// Messages were sent so late that the generator must have been held up.
     SentLate(Lag),
     /// The generator had no time to spare to keep a schedule.
     Saturated {
@@ -154,44 +165,6 @@ pub enum Finding {
     },
 }
 
-/// AffectedConnections that something happened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AffectedConnections {
-    /// How many.
-    pub connections: u64,
-    /// Of how many; absent where connections come and go, since errors are counted over more
-    /// of them than the window has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub of: Option<u64>,
-}
-
-/// AffectedMessages that something happened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AffectedMessages {
-    /// How many.
-    pub messages: u64,
-    /// How many came back as they should.
-    pub echoes: u64,
-}
-
-/// The offered and the achieved rate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Rates {
-    /// Per second.
-    pub offered_per_s: f64,
-    /// Per second.
-    pub achieved_per_s: f64,
-}
-
-/// The p99 of the send lag beside that of the response time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Lag {
-    /// In microseconds.
-    pub send_lag_us: f64,
-    /// In microseconds.
-    pub response_us: f64,
-}
-
 /// Which side a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -235,6 +208,7 @@ impl Finding {
             | Finding::ConnectionsFailed(_)
             | Finding::Overrun { .. }
             | Finding::ServerFellBehind(_)
+            | Finding::WentSilent { .. }
             | Finding::Unanswered { .. } => Fault::Server,
             Finding::Interrupted { .. }
             | Finding::WarmUpBacklog(_)
@@ -328,6 +302,14 @@ impl fmt::Display for Finding {
                 "{unanswered} of {due} messages that were due were never answered, and are missing at the upper end \
                  of the latencies: offer less"
             ),
+            Finding::WentSilent {
+                connections,
+                oldest_s,
+            } => write!(
+                f,
+                "{connections} went silent; the oldest message has waited {oldest_s:.1} s: the server may have lost \
+                 part of an answer"
+            ),
             Finding::SentLate(lag) => write!(
                 f,
                 "messages were sent too late: {lag}, so the generator was held up; give it processors of its own \
@@ -411,39 +393,6 @@ fn not_steady(f: &mut fmt::Formatter, what: &str, before: String, after: String)
         "the {what} went from {before} in the first half of the window to {after} in the second: the load was not in \
          a steady state; use a longer --warmup, or look for what changed"
     )
-}
-
-impl fmt::Display for AffectedConnections {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.of {
-            Some(all) => write!(f, "{} of {}", self.connections, count(all, "connection")),
-            None => f.write_str(&count(self.connections, "connection")),
-        }
-    }
-}
-
-impl fmt::Display for AffectedMessages {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let all = self.messages.saturating_add(self.echoes);
-        write!(f, "{} of {all} messages", self.messages)
-    }
-}
-
-impl fmt::Display for Rates {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (achieved, offered) = (show_rate(self.achieved_per_s), show_rate(self.offered_per_s));
-        write!(f, "{achieved} came back of {offered} that were offered")
-    }
-}
-
-impl fmt::Display for Lag {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let (lag, response) = (show_micros(self.send_lag_us), show_micros(self.response_us));
-        write!(
-            f,
-            "the p99 of the send lag is {lag} of a response time of {response}"
-        )
-    }
 }
 
 #[cfg(test)]
@@ -614,6 +563,14 @@ mod tests {
                 },
                 "the median latency went from 100us in the first half of the window to 2.00ms in the second: the load was \
                  not in a steady state; use a longer --warmup, or look for what changed",
+            ),
+            (
+                Finding::WentSilent {
+                    connections: of(4, Some(4)),
+                    oldest_s: 1.94,
+                },
+                "4 of 4 connections went silent; the oldest message has waited 1.9 s: the server may have lost part \
+                 of an answer",
             ),
             (
                 Finding::MostlySendLag { lag, spins: false },

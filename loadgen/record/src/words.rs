@@ -25,7 +25,7 @@ pub fn show_micros(micros: f64) -> String {
     }
 }
 
-/// Prints a result on standard output; a reader that has seen enough is no error.
+/// Prints a result on standard output. A pipe that its reader has closed is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

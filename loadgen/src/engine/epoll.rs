@@ -1,6 +1,7 @@
 //! Readiness: `epoll_wait`, then a read or a write for each socket that is ready.
 
 use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
@@ -9,69 +10,53 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
-use super::{Engine, Event, Until};
-use crate::clock::Clock;
+use super::failure::Failure;
+use super::interface::{Engine, Event, Until};
+use super::socket;
+use crate::clock::Monotonic;
 use crate::pattern::LONGEST_PIECE;
-use crate::plan::Request;
+use crate::plan::CheckedPlan;
+use record::Transport;
 
-/// Events taken from the kernel at once.
+/// Events taken from the kernel in one call.
 const EVENTS: usize = 1024;
 
-/// What the timer is known by; no slot has this number.
+/// Identifies the timer; no slot has this number.
 const TIMER: u64 = u64::MAX;
 
 /// One epoll instance and its sockets.
 pub struct Epoll {
     epoll: epoll::Epoll,
-    /// `epoll_wait` counts milliseconds; this has a message sent to the microsecond.
+    /// `epoll_wait` counts milliseconds; this timer is precise to the microsecond.
     timer: TimerFd,
     armed: Until,
-    clock: Clock,
+    clock: Monotonic,
+    target: SocketAddr,
+    transport: Transport,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     events: Vec<EpollEvent>,
-    /// The events that are still to be looked at.
+    /// The events that are not handled yet.
     pending: std::ops::Range<usize>,
 }
 
 struct Connection {
     socket: Option<Socket>,
-    /// What epoll was told to watch.
+    /// What epoll watches.
     watched: EpollFlags,
 }
 
-/// A slot that is free.
+/// A free slot.
 const FREE: fn() -> Connection = || Connection {
     socket: None,
     watched: EpollFlags::empty(),
 };
 
 impl<'a> Engine<'a> for Epoll {
-    fn new(request: &Request, slots: usize, clock: Clock) -> io::Result<Self> {
-        let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let timer = TimerFd::new(
-            ClockId::CLOCK_MONOTONIC,
-            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-        )?;
-        // Edge-triggered: a time that has passed is seen once, without a read.
-        epoll.add(
-            &timer,
-            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
-        )?;
-        let (_, largest) = request.sizes.bounds();
-        Ok(Epoll {
-            epoll,
-            timer,
-            armed: Until::Now,
-            clock,
-            connections: std::iter::repeat_with(FREE).take(slots).collect(),
-            buffer: vec![0; largest.clamp(64 * 1024, LONGEST_PIECE as u64) as usize],
-            events: vec![EpollEvent::empty(); EVENTS],
-            pending: 0..0,
-        })
-    }
+    type Clock = Monotonic;
 
-    fn add(&mut self, slot: usize, socket: Socket) -> io::Result<()> {
+    fn connect(&mut self, slot: usize, source: Option<IpAddr>) -> io::Result<()> {
+        let socket = socket::connect(self.target, self.transport, source)?;
         if slot >= self.connections.len() {
             self.connections.resize_with(slot + 1, FREE);
         }
@@ -84,16 +69,16 @@ impl<'a> Engine<'a> for Epoll {
         Ok(())
     }
 
-    fn receive(&mut self, slot: usize) -> io::Result<()> {
-        self.watch(slot, EpollFlags::EPOLLIN)
+    fn established(&mut self, slot: usize) -> Result<(), Failure> {
+        socket::outcome(self.socket(slot)?)?;
+        Ok(self.watch(slot, EpollFlags::EPOLLIN)?)
     }
 
-    fn socket(&self, slot: usize) -> Option<&Socket> {
-        self.connections[slot].socket.as_ref()
+    fn shut_down(&mut self, slot: usize) -> io::Result<()> {
+        self.socket(slot)?.shutdown(Shutdown::Write)
     }
 
     fn remove(&mut self, slot: usize) {
-        // One that could not even be begun was never added.
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.socket = None;
         }
@@ -107,8 +92,8 @@ impl<'a> Engine<'a> for Epoll {
         if connection.watched.contains(EpollFlags::EPOLLOUT) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // By the system call itself: those of the C library can be cancelled, and see to
-        // that in a process of several threads at 2% of the cost of an echo.
+        // By the raw system call: the C library's is a cancellation point, which costs 2% of an
+        // echo in a process of several threads.
         let result = retry_on_intr(|| send(&*socket, bytes, SendFlags::NOSIGNAL));
         if result == Err(Errno::WOULDBLOCK) {
             self.watch(slot, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT)?;
@@ -138,20 +123,20 @@ impl<'a> Engine<'a> for Epoll {
         while self.pending.start < self.pending.end {
             let event = self.events[self.pending.start];
             if event.data() == TIMER {
-                // It is seen once, and would have to be set again for the same time.
+                // It fires once and must be set again, even for the same time.
                 self.armed = Until::Now;
                 self.pending.start += 1;
                 continue;
             }
             let slot = event.data() as usize;
-            // A socket that was closed since has nothing to say; one that took its slot
-            // would only not be ready.
+            // The socket may have been closed meanwhile. A new one in its slot is just not
+            // ready.
             let connection = self.connections.get_mut(slot);
             let Some(socket) = connection.and_then(|connection| connection.socket.as_mut()) else {
                 self.pending.start += 1;
                 continue;
             };
-            // First that, and then the rest of the same event.
+            // First that, then the rest of the same event.
             if event.events().contains(EpollFlags::EPOLLOUT) {
                 let rest = event.events().difference(EpollFlags::EPOLLOUT);
                 self.events[self.pending.start] = EpollEvent::new(rest, event.data());
@@ -161,13 +146,13 @@ impl<'a> Engine<'a> for Epoll {
                         return Some(Event::Failed(slot, error));
                     }
                 } else {
-                    // Its connect has ended; what follows is for `receive` to ask for.
+                    // Its connect has ended; `established` changes what is watched.
                     self.pending.start += 1;
                 }
                 return Some(Event::Room(slot));
             }
             self.pending.start += 1;
-            // Errors and hang-ups show in the read.
+            // The read reports errors and hang-ups.
             let readable = EpollFlags::EPOLLIN | EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
             if !event.events().intersects(readable) {
                 continue;
@@ -183,6 +168,39 @@ impl<'a> Engine<'a> for Epoll {
 }
 
 impl Epoll {
+    /// One instance, for about `slots` slots.
+    pub fn new(plan: &CheckedPlan, slots: usize, clock: Monotonic) -> io::Result<Self> {
+        let epoll = epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+        )?;
+        // Edge-triggered: an expiry is reported once, without a read.
+        epoll.add(
+            &timer,
+            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER),
+        )?;
+        let (_, largest) = plan.sizes.bounds();
+        Ok(Epoll {
+            epoll,
+            timer,
+            armed: Until::Now,
+            clock,
+            target: plan.target,
+            transport: plan.transport,
+            connections: std::iter::repeat_with(FREE).take(slots).collect(),
+            buffer: vec![0; largest.clamp(64 * 1024, LONGEST_PIECE as u64) as usize],
+            events: vec![EpollEvent::empty(); EVENTS],
+            pending: 0..0,
+        })
+    }
+
+    fn socket(&self, slot: usize) -> io::Result<&Socket> {
+        let connection = self.connections.get(slot);
+        let socket = connection.and_then(|connection| connection.socket.as_ref());
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     fn watch(&mut self, slot: usize, events: EpollFlags) -> io::Result<()> {
         let connection = &mut self.connections[slot];
         let Some(socket) = &connection.socket else {
@@ -198,7 +216,7 @@ impl Epoll {
         if self.armed == Until::Time(time_ns) {
             return Ok(());
         }
-        let absolute_ns = self.clock.monotonic_ns(time_ns);
+        let absolute_ns = self.clock.absolute_ns(time_ns);
         let time = TimeSpec::new(
             (absolute_ns / 1_000_000_000) as _,
             (absolute_ns % 1_000_000_000) as _,
@@ -213,12 +231,14 @@ impl Epoll {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     #[test]
-    fn a_time_that_has_passed_is_not_waited_for_however_often() {
-        let request = Request::new("127.0.0.1:1".parse().unwrap());
-        let clock = Clock::start();
-        let mut epoll = Epoll::new(&request, 0, clock).unwrap();
+    fn a_time_that_has_passed_is_not_waited_for() {
+        let target = "127.0.0.1:1".parse().unwrap();
+        let plan = CheckedPlan::new(&record::Plan::default(), target).unwrap();
+        let clock = Monotonic::start();
+        let mut epoll = Epoll::new(&plan, 0, clock).unwrap();
         let time_ns = clock.now_ns();
         for _ in 0..3 {
             epoll.wait(Until::Time(time_ns)).unwrap();

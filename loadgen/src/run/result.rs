@@ -162,6 +162,8 @@ fn evidence<'a>(
         waiting: (tally.waiting_at_start, tally.waiting_at_end),
         blocked: tally.blocked,
         intended_ns: tally.intended_ns,
+        waits_ns: tally.waits_ns,
+        longest_ns: tally.longest_ns,
         accounted_ns: tally.account.filter(|account| account.is_whole).map(|account| {
             let recorded_ns = latency.mean() * latency.len() as f64 - account.before_ns as f64;
             (

@@ -39,6 +39,11 @@ pub struct Tally {
     pub blocked: u64,
     /// The first times in the window of each worker's schedule, from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
+    /// The largest service time of the whole run.
+    pub longest_ns: u64,
+    /// For each connection that was served before and has an unanswered message: how long it had
+    /// waited when the window closed.
+    pub waits_ns: Vec<u64>,
     /// How a closed loop spent its time.
     pub account: Option<Account>,
     /// The counts since the last cut.
@@ -105,6 +110,8 @@ impl Tally {
             usage: Usage::default(),
             blocked: 0,
             intended_ns: Vec::new(),
+            longest_ns: 0,
+            waits_ns: Vec::new(),
             account: None,
             cut: Cut::new(0),
             latencies: BySpan::from_fn(|_| histogram::empty()),
@@ -152,6 +159,8 @@ impl Tally {
         self.usage += other.usage;
         self.blocked += other.blocked;
         self.intended_ns.extend(other.intended_ns);
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+        self.waits_ns.extend(other.waits_ns);
         if let Some(other) = other.account {
             let sum = self.account.get_or_insert_default();
             sum.expected_ns += other.expected_ns;

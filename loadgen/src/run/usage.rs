@@ -1,4 +1,4 @@
-//! What the generator itself used: `getrusage(2)`, `/proc/thread-self/schedstat`, `/proc/stat`.
+//! The resources that the generator used: `getrusage(2)`, `/proc/thread-self/schedstat`, `/proc/stat`.
 
 use std::fs;
 use std::ops::{AddAssign, Sub};
@@ -7,21 +7,21 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
-/// What a thread, or several together, have used up to a moment, or between two.
+/// Resources that one or several threads have used, up to a moment or between two.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     /// Time that passed.
     pub passed: Duration,
     /// CPU time, in the program and in the kernel.
     pub cpu: Duration,
-    /// Time for which it could have run and another had the processor.
+    /// Time in the run queue: ready to run, while others had the processor.
     pub kept_waiting: Duration,
     /// Context switches that the scheduler forced.
     pub involuntary_switches: u64,
 }
 
 impl Usage {
-    /// Of the calling thread, since it began; the time is that of any clock, now.
+    /// Of the calling thread since it began; `now` is the time of any clock.
     pub fn of_this_thread(now: Duration) -> Self {
         let time = |time: TimeVal| Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64);
         let usage = getrusage(UsageWho::RUSAGE_THREAD);
@@ -35,7 +35,7 @@ impl Usage {
         }
     }
 
-    /// What share of the time that passed this is.
+    /// A time as a share of the time that passed.
     pub fn share(&self, time: Duration) -> f64 {
         match self.passed.is_zero() {
             true => 0.0,
@@ -44,8 +44,7 @@ impl Usage {
     }
 }
 
-/// The second number: how long it stood in the run queue. Absent in kernels without
-/// CONFIG_SCHED_INFO.
+/// The second number: time in the run queue. Absent in kernels without CONFIG_SCHED_INFO.
 fn run_delay() -> Option<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(
@@ -77,7 +76,7 @@ impl AddAssign for Usage {
     }
 }
 
-/// Time that the hypervisor took from processors, and all their time, in ticks.
+/// Ticks that the hypervisor took from processors, and all of their ticks.
 #[derive(Debug, Clone, Copy)]
 pub struct Steal {
     stolen: u64,
@@ -90,7 +89,7 @@ impl Steal {
         Steal::parse(&fs::read_to_string("/proc/stat").ok()?, cpus)
     }
 
-    /// The share that was taken since `before`.
+    /// The share taken since `before`.
     pub fn since(self, before: Steal) -> f64 {
         let all = self.all.saturating_sub(before.all).max(1);
         self.stolen.saturating_sub(before.stolen) as f64 / all as f64
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steal_is_read_of_the_processors_that_are_asked_for() {
+    fn steal_is_read_for_the_given_processors() {
         let before = "cpu  9 9 9 9 9 9 9 99 0 0\ncpu0 10 0 10 60 0 0 0 20 0 0\ncpu1 1 0 1 8 0 0 0 0 0 0\ncpu10 1 1 1 1 1 1 1 1 0 0\n";
         let after = "cpu0 20 0 20 100 0 0 0 60 0 0\ncpu1 2 0 2 16 0 0 0 0 0 0\n";
         let share = |cpus: &[usize]| Some(Steal::parse(after, cpus)?.since(Steal::parse(before, cpus)?));

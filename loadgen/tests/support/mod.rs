@@ -1,5 +1,4 @@
-//! What several tests need: small servers, both engines, and what may be asserted of a load on
-//! a host that has other things to do.
+//! Small servers, both engines, and assertions that hold on a busy host.
 //!
 //! The servers are threads of the test, each a few lines of the standard library.
 #![allow(dead_code, reason = "no test needs all of it")]
@@ -16,7 +15,7 @@ use loadgen::{Observer, RunError};
 use record::{ErrorKind, Finding, Load, Transport};
 use socket2::{Domain, Socket, Type};
 
-/// Both engines, or the one that this host has.
+/// The engines that this host supports.
 pub fn engines() -> &'static [Engine] {
     static ENGINES: LazyLock<&[Engine]> = LazyLock::new(|| {
         let plan = Request {
@@ -36,13 +35,12 @@ pub fn engines() -> &'static [Engine] {
     &ENGINES
 }
 
-/// Starts a server that treats each connection by `serve`; returns a request for it.
+/// Starts a server that calls `serve` for each connection; returns a request for it.
 pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
     server_of(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
 }
 
-/// A listener whose queue of connections that wait to be accepted has so many places. A
-/// connect that finds none free is tried again by the kernel after a second.
+/// A listener with this backlog. If it is full, the kernel tries a connect again after a second.
 pub fn listen(backlog: i32) -> TcpListener {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -51,7 +49,7 @@ pub fn listen(backlog: i32) -> TcpListener {
     socket.into()
 }
 
-/// The same for a listener that is there already.
+/// The same for an existing listener.
 pub fn server_of(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
     let target = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
@@ -104,19 +102,19 @@ pub fn echo(mut stream: TcpStream) {
     }
 }
 
-/// Says nothing until the client has ended the connection.
+/// Sends nothing until the client has ended the connection.
 pub fn keep_silent(mut stream: TcpStream) {
     while let Ok(1..) = stream.read(&mut [0; 4096]) {}
 }
 
-/// What a server saw of a connection that has ended.
+/// A connection that has ended, as the server saw it.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// Where it came from.
     pub peer: SocketAddr,
-    /// What was read from it.
+    /// Bytes that were read.
     pub bytes: u64,
-    /// Whether its client ended it properly, and did not break it off.
+    /// Whether the client closed it, instead of resetting it.
     pub properly: bool,
     /// When.
     pub at: Instant,
@@ -130,7 +128,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Echoes, and takes note of what it sees.
+    /// Echoes, and records the connection.
     pub fn echo(&self, mut stream: TcpStream) {
         *self.begun.lock().unwrap() += 1;
         let peer = stream.peer_addr().unwrap();
@@ -156,12 +154,12 @@ impl Witness {
         });
     }
 
-    /// How many connections there were so far.
+    /// Connections so far.
     pub fn begun(&self) -> u64 {
         *self.begun.lock().unwrap()
     }
 
-    /// Waits until all connections have ended, and tells of them.
+    /// Waits until all connections have ended, and returns them.
     pub fn all_ended(&self) -> Vec<Ended> {
         await_that("all connections have ended", || {
             self.begun() == self.ended.lock().unwrap().len() as u64
@@ -170,9 +168,9 @@ impl Witness {
     }
 }
 
-/// Waits until something has come about, and fails where it does not.
+/// Waits until something is so. The time-out only turns a hang into a failure.
 pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         thread::sleep(Duration::from_millis(5));
@@ -184,17 +182,17 @@ pub fn run(request: Request) -> Load {
     watch(request, &mut ())
 }
 
-/// Carries a request out before somebody's eyes.
+/// Carries a request out with an observer.
 pub fn watch(request: Request, observer: &mut dyn Observer) -> Load {
     loadgen::run(&request.validate().unwrap(), observer, &AtomicBool::new(false)).unwrap()
 }
 
-/// Carries a request out that cannot be.
+/// Carries a request out that fails.
 pub fn run_in_vain(request: Request) -> RunError {
     loadgen::run(&request.validate().unwrap(), &mut (), &AtomicBool::new(false)).unwrap_err()
 }
 
-/// Asserts that all is well but for what others on this host are to blame for.
+/// Asserts that nothing is wrong, except for what other programs on this host may have caused.
 pub fn assert_right(load: &Load) {
     assert!(load.summary.errors.is_empty(), "{:?}", load.summary.errors);
     assert!(own_reasons(load).is_empty(), "{load:?}");

@@ -36,8 +36,10 @@ pub enum Caption {
     NoPercentiles,
     /// The CPU time per echo where there are most connections.
     Cpu {
-        /// Connections of that scenario.
-        connections: usize,
+        /// Name of that scenario.
+        scenario: String,
+        /// Its connections; `None` if their number is not fixed.
+        connections: Option<usize>,
         /// The lowest and the highest, perhaps of the same server.
         ends: Option<(Named, Named)>,
     },
@@ -131,8 +133,15 @@ impl Display for Caption {
             Caption::NoPercentiles => {
                 f.write_str("No server that answered every connection has enough answers for a p99.")
             }
-            Caption::Cpu { connections, ends } => {
-                write!(f, "At {} ", counted(*connections, "connection"))?;
+            Caption::Cpu {
+                scenario,
+                connections,
+                ends,
+            } => {
+                match connections {
+                    Some(number) => write!(f, "At {} ", counted(*number, "connection"))?,
+                    None => write!(f, "In {scenario} ")?,
+                }
                 match ends {
                     None => f.write_str("no server that answered every connection has a CPU time."),
                     Some((lowest, highest)) if lowest.server == highest.server => {

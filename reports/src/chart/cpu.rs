@@ -13,6 +13,7 @@ use crate::metrics::CPU;
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
 use crate::stats::Estimate;
+use crate::workload;
 
 /// Height of a row.
 const ROW: f64 = 22.0;
@@ -153,7 +154,8 @@ fn caption(scenarios: &[&ScenarioSummary]) -> Option<Caption> {
         })
     };
     Some(Caption::Cpu {
-        connections: most.connections,
+        scenario: most.name.clone(),
+        connections: workload::has_connections(&most.plan).then_some(most.connections),
         ends: Named::ends(judged.filter_map(named)),
     })
 }

@@ -67,6 +67,8 @@ pub enum Missing {
     Echoes,
     /// It has too few answers for a percentile.
     Answers,
+    /// Connections arrive by a schedule, so their number is not fixed.
+    Connections,
 }
 
 impl Display for Missing {
@@ -74,6 +76,7 @@ impl Display for Missing {
         f.write_str(match self {
             Missing::Echoes => "echoed nothing, so it has no CPU time per echo",
             Missing::Answers => "has too few answers for a percentile",
+            Missing::Connections => "has no fixed number of connections",
         })
     }
 }

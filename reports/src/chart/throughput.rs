@@ -7,7 +7,7 @@ use record::numbers::{number, short, thousands};
 
 use super::axis::{Axis, Scale};
 use super::caption::Caption;
-use super::figure::{Data, Error, Figure, Panel, Table};
+use super::figure::{Absent, Data, Error, Figure, Missing, Panel, Table};
 use super::label;
 use super::plot::{LABEL_GAP, Margins, Plot, cut, text_width};
 use super::style::INK;
@@ -15,6 +15,7 @@ use crate::format;
 use crate::metrics::ECHOES;
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
+use crate::workload;
 
 /// The scenarios of one panel: they differ only in the number of connections.
 type Group<'a> = Vec<&'a ScenarioSummary>;
@@ -31,7 +32,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let mut panels = Vec::new();
     for group in &groups {
         let title = match (groups.len(), group.first()) {
-            (2.., Some(first)) => format!("Messages of {}", format::message_size(&first.size)),
+            (2.., Some(first)) => capitalised(&workload::messages(&first.plan)),
             _ => String::new(),
         };
         for (class, width) in [("wide", 760.0), ("narrow", 340.0)] {
@@ -53,22 +54,22 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         caption,
         reading: "Points show the geometric mean over trials, whiskers the 99% interval.",
         panels,
-        absent: Vec::new(),
+        absent: absent(&data.summary.scenarios),
         table: table(&groups),
     }))
 }
 
-/// Groups of scenarios with the same message size, each number of connections once.
+/// Groups of scenarios that differ only in connections, each number of connections once.
 fn groups(scenarios: &[ScenarioSummary]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for scenario in scenarios
         .iter()
+        .filter(|scenario| workload::has_connections(&scenario.plan))
         .filter(|scenario| scenario.measured().next().is_some())
     {
         let fits = |group: &&mut Group<'_>| {
-            group
-                .iter()
-                .all(|other| other.size == scenario.size && other.connections != scenario.connections)
+            let mut others = group.iter();
+            others.all(|other| workload::differ_in_connections(&other.plan, &scenario.plan))
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(scenario),
@@ -79,6 +80,28 @@ fn groups(scenarios: &[ScenarioSummary]) -> Vec<Group<'_>> {
         group.sort_by_key(|scenario| scenario.connections);
     }
     groups
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + characters.as_str()
+}
+
+/// The servers of scenarios that the figure does not show.
+fn absent(scenarios: &[ScenarioSummary]) -> Vec<Absent> {
+    let others = scenarios
+        .iter()
+        .filter(|scenario| !workload::has_connections(&scenario.plan));
+    others
+        .flat_map(|scenario| {
+            scenario.measured().map(|row| Absent {
+                scenario: scenario.name.clone(),
+                server: row.server.clone(),
+                cause: Missing::Connections,
+            })
+        })
+        .collect()
 }
 
 fn lines<'a>(data: &'a Data<'_>, group: &Group<'a>) -> Vec<(&'a str, Vec<Point<'a>>)> {
@@ -210,6 +233,7 @@ fn highest(row: &Row) -> f64 {
 fn caption(scenarios: &[ScenarioSummary]) -> Option<Caption> {
     let most = scenarios
         .iter()
+        .filter(|scenario| workload::has_connections(&scenario.plan))
         .filter(|scenario| scenario.measured().next().is_some())
         .max_by_key(|scenario| scenario.connections)?;
     let verdict = most.verdicts.iter().find(|verdict| verdict.metric == ECHOES)?;
@@ -244,7 +268,7 @@ fn table(groups: &[Group<'_>]) -> Table {
             };
             rows.push(vec![
                 thousands(scenario.connections as f64),
-                format::message_size(&scenario.size),
+                format::message_size(&scenario.plan.size),
                 row.server.clone(),
                 number(estimate.value),
                 estimate

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use record::words::plain_line;
-use record::{Load, Outcome, Run, Saturation, Trial};
+use record::{Load, Outcome, Run, Saturation, Trial, Wait};
 
 use super::diagnostic::{Diagnostic, Place, UNSTEADY};
 use crate::metrics::{ECHOES, UTILISATION};
@@ -127,9 +127,7 @@ fn errors(loads: &[&Load]) -> Option<Diagnostic> {
 }
 
 fn wake_up(loads: &[&Load]) -> Option<Diagnostic> {
-    let sleeps = loads
-        .iter()
-        .any(|load| load.generator.wait == record::Wait::Sleep);
+    let sleeps = loads.iter().any(|load| load.generator.wait == Wait::Sleep);
     sleeps.then_some(Diagnostic::WakeUp)
 }
 

@@ -1,19 +1,16 @@
 //! The filters that the templates use.
 
 use askama::{Result, Values};
-use record::words::counted;
 
 use crate::diagnostics::Weight;
-use crate::format::message_size;
 use crate::metrics::ECHOES;
 use crate::scenario::ScenarioSummary;
+use crate::workload;
 
-/// The load of a scenario: `100 connections, messages of 64 B`.
+/// The load of a scenario in words.
 #[askama::filter_fn]
 pub fn load(scenario: &ScenarioSummary, _: &dyn Values) -> Result<String> {
-    let connections = counted(scenario.connections, "connection");
-    let size = message_size(&scenario.size);
-    Ok(format!("{connections}, messages of {size}"))
+    Ok(workload::describe(&scenario.plan))
 }
 
 /// The head of the column with the verdicts by a metric.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use record::words::counted;
-use record::{Measured, Records};
+use record::{LoopKind, Measured, Records};
 
 use super::cells::{Cell, cells};
 use super::file::LARGEST;
@@ -76,6 +76,7 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         metrics: &METRICS,
         figures,
         legend: legend(&summary, &styles)?,
+        loops: Loops::of(&summary),
         behaviour,
         machine: machine::facts(run),
         seed: run.seed,
@@ -121,10 +122,30 @@ struct RunPage<'a> {
     metrics: &'a [Metric],
     figures: Vec<FigureView>,
     legend: Vec<Key<'a>>,
+    loops: Loops,
     behaviour: Option<Behaviour>,
     machine: Vec<(&'static str, String)>,
     seed: u64,
     command: String,
+}
+
+/// The loops that the scenarios have.
+struct Loops {
+    closed: bool,
+    open: bool,
+    partly_open: bool,
+}
+
+impl Loops {
+    fn of(summary: &Summary) -> Self {
+        let has = |scenario: &ScenarioSummary, kind| scenario.plan.loop_kind() == kind;
+        let any = |kind| summary.scenarios.iter().any(|scenario| has(scenario, kind));
+        Loops {
+            closed: any(LoopKind::Closed),
+            open: any(LoopKind::Open),
+            partly_open: any(LoopKind::PartlyOpen),
+        }
+    }
 }
 
 struct RowView<'a> {

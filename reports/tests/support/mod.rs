@@ -127,6 +127,21 @@ pub fn plan(connections: usize) -> Plan {
     }
 }
 
+/// A plan of any loop; the open ones have a rate.
+pub fn plan_of(kind: LoopKind, connections: usize) -> Plan {
+    let rate = Some("500/s".parse().unwrap());
+    let closed = plan(connections);
+    match kind {
+        LoopKind::Closed => closed,
+        LoopKind::Open => Plan { rate, ..closed },
+        LoopKind::PartlyOpen => Plan {
+            connections: None,
+            connect_rate: rate,
+            ..closed
+        },
+    }
+}
+
 pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
     let server = |model: &Model| Server {
         name: model.name.clone(),

@@ -1,14 +1,14 @@
-//! Completion: io_uring. Receives that go on by themselves into provided buffers, and sends
-//! that are gathered and handed over in one system call with the wait for what comes.
+//! Completion: io_uring. Multishot receives into provided buffers, and sends that are gathered
+//! and submitted in one system call together with the wait.
 
-#![allow(unsafe_code, reason = "the kernel is given memory to read and to fill")]
+#![allow(unsafe_code, reason = "the kernel reads and writes memory of this process")]
 
 mod pool;
 
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
@@ -17,32 +17,34 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::Socket;
 
-use super::{Engine, Event, Until};
-use crate::clock::Clock;
-use crate::plan::Request;
+use super::failure::Failure;
+use super::interface::{Engine, Event, Until};
+use super::socket;
+use crate::clock::{Clock, Monotonic};
+use crate::plan::CheckedPlan;
 use pool::{GROUP, Pool};
 use record::Transport;
 
-/// Requests that are handed over at once; those beyond are in a second call.
+/// Requests that are submitted in one call; more take a second one.
 const SUBMISSIONS: u32 = 4096;
 
-/// The most completions there is room for: what the kernel allows.
+/// The largest completion queue that the kernel allows.
 const MOST_COMPLETIONS: usize = 65_536;
 
-/// The smallest buffer: what arrives together of small messages.
+/// The smallest buffer: small messages often arrive together.
 const SMALLEST_BUFFER: usize = 2048;
 
-/// The largest: one system call for more gains nothing.
+/// The largest: more per system call gains nothing.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
-/// Memory for buffers, at most.
+/// The most memory for buffers.
 const MEMORY: usize = 32 << 20;
 
-/// How long to leave the kernel alone when it is short of memory.
+/// Pause before the next attempt when the kernel is short of memory.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What a request is for: bits 56 to 63 of its number. Below are the generation of the
-/// socket, in 24 bits, and its slot.
+/// The kind of a request: bits 56 to 63 of its number. Below are the generation of the socket,
+/// in 24 bits, and its slot.
 const ROOM: u64 = 0;
 const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
@@ -51,25 +53,25 @@ const SEND: u64 = 2;
 pub struct Uring<'a> {
     ring: IoUring,
     pool: Pool,
-    clock: Clock,
+    clock: Monotonic,
+    target: SocketAddr,
     transport: Transport,
     connections: Vec<Connection>,
-    /// Requests that there was no room for among those to submit.
+    /// Requests that did not fit into the submission queue.
     waiting: VecDeque<squeue::Entry>,
-    /// Sockets that requests still name, which would else go to whoever has their
-    /// descriptor next.
+    /// Closed sockets that queued requests still name. Their descriptors must not be reused yet.
     closing: Vec<Socket>,
-    /// Slots whose send came too early, since one was gathered already.
+    /// Slots that already have a send in this batch.
     early: Vec<(usize, u32)>,
-    /// How many of them, from the front, there is room for by now.
+    /// How many of them, from the front, may send now.
     late: usize,
-    /// The number of this gathering of requests.
+    /// The number of the batch that is being gathered.
     batch: u64,
-    /// What has completed and is still to be looked at.
+    /// Completions that are not handled yet.
     completed: VecDeque<cqueue::Entry>,
-    /// Slots whose send was not taken whole, and how many bytes of it were not.
+    /// Slots whose send was cut short, and by how many bytes.
     returned: Vec<(usize, u32, usize)>,
-    /// The buffer of the event that is being looked at.
+    /// The buffer of the event that is being handled.
     held: Option<u16>,
     sends: PhantomData<&'a [u8]>,
 }
@@ -77,83 +79,48 @@ pub struct Uring<'a> {
 #[derive(Default)]
 struct Connection {
     socket: Option<Socket>,
-    /// Tells the completions of this socket from those of the ones before it in the slot.
+    /// Tells the completions of this socket from those of earlier ones in the slot.
     generation: u32,
-    /// The gathering that has a send of this socket.
+    /// The last batch with a send of this socket.
     batch: u64,
     /// Bytes in that send.
     sending: usize,
-    /// Whether the kernel will say when there is room.
+    /// Whether the kernel will report when there is room.
     blocked: bool,
 }
 
 impl<'a> Engine<'a> for Uring<'a> {
-    fn new(request: &Request, slots: usize, clock: Clock) -> io::Result<Self> {
-        let ring = IoUring::builder()
-            // Completions are worked off when this thread asks for them, not by
-            // interrupting it.
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_cqsize((4 * slots).next_power_of_two().clamp(8192, MOST_COMPLETIONS) as u32)
-            .build(SUBMISSIONS)
-            .map_err(|error| explain(&error))?;
-        let (_, largest) = request.sizes.bounds();
-        let size = match request.transport {
-            Transport::Tcp => (largest as usize).clamp(SMALLEST_BUFFER, LARGEST_BUFFER),
-            // One byte more, so that a datagram that is too long shows.
-            Transport::Udp => (largest as usize + 1).max(SMALLEST_BUFFER),
-        };
-        let pool = Pool::new(&ring, (2 * slots).clamp(256, MEMORY / size), size)?;
-        Ok(Uring {
-            ring,
-            pool,
-            clock,
-            transport: request.transport,
-            connections: std::iter::repeat_with(Connection::default).take(slots).collect(),
-            waiting: VecDeque::new(),
-            closing: Vec::new(),
-            early: Vec::new(),
-            late: 0,
-            batch: 1,
-            completed: VecDeque::new(),
-            returned: Vec::new(),
-            held: None,
-            sends: PhantomData,
-        })
-    }
+    type Clock = Monotonic;
 
-    fn add(&mut self, slot: usize, socket: Socket) -> io::Result<()> {
+    fn connect(&mut self, slot: usize, source: Option<IpAddr>) -> io::Result<()> {
+        let socket = socket::connect(self.target, self.transport, source)?;
         if slot >= self.connections.len() {
             self.connections.resize_with(slot + 1, Connection::default);
         }
-        let connection = &mut self.connections[slot];
-        connection.socket = Some(socket);
+        self.connections[slot].socket = Some(socket);
         self.await_room(slot);
         Ok(())
     }
 
-    fn receive(&mut self, slot: usize) -> io::Result<()> {
-        let number = self.number(RECEIVE, slot);
-        if let Some(fd) = self.descriptor(slot) {
-            self.push(opcode::RecvMulti::new(fd, GROUP).build().user_data(number));
-        }
+    fn established(&mut self, slot: usize) -> Result<(), Failure> {
+        socket::outcome(self.socket(slot)?)?;
+        self.receive(slot);
         Ok(())
     }
 
-    fn socket(&self, slot: usize) -> Option<&Socket> {
-        self.connections[slot].socket.as_ref()
+    fn shut_down(&mut self, slot: usize) -> io::Result<()> {
+        self.socket(slot)?.shutdown(Shutdown::Write)
     }
 
     fn remove(&mut self, slot: usize) {
-        // One that could not even be begun was never added.
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
         connection.generation = (connection.generation + 1) % (1 << 24);
         connection.blocked = false;
         if let Some(socket) = connection.socket.take() {
-            // The kernel has the socket open as long as it receives; this ends it. It fails
-            // where the peer has ended the connection already, which does so too.
+            // A pending receive keeps the socket open in the kernel; this ends the receive. It
+            // fails if the peer has already ended the connection, which has the same effect.
             let _ = socket.shutdown(Shutdown::Both);
             self.closing.push(socket);
         }
@@ -168,15 +135,15 @@ impl<'a> Engine<'a> for Uring<'a> {
         if connection.blocked {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // Two at a time could overtake each other, if the first did not fit.
+        // If the first did not fit, a second could overtake the rest of it.
         if connection.batch == self.batch {
             self.early.push((slot, connection.generation));
             return Ok(0);
         }
         connection.batch = self.batch;
         connection.sending = bytes.len();
-        // What does not fit at once is returned (MSG_DONTWAIT), and only that completes:
-        // with MSG_WAITALL a send in part counts as a failure.
+        // What does not fit is returned (MSG_DONTWAIT). Only such sends produce a completion
+        // (SKIP_SUCCESS), since MSG_WAITALL makes a partial send a failure.
         let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL)
             .build()
@@ -191,8 +158,7 @@ impl<'a> Engine<'a> for Uring<'a> {
             false => Until::Now,
         };
         self.late = self.early.len();
-        // Those that are left then, since completions have to be taken first, have the next
-        // turn.
+        // If the completion queue has to be emptied first, the rest waits for the next turn.
         self.gather_waiting();
         for _ in 0..self.waiting.len().div_ceil(SUBMISSIONS as usize) {
             check(self.ring.submit())?;
@@ -212,7 +178,7 @@ impl<'a> Engine<'a> for Uring<'a> {
             }
         };
         self.batch += 1;
-        // Errors of those that were closed are nobody's business.
+        // Errors of closed sockets do not matter.
         if self.waiting.is_empty() && self.ring.submission().is_empty() {
             self.closing.clear();
         }
@@ -246,7 +212,7 @@ impl<'a> Engine<'a> for Uring<'a> {
                     self.held = cqueue::buffer_select(entry.flags());
                     if is_current {
                         if let Some(event) = self.received(slot, &entry) {
-                            // The borrow of what was received ends with `self` otherwise.
+                            // Borrowing the buffer inside `received` would borrow all of `self`.
                             return Some(match event {
                                 Outcome::Bytes(number, length) => {
                                     Event::Received(slot, self.pool.filled(number, length))
@@ -259,7 +225,7 @@ impl<'a> Engine<'a> for Uring<'a> {
                         self.pool.give_back(number);
                     }
                 }
-                // The others are among those that were returned.
+                // The others are in `returned`.
                 SEND if is_current && entry.result() < 0 && -entry.result() != libc::EAGAIN => {
                     return Some(Event::Failed(slot, io::Error::from_raw_os_error(-entry.result())));
                 }
@@ -273,7 +239,7 @@ impl<'a> Engine<'a> for Uring<'a> {
     }
 }
 
-/// What came of a receive.
+/// The result of a receive.
 enum Outcome {
     Bytes(u16, usize),
     End,
@@ -281,27 +247,75 @@ enum Outcome {
 }
 
 impl Uring<'_> {
-    /// What a receive has brought, if that is anything; sees to it that it goes on.
+    /// One ring, for about `slots` slots.
+    pub fn new(plan: &CheckedPlan, slots: usize, clock: Monotonic) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            // Completions are processed when this thread asks for them and do not interrupt it.
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_cqsize((4 * slots).next_power_of_two().clamp(8192, MOST_COMPLETIONS) as u32)
+            .build(SUBMISSIONS)
+            .map_err(|error| explain(&error))?;
+        let (_, largest) = plan.sizes.bounds();
+        let size = match plan.transport {
+            Transport::Tcp => (largest as usize).clamp(SMALLEST_BUFFER, LARGEST_BUFFER),
+            // One byte more, to detect a datagram that is too long.
+            Transport::Udp => (largest as usize + 1).max(SMALLEST_BUFFER),
+        };
+        let pool = Pool::new(&ring, (2 * slots).clamp(256, MEMORY / size), size)?;
+        Ok(Uring {
+            ring,
+            pool,
+            clock,
+            target: plan.target,
+            transport: plan.transport,
+            connections: std::iter::repeat_with(Connection::default).take(slots).collect(),
+            waiting: VecDeque::new(),
+            closing: Vec::new(),
+            early: Vec::new(),
+            late: 0,
+            batch: 1,
+            completed: VecDeque::new(),
+            returned: Vec::new(),
+            held: None,
+            sends: PhantomData,
+        })
+    }
+
+    fn socket(&self, slot: usize) -> io::Result<&Socket> {
+        let connection = self.connections.get(slot);
+        let socket = connection.and_then(|connection| connection.socket.as_ref());
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Receives from now on whatever comes.
+    fn receive(&mut self, slot: usize) {
+        let number = self.number(RECEIVE, slot);
+        if let Some(fd) = self.descriptor(slot) {
+            self.push(opcode::RecvMulti::new(fd, GROUP).build().user_data(number));
+        }
+    }
+
+    /// The result of a receive, if there is one. Starts the next receive if this was the last
+    /// of its plan.
     fn received(&mut self, slot: usize, entry: &cqueue::Entry) -> Option<Outcome> {
         let ended = !cqueue::more(entry.flags());
         let outcome = match (entry.result(), self.held) {
             (length @ 1.., Some(number)) => Some(Outcome::Bytes(number, length as usize)),
             (0, _) => Some(Outcome::End),
-            // It goes on once some of what was received is given back.
+            // The next receive works once buffers have been given back.
             (result, _) if -result == libc::ENOBUFS => None,
             (result, _) => return Some(Outcome::Failure(io::Error::from_raw_os_error(-result))),
         };
         let is_over = matches!(outcome, Some(Outcome::End)) && self.transport == Transport::Tcp;
         if ended && !is_over {
-            // It only queues a request.
-            let _ = self.receive(slot);
+            self.receive(slot);
         }
         outcome
     }
 
-    /// Takes what has completed, and looks at once at the sends that were not taken whole:
-    /// nothing else may be sent on those sockets before there is room, or it would overtake
-    /// what is left.
+    /// Takes the completions, and handles the sends that were cut short at once: nothing else
+    /// may be sent on those sockets before there is room, or it would overtake the rest.
     fn take_completions(&mut self) {
         self.completed.extend(self.ring.completion());
         for at in 0..self.completed.len() {
@@ -314,7 +328,7 @@ impl Uring<'_> {
             let sent = match result {
                 0.. => result as usize,
                 _ if -result == libc::EAGAIN => 0,
-                // It is looked at in its turn, and nothing is sent until then.
+                // `next` reports it in its turn; until then nothing is sent.
                 _ => {
                     self.connections[slot].blocked = true;
                     continue;
@@ -347,8 +361,8 @@ impl Uring<'_> {
             .map(|socket| Fd(socket.as_raw_fd()))
     }
 
-    /// Gathers a request; what is gathered is handed over by `wait` alone, so that nothing
-    /// completes between a send and the next one of the same socket unseen.
+    /// Gathers a plan. Only `wait` submits, so nothing completes unseen between two sends of
+    /// the same socket.
     fn push(&mut self, entry: squeue::Entry) {
         if !self.waiting.is_empty() || !self.try_push(&entry) {
             self.waiting.push_back(entry);
@@ -366,17 +380,16 @@ impl Uring<'_> {
 
     /// Queues a request; `false` if the queue is full.
     fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: an entry names a descriptor that is open until it was submitted, and of
-        // memory only bytes that live for 'a and are read when it is submitted, at once.
+        // SAFETY: the descriptor of an entry stays open until the entry is submitted, and the
+        // only memory that it names lives for 'a and is read during submission.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
-    /// Hands over what was gathered and works off what has completed, without waiting.
+    /// Submits what was gathered and processes what has completed, without waiting.
     fn submit_and_look(&mut self) -> io::Result<usize> {
         const GETEVENTS: u32 = 1;
         let gathered = self.ring.submission().len() as u32;
-        // SAFETY: there is no argument that could point anywhere, and what was gathered is as
-        // `try_push` has it.
+        // SAFETY: no argument is a pointer, and the entries are valid as in `try_push`.
         unsafe { self.ring.submitter().enter::<()>(gathered, 0, GETEVENTS, None) }
     }
 }
@@ -387,13 +400,13 @@ impl Drop for Uring<'_> {
     }
 }
 
-/// What is no error of the ring: that nothing came in time, that a signal came, and that
-/// there is no room for more completions until some are taken.
+/// Results that are no errors of the ring: a time-out, a signal, and a completion queue that
+/// has to be emptied first.
 fn check(result: io::Result<usize>) -> io::Result<()> {
     let Err(error) = result else { return Ok(()) };
     match error.raw_os_error() {
         Some(libc::EINTR | libc::ETIME | libc::EBUSY) => Ok(()),
-        // Memory is short for the moment.
+        // The kernel is short of memory for the moment.
         Some(libc::EAGAIN) => {
             thread::sleep(PAUSE);
             Ok(())
@@ -409,7 +422,7 @@ fn explain(error: &io::Error) -> io::Error {
             "`sysctl kernel.io_uring_disabled` or a seccomp filter forbids it"
         }
         Some(libc::EINVAL) => "it needs Linux 6.1, and this kernel is older",
-        Some(libc::ENOMEM) => "there is not enough memory that may be locked (`ulimit -l`)",
+        Some(libc::ENOMEM) => "the limit of locked memory is too low (`ulimit -l`)",
         _ => {
             return io::Error::new(
                 error.kind(),
@@ -428,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_that_refuses_is_explained_with_the_way_out() {
+    fn a_refusal_of_the_kernel_is_explained_with_a_way_out() {
         for (errno, reason) in [
             (libc::EPERM, "io_uring_disabled"),
             (libc::EINVAL, "Linux 6.1"),

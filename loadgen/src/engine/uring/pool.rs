@@ -1,22 +1,21 @@
-//! Provided buffers of an io_uring: memory that the kernel chooses from when something has
-//! come, so that ten thousand connections that wait need none (`IORING_REGISTER_PBUF_RING`).
+//! Provided buffers of an io_uring: the kernel picks one when data has arrived, so ten thousand
+//! waiting connections need no memory (`IORING_REGISTER_PBUF_RING`).
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release};
 
 use io_uring::IoUring;
 
-/// The one group of buffers that an engine has.
+/// An engine has one group of buffers.
 pub const GROUP: u16 = 0;
 
-/// The kernel takes them in powers of two up to this.
+/// The kernel accepts powers of two up to this.
 const MOST: usize = 32 * 1024;
 
-/// The buffers, and the queue by which the kernel is given them.
+/// The buffers, and the queue that hands them to the kernel.
 ///
 /// An entry of the queue is two words: the address; and the length, the number in bits 32
-/// to 47. Bits 48 to 63 of the first entry's second word tell the kernel how far the queue
-/// is filled.
+/// to 47. Bits 48 to 63 of the first entry's second word are the tail of the queue.
 pub struct Pool {
     /// Bytes in a buffer.
     size: usize,
@@ -26,14 +25,14 @@ pub struct Pool {
     tail: u16,
 }
 
-/// The kernel wants the queue to begin at a page.
+/// The kernel requires the queue to begin at a page.
 #[repr(align(4096))]
 struct Page([AtomicU64; WORDS]);
 
 const WORDS: usize = 4096 / size_of::<AtomicU64>();
 
 impl Pool {
-    /// At least so many buffers of that many bytes each, all of them given to the kernel.
+    /// At least `count` buffers of `size` bytes each, all of them handed to the kernel.
     pub fn new(ring: &IoUring, count: usize, size: usize) -> io::Result<Self> {
         let count = count.next_power_of_two().min(MOST);
         let page = || Page(std::array::from_fn(|_| AtomicU64::new(0)));
@@ -48,7 +47,7 @@ impl Pool {
         };
         let start = pool.queue.as_ptr() as u64;
         // SAFETY: the queue begins at a page, has two words for each of `count` entries, and
-        // is not freed before `close`, or never.
+        // is freed in `close` at the earliest.
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(start, count as u16, GROUP, 0)
@@ -59,7 +58,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Gives the kernel a buffer that it has filled, or has not had yet.
+    /// Hands a buffer to the kernel, for the first time or again.
     pub fn give_back(&mut self, number: u16) {
         let at = usize::from(self.tail) % self.count;
         let address = self.memory.as_ptr().wrapping_add(usize::from(number) * self.size);
@@ -84,12 +83,12 @@ impl Pool {
             "the kernel fills its buffers only"
         );
         let start = self.memory.as_ptr().wrapping_add(offset);
-        // SAFETY: these bytes are within the memory, and the kernel leaves them alone until
+        // SAFETY: these bytes are within the memory, and the kernel does not write them before
         // the buffer is given back, which needs a `&mut self`.
         unsafe { std::slice::from_raw_parts(start, length) }
     }
 
-    /// Takes the buffers back from the kernel. Where it will not, they are left to it.
+    /// Takes the buffers back from the kernel. If it refuses, they are leaked.
     pub fn close(&mut self, ring: &IoUring) {
         if ring.submitter().unregister_buf_ring(GROUP).is_err() {
             std::mem::forget(std::mem::take(&mut self.memory));

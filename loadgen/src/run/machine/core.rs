@@ -1,0 +1,423 @@
+//! What every loop has in common: the slots, the schedule's bookkeeping, timers and counts.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use fastrand::Rng;
+
+use super::conversation::{Conversation, Message};
+use super::slot::{Slot, State};
+use crate::clock::nanos;
+use crate::engine::Failure;
+use crate::pacer::Share;
+use crate::pattern::Pattern;
+use crate::plan::CheckedPlan;
+use crate::run::tally::{Cut, Tally};
+use record::{ErrorKind, Span, Transport};
+
+/// Connects under way at once: enough to hide a round trip to another host. On loopback a
+/// connect is over before the server has accepted, so there it only bounds bursts.
+pub const UNDER_WAY: usize = 100;
+
+/// Pause before a connection that failed is replaced.
+const RECONNECT_NS: u64 = 10_000_000;
+
+/// What the worker is to do. Actions come out of the machine in order, and each is done before
+/// the next input goes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Start the connect of a slot.
+    Connect(usize),
+    /// Send what the slot has unsent.
+    Send {
+        at: usize,
+        /// Whether to count it if the kernel has no room.
+        counted: bool,
+    },
+    /// End this side of the stream.
+    ShutDown(usize),
+    /// Close the socket.
+    Remove(usize),
+}
+
+/// The stage that a worker is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Connections are opened.
+    Connecting,
+    /// Each connection sends one message, to see that it is served.
+    Priming,
+    /// The load, warm-up and window.
+    Loading,
+    /// What was due within the window is waited for.
+    Draining,
+}
+
+/// The measured window; at the end of time until it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub start_ns: u64,
+    pub end_ns: u64,
+}
+
+impl Window {
+    /// Not known yet.
+    pub const UNKNOWN: Window = Window {
+        start_ns: u64::MAX,
+        end_ns: u64::MAX,
+    };
+
+    /// Whether a time is within it.
+    pub fn holds(self, time_ns: u64) -> bool {
+        (self.start_ns..self.end_ns).contains(&time_ns)
+    }
+}
+
+/// Where every message went.
+#[cfg(test)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Ledger {
+    pub begun: u64,
+    pub answered: u64,
+    /// Given up, over UDP.
+    pub lost: u64,
+    /// Without an answer when their connection failed.
+    pub broken_off: u64,
+    /// Without an answer when the run ended.
+    pub outstanding: u64,
+}
+
+#[cfg(test)]
+impl Ledger {
+    pub fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    pub fn answer(&mut self) {
+        self.answered += 1;
+    }
+
+    pub fn lose(&mut self) {
+        self.lost += 1;
+    }
+
+    pub fn break_off(&mut self) {
+        self.broken_off += 1;
+    }
+}
+
+/// The state of a worker that every loop works on.
+pub struct Core<'a> {
+    pub plan: &'a CheckedPlan,
+    pub pattern: &'a Pattern,
+    pub share: Share,
+    /// After how many messages a connection is closed, if it is.
+    pub messages_per_connection: Option<u64>,
+    pub slots: Vec<Slot>,
+    pub actions: VecDeque<Action>,
+    pub phase: Phase,
+    pub window: Window,
+    pub tally: Tally,
+    /// Intervals of the window that have ended, and that the worker has not taken yet.
+    pub cuts: Vec<Cut>,
+    /// Connections that still carry load, or may.
+    pub live: usize,
+    /// Connections whose first message was answered before the load began.
+    pub primed: usize,
+    /// Slots that are connecting or closing.
+    pub unsettled: usize,
+    /// Messages that were begun and are not answered.
+    pub outstanding: usize,
+    /// How many of them were due within the window.
+    pub outstanding_of_window: u64,
+    /// When to do what with a slot, if its generation is still the same.
+    pub timers: BinaryHeap<Reverse<(u64, usize, u64)>>,
+    /// Where every message went, for tests.
+    #[cfg(test)]
+    pub ledger: Ledger,
+    /// Connections begun so far.
+    begun: usize,
+    /// Connections that failed, where others replace them.
+    failures: usize,
+    random: Rng,
+    next_cut_ns: u64,
+    interval_ns: u64,
+}
+
+impl<'a> Core<'a> {
+    /// For the share of one worker; `interval_ns` is the length of the pieces that the window
+    /// is cut into.
+    pub fn new(
+        plan: &'a CheckedPlan,
+        pattern: &'a Pattern,
+        share: Share,
+        seed: u64,
+        interval_ns: u64,
+    ) -> Self {
+        Core {
+            plan,
+            pattern,
+            share,
+            messages_per_connection: plan.messages_per_connection,
+            slots: Vec::with_capacity(part(plan.connections + plan.idle, share)),
+            actions: VecDeque::new(),
+            phase: Phase::Connecting,
+            window: Window::UNKNOWN,
+            tally: Tally::new(),
+            cuts: Vec::new(),
+            live: 0,
+            primed: 0,
+            unsettled: 0,
+            outstanding: 0,
+            outstanding_of_window: 0,
+            timers: BinaryHeap::new(),
+            #[cfg(test)]
+            ledger: Ledger::default(),
+            begun: 0,
+            failures: 0,
+            random: Rng::with_seed(seed),
+            next_cut_ns: u64::MAX,
+            interval_ns,
+        }
+    }
+
+    /// Starts a connection in a free slot.
+    pub fn connect(&mut self, at: usize, due_ns: u64) {
+        let number = self.share.index + self.share.of * self.begun;
+        self.begun += 1;
+        let of_window = self.messages_per_connection.is_some() && self.window.holds(due_ns);
+        let slot = &mut self.slots[at];
+        *slot = Slot {
+            state: State::Connecting,
+            conversation: Conversation::new(number, self.plan.transport),
+            arrived_ns: due_ns,
+            generation: slot.generation + 1,
+            number,
+            of_window,
+            served: slot.served,
+            ..Slot::new(slot.idle)
+        };
+        self.unsettled += 1;
+        if of_window {
+            self.tally.asked += 1;
+        }
+        self.actions.push_back(Action::Connect(at));
+    }
+
+    /// Begins a message and sends it.
+    pub fn send_one(&mut self, at: usize, due_ns: u64) {
+        self.begin(at, due_ns);
+        // After the window the backlog is worked off; what has no room then did not keep a
+        // message from being sent within it.
+        let counted = self.phase < Phase::Draining && self.window.holds(due_ns);
+        self.actions.push_back(Action::Send { at, counted });
+    }
+
+    /// Begins several messages at once and sends them.
+    pub fn send_several(&mut self, at: usize, messages: usize, due_ns: u64) {
+        for _ in 0..messages {
+            self.begin(at, due_ns);
+        }
+        self.send(at);
+    }
+
+    /// Sends what was begun.
+    pub fn send(&mut self, at: usize) {
+        self.actions.push_back(Action::Send { at, counted: false });
+    }
+
+    /// Begins a message, unless the connection has had all of its own.
+    pub fn begin(&mut self, at: usize, due_ns: u64) {
+        let of_window = self.window.holds(due_ns);
+        if self.begin_uncounted(at, due_ns) && of_window {
+            self.outstanding_of_window += 1;
+        }
+    }
+
+    /// The same for a message that was counted before, together with its connection.
+    pub fn begin_uncounted(&mut self, at: usize, due_ns: u64) -> bool {
+        let slot = &mut self.slots[at];
+        let begun = slot.conversation.begun;
+        if self.messages_per_connection.is_some_and(|most| begun >= most) {
+            return false;
+        }
+        let bytes = self.plan.sizes.draw(slot.number, begun, &mut self.random);
+        slot.conversation.begin(due_ns, bytes, self.window.holds(due_ns));
+        self.outstanding += 1;
+        #[cfg(test)]
+        self.ledger.begin();
+        true
+    }
+
+    /// What follows on answers where each is followed by a message: at once, or after thinking.
+    pub fn follow(&mut self, at: usize, answers: usize, think_ns: u64, now_ns: u64) {
+        match think_ns {
+            _ if self.phase == Phase::Draining => {}
+            0 => self.send_several(at, answers, now_ns),
+            _ => (0..answers).for_each(|_| self.call_back(at, now_ns + think_ns)),
+        }
+        self.close_if_done(at);
+    }
+
+    /// Sets a timer for the connection in a slot.
+    pub fn call_back(&mut self, at: usize, time_ns: u64) {
+        let generation = self.slots[at].generation;
+        self.timers.push(Reverse((time_ns, at, generation)));
+    }
+
+    /// Closes a connection all of whose messages are answered.
+    pub fn close_if_done(&mut self, at: usize) {
+        let Some(most) = self.messages_per_connection else {
+            return;
+        };
+        let slot = &mut self.slots[at];
+        let is_done = slot.conversation.begun >= most && slot.conversation.unanswered().next().is_none();
+        if slot.state != State::Talking || !is_done {
+            return;
+        }
+        slot.state = State::Closing;
+        slot.generation += 1;
+        self.unsettled += 1;
+        self.actions.push_back(Action::ShutDown(at));
+    }
+
+    /// Both sides have ended the connection.
+    pub fn closed(&mut self, at: usize, now_ns: u64) {
+        self.unsettled -= 1;
+        let slot = &mut self.slots[at];
+        slot.state = State::Gone;
+        if self.window.holds(now_ns) {
+            self.tally.closed += 1;
+            self.tally.latencies[Span::Close].saturating_record(now_ns - slot.since_ns);
+        }
+        self.actions.push_back(Action::Remove(at));
+    }
+
+    /// Counts a failure and closes its connection. Returns the state that it was in; its
+    /// messages have no answer.
+    pub fn fail(&mut self, at: usize, failure: Failure) -> State {
+        match failure {
+            Failure::System(error) => self.tally.io_error(&error),
+            Failure::Detected(kind, example) => self.tally.error(kind, example),
+            Failure::TimedOut(what, timeout) => {
+                self.tally
+                    .error(ErrorKind::TimedOut, format_args!("{what} within {timeout:?}"));
+            }
+        }
+        let slot = &mut self.slots[at];
+        if !slot.is_settled() {
+            self.unsettled -= 1;
+        }
+        slot.generation += 1;
+        let was = std::mem::replace(&mut slot.state, State::Gone);
+        // Over UDP only now it shows that there is no server.
+        if self.plan.transport == Transport::Udp && !slot.reached && was != State::Connecting {
+            self.tally.established -= 1;
+            self.tally.open -= 1;
+        }
+        let conversation = std::mem::replace(&mut slot.conversation, Conversation::new(0, Transport::Tcp));
+        for message in conversation.unanswered() {
+            self.forget(message);
+            #[cfg(test)]
+            self.ledger.break_off();
+            if self.plan.pace.is_some() && message.of_window {
+                self.tally.unanswered += 1;
+            }
+        }
+        self.actions.push_back(Action::Remove(at));
+        was
+    }
+
+    /// A connection that was to stay has failed.
+    pub fn lose(&mut self) {
+        if self.phase > Phase::Connecting {
+            self.live -= 1;
+        }
+    }
+
+    /// A connection that another replaces has failed.
+    pub fn count_failure(&mut self) {
+        self.failures += 1;
+        if self.is_hopeless() {
+            self.live = 0;
+        }
+    }
+
+    /// Connects again after a pause.
+    pub fn reconnect(&mut self, at: usize, now_ns: u64) {
+        self.call_back(at, now_ns + RECONNECT_NS);
+    }
+
+    /// Whether none of many connections has succeeded, where others replace those that fail.
+    pub fn is_hopeless(&self) -> bool {
+        self.failures >= UNDER_WAY && self.tally.established == 0
+    }
+
+    /// Removes a message from the counts, answered or not.
+    pub fn forget(&mut self, message: &Message) {
+        self.outstanding -= 1;
+        if message.of_window {
+            self.outstanding_of_window = self.outstanding_of_window.saturating_sub(1);
+        }
+    }
+
+    /// The next message that was waited for long enough, over UDP. It is lost.
+    pub fn give_up(&mut self, at: usize, now_ns: u64) -> Option<Message> {
+        let patience = self.plan.answer_timeout;
+        let slot = &mut self.slots[at];
+        let message = slot.conversation.give_up(now_ns, nanos(patience))?;
+        slot.lost_since_ns.get_or_insert(message.sent_ns);
+        self.forget(&message);
+        #[cfg(test)]
+        self.ledger.lose();
+        self.tally
+            .error(ErrorKind::Lost, format_args!("no answer within {patience:?}"));
+        Some(message)
+    }
+
+    /// The window has opened: its first interval begins.
+    pub fn open_window(&mut self) {
+        self.next_cut_ns = self.window.start_ns + self.interval_ns;
+    }
+
+    /// Ends the intervals of the window that are over.
+    #[inline]
+    pub fn cut(&mut self, now_ns: u64) {
+        while now_ns >= self.next_cut_ns && self.next_cut_ns < self.window.end_ns {
+            self.next_cut_ns += self.interval_ns;
+            self.cuts.push(self.tally.take_cut());
+        }
+    }
+
+    /// Takes note of how long each connection has waited that was served before, when the
+    /// window has closed. One that thinks waits for nothing.
+    pub fn count_waits(&mut self) {
+        let end_ns = self.window.end_ns;
+        let served = self.slots.iter().filter(|slot| slot.served);
+        let waiting = served.filter(|slot| matches!(slot.state, State::Priming | State::Talking));
+        let since = waiting.filter_map(Slot::waiting_since_ns);
+        let waits_ns = since.map(|since_ns| end_ns.saturating_sub(since_ns));
+        self.tally.waits_ns.extend(waits_ns);
+    }
+
+    /// How many of the connections that are opened at the begin are this worker's.
+    pub fn connections(&self) -> usize {
+        part(self.plan.connections, self.share)
+    }
+
+    /// The same for idle ones.
+    pub fn idle(&self) -> usize {
+        part(self.plan.idle, self.share)
+    }
+
+    /// How many slots are in a state.
+    pub fn in_state(&self, state: State) -> usize {
+        self.slots.iter().filter(|slot| slot.state == state).count()
+    }
+}
+
+/// A worker's part of `all`: number i belongs to the worker whose index is i modulo the number
+/// of workers.
+fn part(all: usize, share: Share) -> usize {
+    (share.index..all).step_by(share.of).len()
+}

@@ -1,0 +1,186 @@
+//! Connections that fail, time out, or end, and what follows for the run.
+
+use std::time::Duration;
+
+use super::simulation::*;
+use crate::engine::simulated::{Fate, Fault, Latency};
+use crate::plan::Loop;
+use crate::run::RunError;
+use record::{Arrivals, ErrorKind, Load, Transport};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn simulation(discipline: Loop, faults: Vec<Fault>) -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.request.discipline = discipline;
+    simulation.script.faults = faults;
+    simulation
+}
+
+fn count(load: &Load, kind: ErrorKind) -> u64 {
+    load.summary.errors.get(&kind).copied().unwrap_or(0)
+}
+
+fn open(rate: f64, duration: Duration) -> Loop {
+    Loop::open(rate, duration, Arrivals::Constant)
+}
+
+#[test]
+fn a_run_ends_early_when_no_connection_is_left() {
+    for fault in [Fault::Ends(64 * 100), Fault::Resets(64 * 100)] {
+        for discipline in [closed(1, Duration::ZERO), open(1000.0, MINUTE)] {
+            let mut simulation = simulation(discipline, vec![fault]);
+            simulation.request.duration = MINUTE;
+            let load = simulation.load();
+            assert_eq!(load.summary.errors.values().sum::<u64>(), 4);
+            assert!(load.window_s < 1.0, "{}", load.window_s);
+            assert!(!load.summary.is_valid());
+        }
+    }
+}
+
+#[test]
+fn connections_that_fail_are_counted_and_the_others_go_on() {
+    for (fault, kind) in [
+        (Fault::Ends(64 * 100), ErrorKind::EarlyEnd),
+        (Fault::Resets(64 * 100), ErrorKind::Reset),
+        (Fault::Wrong(64 * 100), ErrorKind::WrongBytes),
+    ] {
+        for discipline in [
+            closed(1, Duration::ZERO),
+            closed(8, Duration::ZERO),
+            open(4000.0, millis(200)),
+        ] {
+            let mut simulation = simulation(discipline.clone(), vec![Fault::None, fault]);
+            simulation.request.connections = 6;
+            let load = simulation.load();
+            let name = format!("{fault:?} {discipline:?}: {:?}", load.summary.errors);
+            assert_eq!(count(&load, kind), 3, "{name}");
+            assert_eq!(load.summary.errors.values().sum::<u64>(), 3, "{name}");
+            assert_eq!(load.summary.connections.open, 6, "{name}");
+            assert!((load.window_s - 0.2).abs() < 1e-9, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_refuses_everything_is_an_error_in_every_loop() {
+    for discipline in [
+        closed(1, Duration::ZERO),
+        churn(1, 2),
+        open(1000.0, MINUTE),
+        sessions(1000.0, MINUTE, Arrivals::Constant, Duration::ZERO, 2),
+    ] {
+        let error = simulation(discipline, vec![Fault::Refused]).run().unwrap_err();
+        let RunError::NoConnection { kind, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(kind, ErrorKind::Refused);
+    }
+}
+
+#[test]
+fn a_connect_and_an_end_are_waited_for_as_long_as_asked() {
+    let mut connecting = simulation(closed(1, Duration::ZERO), vec![Fault::None, Fault::NeverConnects]);
+    connecting.request.connect_timeout = millis(300);
+    let load = connecting.load();
+    assert_eq!(
+        (count(&load, ErrorKind::TimedOut), load.summary.connections.open),
+        (2, 2)
+    );
+    assert_eq!(
+        load.error_examples[&ErrorKind::TimedOut],
+        "no connection within 300ms"
+    );
+
+    let window = millis(600);
+    for discipline in [
+        churn(1, 2),
+        sessions(100.0, window, Arrivals::Constant, Duration::ZERO, 2),
+    ] {
+        let mut closing = simulation(discipline, vec![Fault::NeverCloses]);
+        closing.request.duration = window;
+        closing.request.connect_timeout = millis(200);
+        let load = closing.load();
+        assert!(count(&load, ErrorKind::TimedOut) > 0);
+        assert_eq!(
+            load.error_examples[&ErrorKind::TimedOut],
+            "the server did not end the connection within 200ms"
+        );
+        assert!(closes(&load).is_empty());
+    }
+}
+
+#[test]
+fn unanswered_messages_are_waited_for_a_while_and_counted() {
+    // Five seconds from the end of the window.
+    for (latency_ns, unanswered) in [(4 * S, 0), (6 * S, 300)] {
+        let mut slow = simulation(open(1000.0, millis(300)), vec![Fault::None]);
+        slow.request.warmup = Duration::from_secs(7);
+        slow.script.latency = Latency::Constant(latency_ns);
+        let load = slow.load();
+        assert_eq!(
+            (load.summary.unanswered, load.summary.errors.len()),
+            (unanswered, 0)
+        );
+        assert_eq!(response(&load).len(), 300 - unanswered);
+    }
+    let silent = simulation(open(1000.0, millis(300)), vec![Fault::Silent(0)]).load();
+    assert_eq!((silent.summary.echoes, silent.summary.unanswered), (0, 300));
+}
+
+#[test]
+fn starved_connections_are_no_error_and_the_others_add_up() {
+    for depth in [1, 8] {
+        let mut starving = simulation(closed(depth, Duration::ZERO), vec![Fault::None, Fault::Silent(0)]);
+        starving.request.connections = 8;
+        let load = starving.load();
+        assert!(load.summary.is_valid(), "{}", load.summary.findings);
+        let connections = load.summary.connections;
+        assert_eq!(
+            (connections.open, connections.answered, load.starved()),
+            (8, 4, 4)
+        );
+        assert_eq!(load.summary.echoes, 4 * u64::from(depth) * 2000);
+    }
+}
+
+#[test]
+fn a_late_datagram_is_lost_and_then_recognised() {
+    let mut late = simulation(closed(1, Duration::ZERO), vec![Fault::None]);
+    late.request.transport = Transport::Udp;
+    (late.request.connections, late.request.threads) = (1, 1);
+    late.request.duration = Duration::from_secs(2);
+    // The answer comes after those to later messages.
+    late.script.fates = [vec![Fate::Answered; 9], vec![Fate::Late(250 * MS)]].concat();
+    let load = late.load();
+    let (lost, stale) = (count(&load, ErrorKind::Lost), count(&load, ErrorKind::Stale));
+    assert!(lost >= 5 && stale.abs_diff(lost) <= 1, "{lost} {stale}");
+    assert_eq!(load.summary.errors.len(), 2, "{:?}", load.summary.errors);
+    let longest = service(&load).max();
+    assert!(longest < 200 * MS, "{longest}: what was lost has no latency");
+}
+
+#[test]
+fn a_loss_ends_no_connection_and_the_rest_is_measured() {
+    for discipline in [closed(1, Duration::ZERO), open(1000.0, millis(1000))] {
+        let mut lossy = simulation(discipline, vec![Fault::None]);
+        lossy.request.transport = Transport::Udp;
+        lossy.request.duration = millis(1000);
+        lossy.script.fates = [
+            vec![Fate::Answered; 3],
+            vec![Fate::Dropped; 2],
+            vec![Fate::Answered; 2],
+        ]
+        .concat();
+        let load = lossy.load();
+        assert_eq!(load.summary.connections.open, 4);
+        assert_eq!(load.summary.errors.len(), 1, "{:?}", load.summary.errors);
+        assert!(count(&load, ErrorKind::Lost) > 0 && load.summary.echoes > 0);
+        assert_same(
+            &service(&load),
+            &histogram_of(vec![100 * US; service(&load).len() as usize]),
+            "",
+        );
+    }
+}

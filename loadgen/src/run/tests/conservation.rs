@@ -1,0 +1,245 @@
+//! Every message that was due is answered, outstanding, or an error; none twice.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::simulation::*;
+use crate::engine::simulated::{Fate, Fault, Latency, Script};
+use crate::plan::{Loop, Request};
+use crate::sizes::Sizes;
+use record::{Arrivals, ErrorKind, Span, Transport};
+
+const WINDOW: Duration = Duration::from_millis(60);
+
+fn arrivals() -> impl Strategy<Value = Arrivals> {
+    prop_oneof![Just(Arrivals::Constant), Just(Arrivals::Poisson)]
+}
+
+fn think() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(Duration::ZERO), (1u64..5000).prop_map(Duration::from_micros)]
+}
+
+fn disciplines(transport: Transport) -> BoxedStrategy<Loop> {
+    let open = (100.0..3000.0f64, arrivals()).prop_map(|(rate, arrivals)| Loop::open(rate, WINDOW, arrivals));
+    if transport == Transport::Udp {
+        let closed = think().prop_map(|think| closed(1, think));
+        return prop_oneof![closed, open].boxed();
+    }
+    let closed =
+        (1u32..20, think(), prop::option::of(1u64..6)).prop_map(|(depth, think, messages)| Loop::Closed {
+            depth,
+            think,
+            messages_per_connection: messages,
+        });
+    let sessions = (50.0..800.0f64, arrivals(), think(), 1u64..5)
+        .prop_map(|(rate, arrivals, think, messages)| sessions(rate, WINDOW, arrivals, think, messages));
+    prop_oneof![closed, open, sessions].boxed()
+}
+
+fn sizes(transport: Transport) -> BoxedStrategy<Sizes> {
+    match transport {
+        Transport::Udp => Just(Sizes::Fixed(64)).boxed(),
+        Transport::Tcp => prop_oneof![
+            3 => Just(Sizes::Fixed(64)),
+            1 => (1u64..100, 0u64..5000).prop_map(|(first, more)| Sizes::Uniform(first, first + more)),
+        ]
+        .boxed(),
+    }
+}
+
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    let position = 0u64..4000;
+    let fault = prop_oneof![
+        8 => Just(Fault::None),
+        1 => Just(Fault::Refused),
+        1 => Just(Fault::NeverConnects),
+        1 => position.clone().prop_map(Fault::Lost),
+        1 => position.clone().prop_map(Fault::Doubled),
+        1 => position.clone().prop_map(Fault::Wrong),
+        1 => position.clone().prop_map(Fault::Silent),
+        1 => position.clone().prop_map(Fault::StopsReading),
+        1 => position.clone().prop_map(Fault::Ends),
+        1 => position.prop_map(Fault::Resets),
+        1 => Just(Fault::NeverCloses),
+    ];
+    prop::collection::vec(fault, 1..6)
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        8 => Just(Fate::Answered),
+        1 => Just(Fate::Dropped),
+        1 => (0u64..60).prop_map(|late| Fate::Late(late * MS)),
+        1 => Just(Fate::Doubled),
+        1 => Just(Fate::Wrong),
+    ];
+    prop::collection::vec(fate, 1..30)
+}
+
+fn latencies() -> impl Strategy<Value = Latency> {
+    prop_oneof![
+        (0u64..20 * MS).prop_map(Latency::Constant),
+        (0u64..MS, 0u64..30 * MS).prop_map(|(first, more)| Latency::Uniform(first, first + more)),
+    ]
+}
+
+fn scripts() -> impl Strategy<Value = Script> {
+    let host = (
+        prop_oneof![Just(usize::MAX), 1usize..40],
+        prop_oneof![Just(usize::MAX), 1usize..40],
+        0u64..100 * MS,
+    );
+    let network = (
+        0u64..3 * MS,
+        prop_oneof![Just(1 << 20), 64usize..4000],
+        any::<bool>(),
+        prop_oneof![Just(usize::MAX), 1usize..100],
+    );
+    let server = (latencies(), prop_oneof![Just(0), 1u64..MS]);
+    let stalls = prop::collection::vec((0u64..60 * MS, 0u64..30 * MS), 0..3);
+    (any::<u64>(), host, network, server, stalls, faults(), fates()).prop_map(
+        |(seed, host, network, server, stalls, faults, fates)| Script {
+            seed,
+            connect_ns: network.0,
+            latency: server.0,
+            service_ns: server.1,
+            stalls: { stalls.into_iter() }
+                .map(|(begin, length)| (begin, begin + length))
+                .collect(),
+            room: network.1,
+            batches: network.2,
+            piece: network.3,
+            ports: host.0,
+            descriptors: host.1,
+            time_wait_ns: host.2,
+            faults,
+            fates,
+            ..Script::default()
+        },
+    )
+}
+
+fn simulations() -> impl Strategy<Value = Simulation> {
+    let transport = prop_oneof![3 => Just(Transport::Tcp), 1 => Just(Transport::Udp)];
+    transport
+        .prop_flat_map(|transport| {
+            let shape = (1usize..7, 1usize..4, 0usize..3, any::<u64>());
+            let host = (
+                prop_oneof![Just(0), 0u64..300 * US],
+                prop::option::of((0u64..60 * MS, 0u64..20 * MS)),
+                prop::option::of(0u64..60 * MS),
+            );
+            let load = (disciplines(transport), sizes(transport));
+            (Just(transport), load, shape, scripts(), host)
+        })
+        .prop_map(|(transport, (discipline, sizes), shape, script, host)| {
+            let (connections, threads, idle, seed) = shape;
+            let base = Simulation::new();
+            Simulation {
+                request: Request {
+                    transport,
+                    discipline,
+                    sizes,
+                    connections: connections.max(threads),
+                    threads,
+                    idle: if transport == Transport::Udp { 0 } else { idle },
+                    seed,
+                    warmup: millis(10),
+                    duration: WINDOW,
+                    connect_timeout: millis(30),
+                    answer_timeout: millis(25),
+                    ..base.request.clone()
+                },
+                script,
+                oversleep_ns: host.0,
+                held_up: { host.1.iter() }
+                    .map(|(begin, length)| (*begin, begin + length))
+                    .collect(),
+                stopped_at_ns: host.2,
+                ..base
+            }
+        })
+}
+
+fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
+    let request = &simulation.request;
+    let Counted {
+        tally,
+        window,
+        ledger,
+        delivered,
+    } = simulation.count(&simulation.plan());
+    let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
+    let mut latency = histogram_of([]);
+    window
+        .intervals
+        .iter()
+        .for_each(|interval| latency += &interval.latency);
+    let errors = |kind| tally.errors.get(&kind).map_or(0, |(count, _)| *count);
+
+    prop_assert_eq!(
+        ledger.begun,
+        ledger.answered + ledger.lost + ledger.broken_off + ledger.outstanding
+    );
+    prop_assert_eq!(ledger.lost, errors(ErrorKind::Lost));
+    prop_assert!(echoes <= ledger.answered);
+    // Nothing counts as answered that the server did not return whole and right.
+    if request.transport == Transport::Tcp && request.sizes == Sizes::Fixed(64) {
+        prop_assert!(ledger.answered <= delivered, "{} {:?}", delivered, ledger);
+    }
+    if request.is_lasting() {
+        let connections = request.connections as u64;
+        prop_assert!(tally.answered <= tally.open && tally.open <= connections);
+    } else {
+        prop_assert!(tally.answered <= tally.open && tally.open <= tally.asked);
+    }
+    let (service, send_lag) = (
+        tally.latencies[Span::Service].len(),
+        tally.latencies[Span::SendLag].len(),
+    );
+    match &request.discipline {
+        Loop::Closed { .. } => {
+            prop_assert_eq!(latency.len(), echoes);
+            prop_assert_eq!((tally.due, tally.unanswered, service, send_lag), (0, 0, 0, 0));
+            if let Some(account) = tally.account.filter(|account| account.is_whole) {
+                // Little's law, to what the histogram rounds.
+                let recorded = latency.mean() * latency.len() as f64 - account.before_ns as f64;
+                let accounted = recorded + account.unrecorded_ns as f64;
+                let expected = account.expected_ns as f64;
+                prop_assert!(
+                    (accounted - expected).abs() <= 2e-3 * expected,
+                    "{} {}",
+                    accounted,
+                    expected
+                );
+            }
+        }
+        Loop::Open(_) => {
+            // Each message that was due within the window was answered, was not, or was lost.
+            let lost = tally.due.checked_sub(latency.len() + tally.unanswered);
+            prop_assert!(
+                lost.is_some_and(|lost| lost <= ledger.lost),
+                "{:?} {:?}",
+                lost,
+                ledger
+            );
+            prop_assert_eq!((service, send_lag), (latency.len(), latency.len()));
+            prop_assert!(tally.latencies[Span::Service].max() <= latency.max());
+        }
+        Loop::PartlyOpen { .. } => {
+            prop_assert_eq!(service, latency.len());
+            prop_assert!(tally.asked <= tally.due && send_lag == tally.asked);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_message_that_was_due_is_answered_outstanding_or_an_error(simulation in simulations()) {
+        assert_conserves(&simulation)?;
+    }
+}

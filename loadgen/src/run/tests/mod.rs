@@ -1,0 +1,9 @@
+//! Proofs of the generator in virtual time: exact, and independent of the host.
+
+mod connections;
+mod conservation;
+mod gates;
+mod loops;
+mod silence;
+mod simulation;
+mod stalls;

@@ -1,0 +1,158 @@
+//! Connections that go silent after they were answered, and those that only seem to.
+
+use std::time::Duration;
+
+use super::simulation::*;
+use crate::engine::simulated::{Fate, Fault, Latency};
+use crate::plan::Loop;
+use record::{Arrivals, Finding, Transport};
+
+const WINDOW: Duration = Duration::from_secs(2);
+
+fn simulation(discipline: Loop, change: impl FnOnce(&mut Simulation)) -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.request.discipline = discipline;
+    simulation.request.duration = WINDOW;
+    change(&mut simulation);
+    simulation
+}
+
+/// How many connections went silent, and for how long the oldest message has waited.
+fn silent(simulation: &Simulation) -> Option<(u64, f64)> {
+    let load = simulation.load();
+    load.summary.findings.iter().find_map(|finding| match finding {
+        Finding::WentSilent {
+            connections,
+            oldest_s,
+        } => {
+            assert!(!load.summary.is_valid());
+            Some((connections.connections, *oldest_s))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_server_that_once_drops_the_last_byte_of_an_answer_is_noticed() {
+    // The last byte of an answer, a little after the window has opened.
+    let lost = Fault::Lost(64 * 1000 - 1);
+    for (faults, expected) in [
+        (vec![lost], 4),
+        (vec![Fault::None, lost, Fault::None, Fault::None], 1),
+    ] {
+        let simulation = simulation(closed(1, Duration::ZERO), |s| s.script.faults = faults);
+        let (connections, oldest_s) = silent(&simulation).expect("silent connections");
+        assert_eq!(connections, expected);
+        assert!((1.9..2.0).contains(&oldest_s), "{oldest_s}");
+    }
+}
+
+#[test]
+fn silence_is_noticed_in_every_loop() {
+    let silent_from = |messages: u64| Fault::Silent(64 * messages + 63);
+    let of_all = [
+        (closed(8, Duration::ZERO), silent_from(1000)),
+        (closed(1, Duration::from_millis(10)), silent_from(20)),
+        (churn(1, 5), silent_from(2)),
+        (churn(1, 1_000_000), silent_from(1000)),
+        (Loop::open(1000.0, WINDOW, Arrivals::Poisson), silent_from(50)),
+    ];
+    for (discipline, fault) in of_all {
+        let name = format!("{discipline:?}");
+        let simulation = simulation(discipline, |s| s.script.faults = vec![fault]);
+        let (connections, oldest_s) = silent(&simulation).expect(&name);
+        assert_eq!(connections, 4, "{name}");
+        assert!(oldest_s > 1.0, "{name}: {oldest_s}");
+    }
+    // Each fifth connection never answers its only message, until no place is left.
+    let replaced = simulation(churn(1, 1), |s| {
+        s.script.faults = vec![
+            Fault::None,
+            Fault::None,
+            Fault::None,
+            Fault::None,
+            Fault::Silent(63),
+        ];
+    });
+    assert_eq!(silent(&replaced).map(|(connections, _)| connections), Some(4));
+    let sessions = simulation(
+        sessions(100.0, WINDOW, Arrivals::Constant, Duration::ZERO, 3),
+        |s| s.script.faults = vec![Fault::None, silent_from(1)],
+    );
+    let (connections, _) = silent(&sessions).expect("silent sessions");
+    // Half of those that came within the first second, and some of the warm-up.
+    assert!((50..=54).contains(&connections), "{connections}");
+}
+
+#[test]
+fn datagrams_of_which_none_is_answered_any_more_are_silence() {
+    // One in 600,000 messages would be too few losses for the gate on losses.
+    let fates = [vec![Fate::Answered; 18_000], vec![Fate::Dropped; 2000]].concat();
+    let dying = simulation(closed(1, Duration::ZERO), |s| {
+        s.request.transport = Transport::Udp;
+        s.script.fates = fates;
+    });
+    assert_eq!(silent(&dying).map(|(connections, _)| connections), Some(4));
+    let losing = simulation(closed(1, Duration::ZERO), |s| {
+        s.request.transport = Transport::Udp;
+        s.request.answer_timeout = Duration::from_millis(1500);
+        s.script.fates = [vec![Fate::Answered; 18_000], vec![Fate::Dropped]].concat();
+    });
+    assert_eq!(silent(&losing), None, "a loss is not silence");
+}
+
+#[test]
+fn a_correct_server_may_be_slow_or_stand_still_for_a_while() {
+    let cases: [(&str, Simulation); 5] = [
+        (
+            "slower than the window",
+            simulation(closed(1, Duration::ZERO), |s| {
+                s.request.warmup = Duration::from_secs(6);
+                s.script.latency = Latency::Constant(5 * S);
+            }),
+        ),
+        (
+            "of any latency",
+            simulation(closed(1, Duration::ZERO), |s| {
+                s.request.connections = 50;
+                s.script.latency = Latency::Uniform(MS, 1500 * MS);
+            }),
+        ),
+        (
+            "standing still at the end",
+            simulation(closed(1, Duration::ZERO), |s| {
+                s.script.stalls = vec![(1050 * MS, 3 * S)];
+            }),
+        ),
+        (
+            "of one at a time",
+            simulation(churn(1, 3), |s| s.script.service_ns = 200 * MS),
+        ),
+        (
+            "of a short window",
+            simulation(closed(1, Duration::ZERO), |s| {
+                s.request.duration = Duration::from_millis(200);
+                s.script.stalls = vec![(MS, S)];
+            }),
+        ),
+    ];
+    for (name, simulation) in cases {
+        assert_eq!(silent(&simulation), None, "{name}");
+    }
+}
+
+#[test]
+fn a_connection_that_thinks_or_was_never_served_is_not_silent() {
+    let thinking = simulation(closed(1, Duration::from_secs(60)), |s| {
+        s.request.warmup = Duration::from_secs(2);
+    });
+    assert_eq!(silent(&thinking), None);
+
+    let starving = simulation(closed(1, Duration::ZERO), |s| {
+        s.request.connections = 8;
+        s.script.faults = vec![Fault::None, Fault::Silent(0)];
+    });
+    let load = starving.load();
+    assert!(load.summary.is_valid(), "{}", load.summary.findings);
+    assert_eq!((load.starved(), load.summary.connections.answered), (4, 4));
+}

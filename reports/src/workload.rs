@@ -1,0 +1,138 @@
+//! The load of a scenario in words, and which loads can share a line in a figure.
+
+use record::numbers::micros;
+use record::units::show_rate;
+use record::words::counted;
+use record::{LoopKind, Plan};
+
+use crate::format::message_size;
+
+/// The load in words: `100 connections, messages of 64 B`.
+pub fn describe(plan: &Plan) -> String {
+    let connections = match plan.loop_kind() {
+        LoopKind::PartlyOpen => format!("new connections at {}", rate(plan)),
+        LoopKind::Closed | LoopKind::Open => counted(plan.connections(), "connection"),
+    };
+    format!("{connections}, {}", messages(plan))
+}
+
+/// The load without its connections: `messages of 64 B`.
+pub fn messages(plan: &Plan) -> String {
+    let mut text = format!("messages of {}", message_size(&plan.size));
+    if plan.loop_kind() == LoopKind::Open {
+        text += &format!(" at {}", rate(plan));
+    }
+    if plan.depth > 1 {
+        text += &format!(", {} in flight per connection", plan.depth);
+    }
+    if !plan.think.0.is_zero() {
+        text += &format!(", think time {}", micros(plan.think.0.as_secs_f64() * 1e6));
+    }
+    if let Some(number) = plan.messages_per_connection() {
+        text += &format!(", {} per connection", counted(number as usize, "message"));
+    }
+    if plan.idle > 0 {
+        text += &format!(", {}", counted(plan.idle, "idle connection"));
+    }
+    text
+}
+
+/// The rate of a schedule, or its lowest and its highest.
+fn rate(plan: &Plan) -> String {
+    let schedule = plan.schedule();
+    let ends = schedule
+        .iter()
+        .flat_map(|stage| [stage.from.per_second(), stage.to.per_second()]);
+    let (lowest, highest) = (
+        ends.clone().fold(f64::INFINITY, f64::min),
+        ends.fold(0.0, f64::max),
+    );
+    match lowest < highest {
+        true => format!("{} to {}", show_rate(lowest), show_rate(highest)),
+        false => show_rate(highest),
+    }
+}
+
+/// Whether two loads differ only in the number of connections.
+pub fn differ_in_connections(one: &Plan, other: &Plan) -> bool {
+    one.loop_kind() == other.loop_kind()
+        && one.connections() != other.connections()
+        && messages(one) == messages(other)
+}
+
+/// Whether the load has a fixed number of connections.
+pub fn has_connections(plan: &Plan) -> bool {
+    plan.loop_kind() != LoopKind::PartlyOpen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed() -> Plan {
+        Plan {
+            connections: Some(1000),
+            ..Plan::default()
+        }
+    }
+
+    fn open() -> Plan {
+        Plan {
+            rate: Some("50k/s".parse().unwrap()),
+            ..closed()
+        }
+    }
+
+    #[test]
+    fn a_load_is_described_by_what_differs_from_a_plain_closed_loop() {
+        assert_eq!(describe(&closed()), "1,000 connections, messages of 64\u{a0}B");
+        let busy = Plan {
+            depth: 4,
+            think: "5ms".parse().unwrap(),
+            messages_per_connection: Some(3),
+            idle: 2000,
+            size: "uniform:16B..4KiB".parse().unwrap(),
+            ..closed()
+        };
+        assert_eq!(
+            describe(&busy),
+            "1,000 connections, messages of 16\u{a0}B to 4\u{a0}KiB, 4 in flight per connection, think time \
+             5.00\u{a0}ms, 3 messages per connection, 2,000 idle connections"
+        );
+    }
+
+    #[test]
+    fn a_schedule_is_described_by_its_rates() {
+        assert_eq!(
+            describe(&open()),
+            "1,000 connections, messages of 64\u{a0}B at 50.0k/s"
+        );
+        let ramp = Plan {
+            stages: Some("10s@100/s..500/s".parse().unwrap()),
+            ..closed()
+        };
+        assert_eq!(messages(&ramp), "messages of 64\u{a0}B at 100/s to 500/s");
+        let arriving = Plan {
+            connect_rate: Some("500/s".parse().unwrap()),
+            ..Plan::default()
+        };
+        assert_eq!(
+            describe(&arriving),
+            "new connections at 500/s, messages of 64\u{a0}B, 1 message per connection"
+        );
+    }
+
+    #[test]
+    fn only_loads_that_differ_in_connections_share_a_line() {
+        let fewer = |plan: Plan| Plan {
+            connections: Some(10),
+            ..plan
+        };
+        assert!(differ_in_connections(&closed(), &fewer(closed())));
+        assert!(differ_in_connections(&open(), &fewer(open())));
+        assert!(!differ_in_connections(&closed(), &closed()));
+        assert!(!differ_in_connections(&closed(), &fewer(open())));
+        let deep = Plan { depth: 2, ..closed() };
+        assert!(!differ_in_connections(&closed(), &fewer(deep)));
+    }
+}
