@@ -113,7 +113,7 @@ impl Rule {
                 Some(lists.flatten().cloned().collect::<Vec<_>>().into())
             }
             Rule::Longest => {
-                let times = values.iter().filter_map(|value| read::<Time>(value));
+                let times = values.iter().filter_map(read::<Time>);
                 times.max().map(show)
             }
             Rule::First => Some(values[0].clone()),
