@@ -91,3 +91,92 @@ fn a_load_without_findings_has_its_sentences_as_findings() {
     assert_eq!(older.summary.findings, [Finding::Reason { text }].into());
     assert_eq!(older.summary.latencies, load.summary.latencies);
 }
+
+/// Loads of version 3, as written then: closed, open, in stages, partly open, with churn, and one
+/// that is not valid. Version 2 has the same loads.
+const VERSION_3: &str = include_str!("data/version_3.jsonl");
+
+#[test]
+fn loads_of_version_3_keep_their_plans_latencies_and_reasons() {
+    let plans = [
+        r#"connections = 4
+           depth = 2
+           size = "uniform:16B..4KiB""#,
+        r#"connections = 4
+           rate = "2k/s"
+           arrivals = "poisson""#,
+        r#"connections = 4
+           stages = "200ms@1k/s..2k/s,100ms@2k/s"
+           engine = "uring"
+           spin = true"#,
+        r#"connect_rate = "200/s"
+           messages_per_connection = 2
+           think = "5ms"
+           idle = 3"#,
+        r#"connections = 2
+           messages_per_connection = 3
+           sources = ["127.0.0.2-127.0.0.3"]"#,
+        r#"connections = 4
+           rate = "900k/s""#,
+    ];
+    assert_eq!(VERSION_3.lines().count(), plans.len());
+    for (line, plan) in VERSION_3.lines().zip(plans) {
+        let load: Load = serde_json::from_str(line).unwrap();
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(load.schema_version, 3);
+
+        let mut expected: Plan = toml::from_str(plan).unwrap();
+        expected.warmup = "50ms".parse().unwrap();
+        if expected.stages.is_none() {
+            expected.duration = Some("300ms".parse().unwrap());
+        }
+        let expected = expected.complete();
+        assert_eq!(load.plan.schedule(), expected.schedule(), "{plan}");
+        assert_eq!(load.plan.loop_kind(), expected.loop_kind(), "{plan}");
+        assert_eq!(load.plan.arrivals(), expected.arrivals(), "{plan}");
+        assert_eq!(load.plan.size, expected.size, "{plan}");
+        assert_eq!(
+            (
+                load.plan.connections(),
+                load.plan.depth,
+                load.plan.think,
+                load.plan.idle
+            ),
+            (
+                expected.connections(),
+                expected.depth,
+                expected.think,
+                expected.idle
+            ),
+            "{plan}"
+        );
+        assert_eq!(
+            load.plan.messages_per_connection(),
+            expected.messages_per_connection(),
+            "{plan}"
+        );
+        let addresses =
+            |plan: &Plan| -> Vec<_> { plan.sources.iter().flat_map(|range| range.addresses()).collect() };
+        assert_eq!(addresses(&load.plan), addresses(&expected), "{plan}");
+
+        let summary = &json["summary"];
+        assert_eq!(
+            load.summary.is_valid(),
+            summary["valid"].as_bool().unwrap(),
+            "{plan}"
+        );
+        let written: serde_json::Value = serde_json::to_value(&load).unwrap();
+        for kept in [
+            "valid",
+            "reasons",
+            "service_us",
+            "response_us",
+            "send_lag_us",
+            "connect_us",
+            "echoes",
+        ] {
+            assert_eq!(written["summary"][kept], summary[kept], "{plan}: {kept}");
+        }
+        assert_eq!(written["histograms"], json["histograms"], "{plan}");
+    }
+}

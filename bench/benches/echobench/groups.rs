@@ -15,6 +15,7 @@ use bench::server::{ANY_PORT, Launch, Server};
 use criterion::{Criterion, PlottingBackend};
 use loadgen::source;
 use record::Placement;
+use record::SourceRange;
 use servers::listener::Transport;
 use socket2::{Domain, Socket, Type};
 
@@ -136,11 +137,11 @@ struct Connect {
 
 impl Connect {
     fn new(address: SocketAddr, transport: Transport) -> std::io::Result<Self> {
-        let sources = source::range(SOURCES).map_err(std::io::Error::other)?;
+        let sources: SourceRange = SOURCES.parse().map_err(std::io::Error::other)?;
         Ok(Connect {
             address,
             transport,
-            sources: sources.into_iter().cycle(),
+            sources: sources.addresses().collect::<Vec<_>>().into_iter().cycle(),
         })
     }
 }

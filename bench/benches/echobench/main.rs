@@ -39,8 +39,8 @@ fn run() -> anyhow::Result<ExitCode> {
     let name = format!("suite/{}", suite.name);
     options.choose_servers(&mut suite)?;
     if arguments.quick() {
-        suite.warmup = QUICK_WARMUP;
-        suite.duration = QUICK_DURATION;
+        suite.set_warmup(QUICK_WARMUP);
+        suite.set_duration(QUICK_DURATION);
     }
     let mut candidates = suite.clone();
     if arguments.filters() || arguments.lists() {
