@@ -5,7 +5,6 @@
 
 mod bounds;
 mod error;
-mod request;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,15 +15,12 @@ use crate::pacer::Pace;
 use crate::sizes::Sizes;
 use bounds::{DEEPEST, HIGHEST_RATE, LARGEST_DATAGRAM, LARGEST_MESSAGE, LONGEST, SMALLEST_DATAGRAM};
 pub use error::PlanError;
-pub use record::{Engine, Wait};
-use record::{LoopKind, Transport};
-pub use request::{Loop, Plan, Request};
+use record::{Engine, LoopKind, Plan, Transport, Wait};
 
 /// A plan and its target, checked and with all defaults filled in.
 #[derive(Debug, Clone)]
 pub struct CheckedPlan {
-    words: record::Plan,
-    request: Request,
+    words: Plan,
     pub(crate) target: SocketAddr,
     pub(crate) transport: Transport,
     pub(crate) loop_kind: LoopKind,
@@ -61,13 +57,9 @@ pub struct CheckedPlan {
 impl CheckedPlan {
     /// Checks that a plan makes sense, and that this process can carry it out against that
     /// target.
-    pub fn new(plan: &record::Plan, target: SocketAddr) -> Result<Self, PlanError> {
+    pub fn new(plan: &Plan, target: SocketAddr) -> Result<Self, PlanError> {
         check_combinations(plan)?;
         let sizes = Sizes::read(&plan.size)?;
-        CheckedPlan::with_sizes(plan, target, sizes)
-    }
-
-    fn with_sizes(plan: &record::Plan, target: SocketAddr, sizes: Sizes) -> Result<Self, PlanError> {
         let words = plan.complete();
         let stages = words.schedule();
         let checked = CheckedPlan {
@@ -95,7 +87,6 @@ impl CheckedPlan {
             cpus: words.cpus.clone(),
             sources: words.sources.iter().flat_map(|range| range.addresses()).collect(),
             seed: words.seed,
-            request: Request::new(target),
             words,
         };
         checked.check_counts()?;
@@ -103,19 +94,22 @@ impl CheckedPlan {
         checked.check_times()?;
         checked.check_schedule()?;
         checked.check_addresses()?;
-        let mut checked = checked.with_limits()?;
-        checked.request = Request::of(&checked);
-        Ok(checked)
+        checked.with_limits()
     }
 
     /// The plan in words, with all defaults filled in.
-    pub fn words(&self) -> &record::Plan {
+    pub fn words(&self) -> &Plan {
         &self.words
     }
 
     /// The server.
     pub fn target(&self) -> SocketAddr {
         self.target
+    }
+
+    /// Whether the connections stay open for the whole run.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.messages_per_connection.is_none()
     }
 
     /// The mean of the sizes that a file lists, in bytes; `None` if the plan's words have it.
@@ -226,7 +220,7 @@ impl CheckedPlan {
 }
 
 /// Fields that contradict each other, or have no effect.
-fn check_combinations(plan: &record::Plan) -> Result<(), PlanError> {
+fn check_combinations(plan: &Plan) -> Result<(), PlanError> {
     let refused = |first, second, reason| {
         Err(PlanError::Contradiction {
             first,
@@ -302,7 +296,7 @@ fn check_combinations(plan: &record::Plan) -> Result<(), PlanError> {
 }
 
 /// Fields that need connections, or more than one message in flight.
-fn check_datagrams(plan: &record::Plan) -> Result<(), PlanError> {
+fn check_datagrams(plan: &Plan) -> Result<(), PlanError> {
     const REASON: &str = "UDP has no connections that open and close";
     let table = [
         ("connect_rate", plan.connect_rate.is_some(), REASON),

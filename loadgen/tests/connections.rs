@@ -11,11 +11,11 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use loadgen::RunError;
-use loadgen::plan::{Loop, PlanError, Request};
+use loadgen::plan::{CheckedPlan, PlanError};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use record::{Arrivals, ErrorKind, Finding, Load, Transport};
+use record::{ErrorKind, Finding, Load, Plan, SourceRange};
 
 mod support;
 use support::*;
@@ -47,37 +47,27 @@ fn in_a_network_of_its_own(ports: &str, act: impl FnOnce() + Send) {
     });
 }
 
-fn churn() -> Loop {
-    Loop::Closed {
-        depth: 1,
-        think: Duration::ZERO,
-        messages_per_connection: Some(1),
-    }
-}
-
 /// Connections that are closed after some messages, with a long think time in between.
-fn sessions(rate: f64, messages: u64) -> Loop {
-    let open = Loop::open(rate, Duration::from_millis(300), Arrivals::Constant);
-    Loop::PartlyOpen {
-        pace: open.pace().unwrap().clone(),
-        think: Duration::from_secs(10),
-        messages_per_connection: messages,
+fn long_sessions(rate: f64, messages: u64) -> Plan {
+    Plan {
+        think: Duration::from_secs(10).into(),
+        ..sessions(rate, Duration::from_millis(300), messages)
     }
 }
 
 #[test]
 fn ports_that_run_out_are_a_limit_of_this_side_and_more_addresses_have_more() {
-    let eight = addresses("127.0.0.2-127.0.0.9");
+    let eight = [range("127.0.0.2-127.0.0.9")];
     for &engine in engines() {
         // Some 70 connections, of which none is closed for long.
         for (sources, suffice) in [(&[][..], false), (&eight, true)] {
             in_a_network_of_its_own("40000 40019", || {
-                let load = run(Request {
+                let plan = Plan {
                     engine,
-                    discipline: sessions(200.0, 2),
                     sources: sources.to_vec(),
-                    ..server_of(TcpListener::bind(SERVER).unwrap(), echo)
-                });
+                    ..long_sessions(200.0, 2)
+                };
+                let load = run(server_of(TcpListener::bind(SERVER).unwrap(), echo), plan);
                 let errors = &load.summary.errors;
                 let expected: &[ErrorKind] = if suffice { &[] } else { &[ErrorKind::NoLocalPort] };
                 assert!(errors.keys().eq(expected), "{errors:?}");
@@ -92,11 +82,11 @@ fn ports_that_run_out_are_a_limit_of_this_side_and_more_addresses_have_more() {
 fn ports_in_time_wait_run_out_too() {
     for &engine in engines() {
         in_a_network_of_its_own("40000 40019", || {
-            let load = run(Request {
+            let plan = Plan {
                 engine,
-                discipline: sessions(500.0, 1),
-                ..server_of(TcpListener::bind(SERVER).unwrap(), echo)
-            });
+                ..long_sessions(500.0, 1)
+            };
+            let load = run(server_of(TcpListener::bind(SERVER).unwrap(), echo), plan);
             let errors = &load.summary.errors;
             assert!(errors.keys().eq([&ErrorKind::NoLocalPort]), "{errors:?}");
         });
@@ -108,12 +98,13 @@ fn a_socket_that_is_connected_to_itself_is_no_server() {
     for &engine in engines() {
         in_a_network_of_its_own("40000 40000", || {
             let target = "127.0.0.1:40000".parse().unwrap();
-            let error = run_in_vain(Request {
+            let plan = Plan {
                 engine,
-                connections: 1,
-                threads: 1,
-                ..request(target, Transport::Tcp)
-            });
+                connections: Some(1),
+                threads: Some(1),
+                ..closed(1)
+            };
+            let error = run_in_vain(target, plan);
             let kind = match &error {
                 RunError::NoConnection { kind, .. } => Some(*kind),
                 _ => None,
@@ -126,47 +117,46 @@ fn a_socket_that_is_connected_to_itself_is_no_server() {
 
 #[test]
 fn connections_come_from_each_address_in_turn() {
-    let sources = addresses("127.0.0.2-127.0.0.4");
+    let sources = range("127.0.0.2-127.0.0.4");
     for &engine in engines() {
-        for discipline in [Loop::closed(), churn(), sessions(200.0, 1)] {
+        for plan in [closed(1), churn(1), long_sessions(200.0, 1)] {
             let witness = Arc::new(Witness::default());
             let seen = Arc::clone(&witness);
-            let load = run(Request {
+            let stay_open = plan.messages_per_connection().is_none();
+            let plan = Plan {
                 engine,
-                discipline: discipline.clone(),
-                connections: 6,
-                sources: sources.clone(),
-                ..server(move |stream| seen.echo(stream))
-            });
+                connections: plan.connections.map(|_| 6),
+                sources: vec![sources],
+                ..plan
+            };
+            let load = run(server(move |stream| seen.echo(stream)), plan);
             assert_right(&load);
             let mut by_address = BTreeMap::<IpAddr, usize>::new();
             for end in witness.all_ended() {
                 *by_address.entry(end.peer.ip()).or_default() += 1;
             }
-            assert!(by_address.keys().eq(&sources), "{by_address:?}");
-            if discipline == Loop::closed() {
+            assert!(
+                by_address.keys().copied().eq(sources.addresses()),
+                "{by_address:?}"
+            );
+            if stay_open {
                 assert!(by_address.values().all(|&number| number == 2), "{by_address:?}");
             }
         }
     }
 }
 
-fn addresses(range: &str) -> Vec<IpAddr> {
-    range
-        .parse::<record::SourceRange>()
-        .unwrap()
-        .addresses()
-        .collect()
+fn range(text: &str) -> SourceRange {
+    text.parse().unwrap()
 }
 
 #[test]
 fn an_address_of_another_family_is_refused() {
-    let error = Request {
-        sources: addresses("::1"),
-        ..Request::new("127.0.0.1:7007".parse().unwrap())
-    }
-    .validate()
-    .unwrap_err();
+    let plan = Plan {
+        sources: vec![range("::1")],
+        ..Plan::default()
+    };
+    let error = CheckedPlan::new(&plan, "127.0.0.1:7007".parse().unwrap()).unwrap_err();
     assert!(error.to_string().contains("not of the family"), "{error}");
 }
 
@@ -183,7 +173,7 @@ fn with_a_hundred_files(target: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn descriptors_that_run_out_are_a_limit_of_this_side() {
-    let target = server(keep_silent).target.to_string();
+    let target = server(keep_silent).to_string();
     let refused = with_a_hundred_files(&target, &["-c", "50"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
@@ -276,14 +266,14 @@ fn ten_thousand_connections_are_open() {
         let listener = listen(4096);
         let target = listener.local_addr().unwrap();
         let _server = Server::start(listener);
-        let plan = Request {
+        let plan = Plan {
             engine,
-            connections: CONNECTIONS,
-            duration: Duration::from_secs(1),
-            sources: addresses("127.0.0.2-127.0.0.5"),
-            ..request(target, Transport::Tcp)
-        }
-        .validate();
+            connections: Some(CONNECTIONS),
+            duration: time(Duration::from_secs(1)),
+            sources: vec![range("127.0.0.2-127.0.0.5")],
+            ..closed(1)
+        };
+        let plan = CheckedPlan::new(&plan, target);
         if let Err(error @ PlanError::Descriptors(_)) = plan {
             return eprintln!("not tested: {error}");
         }

@@ -4,9 +4,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use loadgen::plan::Request;
-use loadgen::sizes::Sizes;
-use record::{ErrorKind, Finding, Transport};
+use record::{ErrorKind, Finding, Plan};
 
 mod support;
 use support::*;
@@ -16,12 +14,13 @@ fn datagrams_of_all_sizes_come_back_whole() {
     for &engine in engines() {
         // Two connections, since a socket has room for three of the longest datagrams.
         for message_bytes in [8, 64, 1473, 65_507] {
-            let load = run(Request {
-                sizes: Sizes::Fixed(message_bytes),
-                connections: 2,
+            let plan = Plan {
+                size: bytes(message_bytes),
+                connections: Some(2),
                 engine,
-                ..datagram_server(|_, message, send| send(message))
-            });
+                ..datagrams()
+            };
+            let load = run(datagram_server(|_, message, send| send(message)), plan);
             // A busy host may take longer for an answer than it is waited for.
             assert_eq!(count(&load, ErrorKind::WrongBytes), 0);
             assert_eq!(load.summary.connections.open, 2);
@@ -34,15 +33,17 @@ fn datagrams_of_all_sizes_come_back_whole() {
 #[test]
 fn datagrams_that_are_dropped_are_lost_and_counted() {
     for &engine in engines() {
-        let load = run(Request {
-            duration: Duration::from_secs(1),
-            engine,
-            ..datagram_server(|number, message, send| {
-                if number % 3 != 0 {
-                    send(message);
-                }
-            })
+        let server = datagram_server(|number, message, send| {
+            if number % 3 != 0 {
+                send(message);
+            }
         });
+        let plan = Plan {
+            duration: time(Duration::from_secs(1)),
+            engine,
+            ..datagrams()
+        };
+        let load = run(server, plan);
         assert!(count(&load, ErrorKind::Lost) > 0, "{:?}", load.summary.errors);
         assert_eq!(load.summary.connections.open, 4, "a loss ends no connection");
         let lost = |finding: &Finding| matches!(finding, Finding::Lost(_));
@@ -63,10 +64,14 @@ fn garbage_cut_off_and_empty_datagrams_are_wrong() {
             |_| Vec::new(),
         ];
         for answer in answers {
-            let load = run(Request {
-                engine,
-                ..datagram_server(move |_, message, send| send(&answer(message)))
-            });
+            let server = datagram_server(move |_, message, send| send(&answer(message)));
+            let load = run(
+                server,
+                Plan {
+                    engine,
+                    ..datagrams()
+                },
+            );
             assert!(
                 count(&load, ErrorKind::WrongBytes) > 0,
                 "{:?}",
@@ -81,13 +86,15 @@ fn garbage_cut_off_and_empty_datagrams_are_wrong() {
 #[test]
 fn a_doubled_answer_is_recognised_and_counted() {
     for &engine in engines() {
-        let load = run(Request {
-            engine,
-            ..datagram_server(|_, message, send| {
-                send(message);
-                send(message);
-            })
+        let server = datagram_server(|_, message, send| {
+            send(message);
+            send(message);
         });
+        let plan = Plan {
+            engine,
+            ..datagrams()
+        };
+        let load = run(server, plan);
         assert!(count(&load, ErrorKind::Stale) > 0 && load.summary.echoes > 0);
         assert_eq!(count(&load, ErrorKind::WrongBytes), 0);
         let stale = |finding: &Finding| matches!(finding, Finding::Stale(_));
@@ -98,10 +105,11 @@ fn a_doubled_answer_is_recognised_and_counted() {
 #[test]
 fn datagrams_that_are_never_answered_are_counted_and_not_valid() {
     for &engine in engines() {
-        let load = run(Request {
+        let plan = Plan {
             engine,
-            ..datagram_server(|_, _, _| {})
-        });
+            ..datagrams()
+        };
+        let load = run(datagram_server(|_, _, _| {}), plan);
         let summary = &load.summary;
         assert_eq!(
             (
@@ -125,10 +133,11 @@ fn datagrams_that_are_never_answered_are_counted_and_not_valid() {
 fn a_port_without_a_server_is_an_error_of_its_own() {
     for &engine in engines() {
         let target = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = run_in_vain(Request {
+        let plan = Plan {
             engine,
-            ..request(target, Transport::Udp)
-        });
+            ..datagrams()
+        };
+        let error = run_in_vain(target, plan);
         let said = error.to_string();
         assert!(
             said.contains("refused") && said.contains("is the server running"),

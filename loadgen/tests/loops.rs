@@ -2,53 +2,24 @@
 //! end as they should. How much is sent, and when, is proved in virtual time instead.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::pacer::{Pace, Stage};
-use loadgen::plan::{Loop, Request};
-use loadgen::sizes::Sizes;
 use loadgen::{Observer, Snapshot};
-use record::{Arrivals, Finding, Span};
+use record::{Arrivals, Finding, Plan, Span};
 use socket2::{Domain, Socket, Type};
 
 mod support;
 use support::*;
 
-fn closed(depth: u32) -> Loop {
-    Loop::Closed {
-        depth,
-        think: Duration::ZERO,
-        messages_per_connection: None,
-    }
-}
-
-fn churn(messages: u64) -> Loop {
-    Loop::Closed {
-        depth: 1,
-        think: Duration::ZERO,
-        messages_per_connection: Some(messages),
-    }
-}
-
-fn sessions(rate: f64, duration: Duration, messages: u64) -> Loop {
-    Loop::PartlyOpen {
-        pace: Pace {
-            stages: vec![Stage::steady(duration, rate)],
-            arrivals: Arrivals::Constant,
-        },
-        think: Duration::ZERO,
-        messages_per_connection: messages,
-    }
-}
-
-fn every_loop() -> [Loop; 4] {
+fn every_loop() -> [Plan; 4] {
     [
         closed(3),
         churn(2),
-        Loop::open(200.0, millis(300), Arrivals::Poisson),
+        open(200.0, millis(300), Arrivals::Poisson),
         sessions(50.0, millis(300), 2),
     ]
 }
@@ -59,28 +30,26 @@ fn millis(milliseconds: u64) -> Duration {
 
 #[test]
 fn a_closed_loop_is_right_whatever_the_depth_and_the_sizes() {
-    let listed = Sizes::Listed {
-        name: "a list".into(),
-        sizes: [1, 70_000, 64].into(),
-    };
-    let (small, uniform) = (Sizes::Fixed(64), Sizes::Uniform(1, 100 << 10));
+    let mut list = tempfile::NamedTempFile::new().unwrap();
+    list.write_all(b"1B\n70kB\n64B\n").unwrap();
+    let listed = format!("file:{}", list.path().display());
     let loads = [
-        (1, Sizes::Fixed(1)),
-        (8, small.clone()),
-        (1000, small),
-        (8, Sizes::Fixed(64 << 10)),
-        (1, Sizes::Fixed(3 << 20)),
-        (8, uniform),
-        (8, listed),
+        (1, "1B"),
+        (8, "64B"),
+        (1000, "64B"),
+        (8, "64KiB"),
+        (1, "3MiB"),
+        (8, "uniform:1B..100KiB"),
+        (8, &listed),
     ];
     for &engine in engines() {
-        for (depth, sizes) in &loads {
-            let load = run(Request {
+        for (depth, size) in loads {
+            let plan = Plan {
                 engine,
-                discipline: closed(*depth),
-                sizes: sizes.clone(),
-                ..server(echo)
-            });
+                size: size.parse().unwrap(),
+                ..closed(depth)
+            };
+            let load = run(server(echo), plan);
             assert_right(&load);
             assert_eq!(load.summary.connections.open, 4);
             let service = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
@@ -91,12 +60,12 @@ fn a_closed_loop_is_right_whatever_the_depth_and_the_sizes() {
 }
 
 /// A server that reads little at a time, and pauses after a number of bytes.
-fn blocking_server(before: usize) -> Request {
+fn blocking_server(before: usize) -> SocketAddr {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // Accepted connections inherit the buffers of the listener.
     socket.set_recv_buffer_size(4096).unwrap();
     socket
-        .bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into())
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
         .unwrap();
     socket.listen(128).unwrap();
     server_of(socket.into(), move |mut stream| {
@@ -117,22 +86,18 @@ fn blocking_server(before: usize) -> Request {
 #[test]
 fn messages_that_the_socket_buffers_have_no_room_for_arrive_later_and_whole() {
     for &engine in engines() {
-        for (discipline, sizes, before) in [
-            (closed(8), Sizes::Fixed(200 << 10), 200 << 10),
-            (closed(200), Sizes::Uniform(1, 10_000), 1),
-            (
-                Loop::open(200.0, millis(400), Arrivals::Poisson),
-                Sizes::Fixed(200 << 10),
-                200 << 10,
-            ),
+        for (plan, size, before) in [
+            (closed(8), "200KiB", 200 << 10),
+            (closed(200), "uniform:1B..10kB", 1),
+            (open(200.0, millis(400), Arrivals::Poisson), "200KiB", 200 << 10),
         ] {
-            let load = run(Request {
+            let plan = Plan {
                 engine,
-                discipline,
-                sizes,
-                duration: millis(400),
-                ..blocking_server(before)
-            });
+                size: size.parse().unwrap(),
+                duration: time(millis(400)),
+                ..plan
+            };
+            let load = run(blocking_server(before), plan);
             assert_right(&load);
         }
     }
@@ -143,11 +108,11 @@ fn sessions_send_their_messages_and_are_closed() {
     for &engine in engines() {
         let witness = Arc::new(Witness::default());
         let seen = Arc::clone(&witness);
-        let load = run(Request {
+        let plan = Plan {
             engine,
-            discipline: sessions(200.0, millis(500), 3),
-            ..server(move |stream| seen.echo(stream))
-        });
+            ..sessions(200.0, millis(500), 3)
+        };
+        let load = run(server(move |stream| seen.echo(stream)), plan);
         assert_right(&load);
         assert_eq!(load.summary.connections.asked, 100);
         // Sessions that are not finished when the run ends are broken off.
@@ -172,11 +137,11 @@ fn connections_that_are_replaced_send_their_messages_and_are_closed() {
         for messages in [1, 5] {
             let witness = Arc::new(Witness::default());
             let seen = Arc::clone(&witness);
-            let load = run(Request {
+            let plan = Plan {
                 engine,
-                discipline: churn(messages),
-                ..server(move |stream| seen.echo(stream))
-            });
+                ..churn(messages)
+            };
+            let load = run(server(move |stream| seen.echo(stream)), plan);
             assert_right(&load);
             // The last ones are broken off when the run ends.
             let ended = witness.all_ended();
@@ -197,17 +162,16 @@ fn idle_connections_are_open_to_the_end() {
         }
     }
     for &engine in engines() {
-        for discipline in every_loop() {
+        for plan in every_loop() {
             let witness = Arc::new(Witness::default());
             let seen = Arc::clone(&witness);
-            let request = Request {
+            let plan = Plan {
                 engine,
-                discipline,
                 idle: 20,
-                ..server(move |stream| seen.echo(stream))
+                ..plan
             };
             let mut closed = Closed(None);
-            let load = watch(request, &mut closed);
+            let load = watch(server(move |stream| seen.echo(stream)), plan, &mut closed);
             assert_right(&load);
             assert_eq!(load.summary.connections.idle, 20);
             let mut silent = witness.all_ended();
@@ -223,12 +187,13 @@ fn several_threads_share_the_connections() {
     for &engine in engines() {
         let witness = Arc::new(Witness::default());
         let seen = Arc::clone(&witness);
-        let load = run(Request {
+        let plan = Plan {
             engine,
-            connections: 7,
-            threads: 3,
-            ..server(move |stream| seen.echo(stream))
-        });
+            connections: Some(7),
+            threads: Some(3),
+            ..closed(1)
+        };
+        let load = run(server(move |stream| seen.echo(stream)), plan);
         assert_right(&load);
         assert_eq!(load.summary.connections.open, 7);
         let ended = witness.all_ended();
@@ -265,15 +230,14 @@ impl Observer for Shown {
 #[test]
 fn the_observer_is_shown_the_intervals_in_order_between_begin_and_end_of_the_window() {
     for &engine in engines() {
-        for discipline in every_loop() {
+        for plan in every_loop() {
             let mut shown = Shown::default();
-            let request = Request {
+            let plan = Plan {
                 engine,
-                discipline,
-                duration: millis(300),
-                ..server(echo)
+                duration: time(millis(300)),
+                ..plan
             };
-            let load = watch(request, &mut shown);
+            let load = watch(server(echo), plan, &mut shown);
             assert_right(&load);
             assert_eq!(shown.calls.first(), Some(&"opened"));
             assert_eq!(shown.calls.last(), Some(&"closed"));
@@ -304,13 +268,12 @@ impl Observer for Stopper<'_> {
 fn a_run_ends_when_it_is_told_to() {
     for &engine in engines() {
         for serve in [echo, keep_silent] {
-            let plan = Request {
+            let plan = Plan {
                 engine,
-                duration: Duration::from_secs(3600),
-                ..server(serve)
-            }
-            .validate()
-            .unwrap();
+                duration: time(Duration::from_secs(3600)),
+                ..closed(1)
+            };
+            let plan = checked(server(serve), plan);
             let stop = AtomicBool::new(false);
             let load = loadgen::run(&plan, &mut Stopper(&stop), &stop).unwrap();
             let interrupted = |finding: &Finding| matches!(finding, Finding::Interrupted { .. });

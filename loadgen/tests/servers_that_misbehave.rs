@@ -2,16 +2,14 @@
 //! run is proved in virtual time; these tests show that the engines report it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use loadgen::RunError;
-use loadgen::plan::{Loop, Request};
-use loadgen::sizes::Sizes;
-use record::{Arrivals, ErrorKind, Finding, Load, Transport};
+use record::{Arrivals, ErrorKind, Finding, Load, Plan};
 use socket2::SockRef;
 
 mod support;
@@ -19,47 +17,22 @@ use support::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn open(rate: f64, duration: Duration) -> Loop {
-    Loop::open(rate, duration, Arrivals::Constant)
-}
-
-fn deep() -> Loop {
-    Loop::Closed {
-        depth: 8,
-        think: Duration::ZERO,
-        messages_per_connection: None,
-    }
-}
-
-fn churn() -> Loop {
-    Loop::Closed {
-        depth: 1,
-        think: Duration::ZERO,
-        messages_per_connection: Some(2),
-    }
-}
-
-fn sessions(rate: f64, duration: Duration) -> Loop {
-    let pace = open(rate, duration).pace().unwrap().clone();
-    Loop::PartlyOpen {
-        pace,
-        think: Duration::ZERO,
-        messages_per_connection: 2,
-    }
+fn constant(rate: f64, duration: Duration) -> Plan {
+    open(rate, duration, Arrivals::Constant)
 }
 
 /// Runs every loop whose connections stay open, over both engines at the same time.
-fn each_lasting(request: impl Fn() -> Request + Sync) -> Vec<Load> {
+fn each_lasting(connections: usize, server: impl Fn() -> SocketAddr + Sync) -> Vec<Load> {
     let window = Duration::from_millis(300);
     let run_each = &|engine| {
-        let disciplines = [Loop::closed(), deep(), open(500.0, window)];
-        disciplines.map(|discipline| {
-            run(Request {
+        [closed(1), closed(8), constant(500.0, window)].map(|plan| {
+            let plan = Plan {
                 engine,
-                discipline,
-                duration: window,
-                ..request()
-            })
+                connections: Some(connections),
+                duration: time(window),
+                ..plan
+            };
+            run(server(), plan)
         })
     };
     thread::scope(|scope| {
@@ -116,7 +89,7 @@ fn echo_some(stream: &mut TcpStream, messages: usize) {
 
 #[test]
 fn a_server_that_trickles_single_bytes_is_right_too() {
-    let loads = each_lasting(|| {
+    let loads = each_lasting(4, || {
         server(|mut stream| {
             let mut buffer = [0; 4096];
             while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -133,7 +106,7 @@ fn a_server_that_trickles_single_bytes_is_right_too() {
 
 #[test]
 fn a_flipped_bit_is_detected() {
-    assert_wrong(&each_lasting(|| {
+    assert_wrong(&each_lasting(4, || {
         server(|mut stream| {
             let mut buffer = [0; 4096];
             let mut seen = 0;
@@ -152,7 +125,7 @@ fn a_flipped_bit_is_detected() {
 
 #[test]
 fn a_repeated_answer_is_detected() {
-    assert_wrong(&each_lasting(|| {
+    assert_wrong(&each_lasting(4, || {
         server(|mut stream| {
             let mut message = [0; 64];
             while stream.read_exact(&mut message).is_ok() {
@@ -166,7 +139,7 @@ fn a_repeated_answer_is_detected() {
 
 #[test]
 fn the_answer_to_the_first_message_is_wrong_for_a_later_one() {
-    assert_wrong(&each_lasting(|| {
+    assert_wrong(&each_lasting(4, || {
         server(|mut stream| {
             let (mut first, mut message) = ([0; 64], [0; 64]);
             let _ = stream.read_exact(&mut first);
@@ -182,7 +155,7 @@ fn single_bytes_swapped_between_connections_are_detected() {
         // Each pair of connections exchanges what it reads.
         let other: Arc<Mutex<Option<u8>>> = Arc::default();
         let meeting = Arc::new(Barrier::new(2));
-        let request = server(move |mut stream| {
+        let target = server(move |mut stream| {
             let mut byte = [0];
             while stream.read_exact(&mut byte).is_ok() {
                 let theirs = other.lock().unwrap().replace(byte[0]);
@@ -195,19 +168,20 @@ fn single_bytes_swapped_between_connections_are_detected() {
                 }
             }
         });
-        assert_wrong(&[run(Request {
+        let plan = Plan {
             engine,
-            sizes: Sizes::Fixed(1),
-            connections: 2,
-            threads: 1,
-            ..request
-        })]);
+            size: bytes(1),
+            connections: Some(2),
+            threads: Some(1),
+            ..closed(1)
+        };
+        assert_wrong(&[run(target, plan)]);
     }
 }
 
 #[test]
 fn garbage_is_not_an_echo() {
-    assert_wrong(&each_lasting(|| {
+    assert_wrong(&each_lasting(4, || {
         server(|mut stream| {
             let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
@@ -218,15 +192,12 @@ fn garbage_is_not_an_echo() {
 
 #[test]
 fn connections_that_end_early_are_counted_and_the_others_go_on() {
-    let loads = each_lasting(|| {
+    let loads = each_lasting(6, || {
         let ends_early = every_second();
-        Request {
-            connections: 6,
-            ..server(move |mut stream| match ends_early() {
-                true => echo_some(&mut stream, 2),
-                false => echo(stream),
-            })
-        }
+        server(move |mut stream| match ends_early() {
+            true => echo_some(&mut stream, 2),
+            false => echo(stream),
+        })
     });
     for load in &loads {
         // Data that the server has not read makes the kernel reset the connection.
@@ -239,7 +210,7 @@ fn connections_that_end_early_are_counted_and_the_others_go_on() {
 
 #[test]
 fn a_connection_that_is_reset_is_counted_as_that() {
-    let loads = each_lasting(|| {
+    let loads = each_lasting(4, || {
         let resets = every_second();
         server(move |mut stream| match resets() {
             true => {
@@ -258,19 +229,20 @@ fn a_connection_that_is_reset_is_counted_as_that() {
 #[test]
 fn a_server_that_dies_in_the_middle_ends_the_run_early() {
     for &engine in engines() {
-        for discipline in [Loop::closed(), open(1000.0, MINUTE)] {
+        for plan in [closed(1), constant(1000.0, MINUTE)] {
             let answers = AtomicUsize::new(0);
-            let load = run(Request {
-                engine,
-                discipline,
-                duration: MINUTE,
-                ..server(move |mut stream| {
-                    while answers.fetch_add(1, Ordering::SeqCst) < 300 {
-                        echo_some(&mut stream, 1);
-                    }
-                    reset(stream);
-                })
+            let dies = server(move |mut stream| {
+                while answers.fetch_add(1, Ordering::SeqCst) < 300 {
+                    echo_some(&mut stream, 1);
+                }
+                reset(stream);
             });
+            let plan = Plan {
+                engine,
+                duration: time(MINUTE),
+                ..plan
+            };
+            let load = run(dies, plan);
             assert_failed(&load, 4);
             assert!(load.window_s < MINUTE.as_secs_f64());
         }
@@ -280,7 +252,7 @@ fn a_server_that_dies_in_the_middle_ends_the_run_early() {
 #[test]
 fn a_server_that_is_gone_refuses_later_connections() {
     for &engine in engines() {
-        for discipline in [churn(), sessions(200.0, Duration::from_millis(300))] {
+        for plan in [churn(2), sessions(200.0, Duration::from_millis(300), 2)] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let target = listener.local_addr().unwrap();
             thread::spawn(move || {
@@ -288,12 +260,12 @@ fn a_server_that_is_gone_refuses_later_connections() {
                     thread::spawn(|| echo(stream));
                 }
             });
-            let load = run(Request {
+            let plan = Plan {
                 engine,
-                discipline,
-                warmup: Duration::ZERO,
-                ..request(target, Transport::Tcp)
-            });
+                warmup: Duration::ZERO.into(),
+                ..plan
+            };
+            let load = run(target, plan);
             assert!(count(&load, ErrorKind::Refused) > 0, "{:?}", load.summary.errors);
             assert!(!load.summary.is_valid());
         }
@@ -305,12 +277,13 @@ fn connects_beyond_the_backlog_of_a_server_that_does_not_accept_time_out() {
     for &engine in engines() {
         let listener = listen(1);
         let target = listener.local_addr().unwrap();
-        let load = run(Request {
+        let plan = Plan {
             engine,
-            connections: 16,
-            connect_timeout: Duration::from_millis(300),
-            ..request(target, Transport::Tcp)
-        });
+            connections: Some(16),
+            connect_timeout: time(Duration::from_millis(300)),
+            ..closed(1)
+        };
+        let load = run(target, plan);
         let (open, late) = (load.summary.connections.open, count(&load, ErrorKind::TimedOut));
         assert!(open > 0 && late > 0, "{open} open");
         assert_eq!(
@@ -326,17 +299,13 @@ fn connects_beyond_the_backlog_of_a_server_that_does_not_accept_time_out() {
 fn a_port_without_a_server_is_an_error_of_its_own_in_every_loop() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for &engine in engines() {
-        for discipline in [
-            Loop::closed(),
-            churn(),
-            open(1000.0, MINUTE),
-            sessions(1000.0, MINUTE),
+        for plan in [
+            closed(1),
+            churn(2),
+            constant(1000.0, MINUTE),
+            sessions(1000.0, MINUTE, 2),
         ] {
-            let error = run_in_vain(Request {
-                engine,
-                discipline,
-                ..request(target, Transport::Tcp)
-            });
+            let error = run_in_vain(target, Plan { engine, ..plan });
             let kind = match &error {
                 RunError::NoConnection { kind, .. } => Some(*kind),
                 _ => None,
@@ -355,12 +324,8 @@ fn an_observer_that_panics_ends_the_run() {
         }
     }
     for &engine in engines() {
-        let plan = Request {
-            engine,
-            ..server(echo)
-        }
-        .validate()
-        .unwrap();
+        let plan = Plan { engine, ..closed(1) };
+        let plan = checked(server(echo), plan);
         let ended = thread::spawn(move || loadgen::run(&plan, &mut Panics, &AtomicBool::new(false)));
         await_that("the workers end", || ended.is_finished());
         assert!(ended.join().is_err(), "the panic is passed on");

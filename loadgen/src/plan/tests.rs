@@ -1,5 +1,4 @@
 use super::*;
-use record::Plan;
 
 fn checked(plan: &Plan) -> Result<CheckedPlan, PlanError> {
     CheckedPlan::new(plan, "127.0.0.1:7007".parse().unwrap())

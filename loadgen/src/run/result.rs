@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use super::intervals::{Interval, interval};
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
-use crate::plan::{Loop, Plan, Request};
+use crate::plan::CheckedPlan;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
-use record::{self, BySpan, Connections, Findings, Generator, Load, SCHEMA_VERSION, Scope, Span, Summary};
+use record::{
+    self, BySpan, Connections, Findings, Generator, Load, LoopKind, SCHEMA_VERSION, Scope, Span, Summary,
+};
 
 /// The window as the watching thread saw it.
 #[derive(Debug)]
@@ -27,8 +29,7 @@ pub struct Window {
 }
 
 /// The record of a load, with the findings of the gates.
-pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
-    let request = plan.request();
+pub fn load(plan: &CheckedPlan, tally: Tally, window: Window) -> Load {
     let window_s = window.duration_ns as f64 / 1e9;
     let per_second = |count: f64| {
         if window.duration_ns == 0 {
@@ -39,24 +40,24 @@ pub fn load(plan: &Plan, tally: Tally, window: Window) -> Load {
     };
     let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
     let latency = whole(&window.intervals);
-    let latencies = latencies(request, &tally, &latency);
-    let short_connections = !request.is_lasting();
+    let latencies = latencies(plan, &tally, &latency);
+    let short_connections = !plan.keeps_connections();
     let connections = match short_connections {
         true => tally.asked,
-        false => request.connections as u64,
+        false => plan.connections as u64,
     };
     let errors = || tally.errors.iter();
     let mut load = Load {
         schema_version: SCHEMA_VERSION,
-        target: request.target.to_string(),
+        target: plan.target.to_string(),
         started_at: humantime::format_rfc3339_millis(window.started_at).to_string(),
         plan: plan.words().clone(),
         listed_mean_bytes: plan.listed_mean_bytes(),
-        generator: generator(request, &tally, &window),
+        generator: generator(plan, &tally, &window),
         window_s,
         summary: Summary {
             echoes_per_s: per_second(echoes as f64),
-            offered_per_s: matches!(request.discipline, Loop::Open(_)).then(|| per_second(tally.due as f64)),
+            offered_per_s: (plan.loop_kind == LoopKind::Open).then(|| per_second(tally.due as f64)),
             echoes,
             latencies: latencies.map_measured(|histogram| Quantiles::of(histogram)),
             connections_per_s: short_connections.then(|| per_second(tally.closed as f64)),
@@ -93,8 +94,8 @@ fn whole(intervals: &[Interval]) -> Histogram {
 
 /// The latencies that this load measures. The workers count the main one by intervals, and the
 /// others over the whole window.
-fn latencies<'a>(request: &Request, tally: &'a Tally, main: &'a Histogram) -> BySpan<Option<&'a Histogram>> {
-    let scheduled = request.discipline.pace().is_some();
+fn latencies<'a>(plan: &CheckedPlan, tally: &'a Tally, main: &'a Histogram) -> BySpan<Option<&'a Histogram>> {
+    let scheduled = plan.pace.is_some();
     let main_span = match scheduled {
         true => Span::Response,
         false => Span::Service,
@@ -103,7 +104,7 @@ fn latencies<'a>(request: &Request, tally: &'a Tally, main: &'a Histogram) -> By
         let is_measured = match span.scope() {
             Scope::Every => true,
             Scope::Scheduled => scheduled,
-            Scope::ShortConnections => !request.is_lasting(),
+            Scope::ShortConnections => !plan.keeps_connections(),
         };
         is_measured.then_some(match span == main_span {
             true => main,
@@ -112,12 +113,12 @@ fn latencies<'a>(request: &Request, tally: &'a Tally, main: &'a Histogram) -> By
     })
 }
 
-fn generator(request: &Request, tally: &Tally, window: &Window) -> Generator {
+fn generator(plan: &CheckedPlan, tally: &Tally, window: &Window) -> Generator {
     Generator {
         version: env!("CARGO_PKG_VERSION").into(),
-        engine: request.engine,
-        wait: request.wait,
-        cpus: request.cpus.clone(),
+        engine: plan.engine,
+        wait: plan.wait,
+        cpus: plan.cpus.clone(),
         utilisation: tally.usage.share(tally.usage.cpu),
         kept_waiting: tally.usage.share(tally.usage.kept_waiting),
         involuntary_switches: tally.usage.involuntary_switches,
@@ -125,8 +126,8 @@ fn generator(request: &Request, tally: &Tally, window: &Window) -> Generator {
     }
 }
 
-fn pieces(plan: &Plan, window: &Window) -> Vec<record::Interval> {
-    let length_s = interval(plan.request().duration).as_secs_f64();
+fn pieces(plan: &CheckedPlan, window: &Window) -> Vec<record::Interval> {
+    let length_s = interval(plan.duration).as_secs_f64();
     let window_s = window.duration_ns as f64 / 1e9;
     let pieces = window.intervals.iter().enumerate();
     pieces
@@ -143,7 +144,7 @@ fn pieces(plan: &Plan, window: &Window) -> Vec<record::Interval> {
 }
 
 fn evidence<'a>(
-    plan: &'a Plan,
+    plan: &'a CheckedPlan,
     tally: Tally,
     window: &Window,
     latency: &Histogram,
@@ -154,8 +155,8 @@ fn evidence<'a>(
         interrupted: window.interrupted,
         overran: window.overran,
         due: tally.due,
-        done: match plan.request().discipline {
-            Loop::PartlyOpen { .. } => tally.latencies[Span::FirstByte].len(),
+        done: match plan.loop_kind {
+            LoopKind::PartlyOpen => tally.latencies[Span::FirstByte].len(),
             _ => load.summary.echoes,
         },
         outstanding: (tally.outstanding_at_start, tally.outstanding_at_end),

@@ -10,8 +10,8 @@ use super::tally::{Cut, Tally};
 use super::usage::Usage;
 use crate::clock::Clock;
 use crate::engine::{Engine, Event, Until};
-use crate::plan::Wait;
 use record::Transport;
+use record::Wait;
 
 /// What is done in a row when much is due or much has come, before the other is looked at: a
 /// generator that is behind with one still sees the other. After every single answer would be

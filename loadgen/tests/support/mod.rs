@@ -10,20 +10,20 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadgen::plan::{Engine, Request};
+use loadgen::plan::CheckedPlan;
 use loadgen::{Observer, RunError};
-use record::{ErrorKind, Finding, Load, Transport};
+use record::units::{Bytes, Rate, Time};
+use record::{Arrivals, Engine, ErrorKind, Finding, Load, MessageSize, Plan};
 use socket2::{Domain, Socket, Type};
 
 /// The engines that this host supports.
 pub fn engines() -> &'static [Engine] {
     static ENGINES: LazyLock<&[Engine]> = LazyLock::new(|| {
-        let plan = Request {
+        let plan = Plan {
             engine: Engine::Uring,
-            ..server(echo)
-        }
-        .validate()
-        .unwrap();
+            ..closed(1)
+        };
+        let plan = CheckedPlan::new(&plan, server(echo)).unwrap();
         match loadgen::run(&plan, &mut (), &AtomicBool::new(true)) {
             Err(RunError::Own(error)) => {
                 eprintln!("only epoll is tested: {error}");
@@ -35,8 +35,8 @@ pub fn engines() -> &'static [Engine] {
     &ENGINES
 }
 
-/// Starts a server that calls `serve` for each connection; returns a request for it.
-pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
+/// Starts a server that calls `serve` for each connection; returns its address.
+pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     server_of(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
 }
 
@@ -50,7 +50,7 @@ pub fn listen(backlog: i32) -> TcpListener {
 }
 
 /// The same for an existing listener.
-pub fn server_of(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Request {
+pub fn server_of(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let target = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
     thread::spawn(move || {
@@ -59,12 +59,12 @@ pub fn server_of(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync 
             thread::spawn(move || serve(stream));
         }
     });
-    request(target, Transport::Tcp)
+    target
 }
 
 /// Starts a server of datagrams: `answer` is called with the number of each datagram, from
 /// 1, its bytes, and what sends an answer.
-pub fn datagram_server(mut answer: impl FnMut(u64, &[u8], &dyn Fn(&[u8])) + Send + 'static) -> Request {
+pub fn datagram_server(mut answer: impl FnMut(u64, &[u8], &dyn Fn(&[u8])) + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let target = socket.local_addr().unwrap();
     thread::spawn(move || {
@@ -76,20 +76,67 @@ pub fn datagram_server(mut answer: impl FnMut(u64, &[u8], &dyn Fn(&[u8])) + Send
             answer(number, &buffer[..length], &send);
         }
     });
-    request(target, Transport::Udp)
+    target
 }
 
 /// A short closed loop of four connections on two threads.
-pub fn request(target: SocketAddr, transport: Transport) -> Request {
-    Request {
-        transport,
-        connections: 4,
-        threads: 2,
-        warmup: Duration::from_millis(50),
-        duration: Duration::from_millis(200),
-        connect_timeout: Duration::from_secs(5),
-        ..Request::new(target)
+pub fn closed(depth: u32) -> Plan {
+    Plan {
+        connections: Some(4),
+        threads: Some(2),
+        warmup: Time(Duration::from_millis(50)),
+        duration: time(Duration::from_millis(200)),
+        depth,
+        ..Plan::default()
     }
+}
+
+/// The same with connections that are replaced after some messages.
+pub fn churn(messages: u64) -> Plan {
+    Plan {
+        messages_per_connection: Some(messages),
+        ..closed(1)
+    }
+}
+
+/// An open loop at one rate.
+pub fn open(rate: f64, duration: Duration, arrivals: Arrivals) -> Plan {
+    Plan {
+        rate: Rate::new(rate),
+        duration: time(duration),
+        arrivals: Some(arrivals),
+        ..closed(1)
+    }
+}
+
+/// Connections that arrive evenly spaced.
+pub fn sessions(rate: f64, duration: Duration, messages: u64) -> Plan {
+    Plan {
+        connections: None,
+        connect_rate: Rate::new(rate),
+        duration: time(duration),
+        arrivals: Some(Arrivals::Constant),
+        messages_per_connection: Some(messages),
+        ..closed(1)
+    }
+}
+
+/// A short closed loop over UDP.
+pub fn datagrams() -> Plan {
+    Plan {
+        udp: true,
+        ..closed(1)
+    }
+}
+
+/// A time of a plan.
+pub fn time(time: Duration) -> Option<Time> {
+    Some(Time(time))
+}
+
+/// The size of a plan whose messages have this many bytes.
+pub fn bytes(bytes: u64) -> MessageSize {
+    MessageSize::Fixed(Bytes(bytes))
 }
 
 /// Echoes until the client has ended the connection.
@@ -177,19 +224,23 @@ pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Carries a request out.
-pub fn run(request: Request) -> Load {
-    watch(request, &mut ())
+/// Runs a plan.
+pub fn run(target: SocketAddr, plan: Plan) -> Load {
+    watch(target, plan, &mut ())
 }
 
-/// Carries a request out with an observer.
-pub fn watch(request: Request, observer: &mut dyn Observer) -> Load {
-    loadgen::run(&request.validate().unwrap(), observer, &AtomicBool::new(false)).unwrap()
+/// Runs a plan with an observer.
+pub fn watch(target: SocketAddr, plan: Plan, observer: &mut dyn Observer) -> Load {
+    loadgen::run(&checked(target, plan), observer, &AtomicBool::new(false)).unwrap()
 }
 
-/// Carries a request out that fails.
-pub fn run_in_vain(request: Request) -> RunError {
-    loadgen::run(&request.validate().unwrap(), &mut (), &AtomicBool::new(false)).unwrap_err()
+/// Runs a plan that fails.
+pub fn run_in_vain(target: SocketAddr, plan: Plan) -> RunError {
+    loadgen::run(&checked(target, plan), &mut (), &AtomicBool::new(false)).unwrap_err()
+}
+
+pub fn checked(target: SocketAddr, plan: Plan) -> CheckedPlan {
+    CheckedPlan::new(&plan, target).unwrap()
 }
 
 /// Asserts that nothing is wrong, except for what other programs on this host may have caused.

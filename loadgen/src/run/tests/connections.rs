@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency};
-use crate::plan::Loop;
 use crate::run::RunError;
-use record::{Arrivals, ErrorKind, Load, Transport};
+use record::{Arrivals, ErrorKind, Load, Plan};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn simulation(discipline: Loop, faults: Vec<Fault>) -> Simulation {
-    let mut simulation = Simulation::new();
-    simulation.request.discipline = discipline;
+fn simulation(plan: Plan, faults: Vec<Fault>) -> Simulation {
+    let mut simulation = Simulation {
+        plan,
+        ..Simulation::new()
+    };
     simulation.script.faults = faults;
     simulation
 }
@@ -21,16 +22,16 @@ fn count(load: &Load, kind: ErrorKind) -> u64 {
     load.summary.errors.get(&kind).copied().unwrap_or(0)
 }
 
-fn open(rate: f64, duration: Duration) -> Loop {
-    Loop::open(rate, duration, Arrivals::Constant)
+fn constant(rate: f64, duration: Duration) -> Plan {
+    open(rate, duration, Arrivals::Constant)
 }
 
 #[test]
 fn a_run_ends_early_when_no_connection_is_left() {
     for fault in [Fault::Ends(64 * 100), Fault::Resets(64 * 100)] {
-        for discipline in [closed(1, Duration::ZERO), open(1000.0, MINUTE)] {
-            let mut simulation = simulation(discipline, vec![fault]);
-            simulation.request.duration = MINUTE;
+        for plan in [closed(1, Duration::ZERO), constant(1000.0, MINUTE)] {
+            let mut simulation = simulation(plan, vec![fault]);
+            simulation.plan.duration = time(MINUTE);
             let load = simulation.load();
             assert_eq!(load.summary.errors.values().sum::<u64>(), 4);
             assert!(load.window_s < 1.0, "{}", load.window_s);
@@ -46,15 +47,15 @@ fn connections_that_fail_are_counted_and_the_others_go_on() {
         (Fault::Resets(64 * 100), ErrorKind::Reset),
         (Fault::Wrong(64 * 100), ErrorKind::WrongBytes),
     ] {
-        for discipline in [
+        for plan in [
             closed(1, Duration::ZERO),
             closed(8, Duration::ZERO),
-            open(4000.0, millis(200)),
+            constant(4000.0, millis(200)),
         ] {
-            let mut simulation = simulation(discipline.clone(), vec![Fault::None, fault]);
-            simulation.request.connections = 6;
+            let mut simulation = simulation(plan, vec![Fault::None, fault]);
+            simulation.plan.connections = Some(6);
             let load = simulation.load();
-            let name = format!("{fault:?} {discipline:?}: {:?}", load.summary.errors);
+            let name = format!("{fault:?} {:?}: {:?}", simulation.plan, load.summary.errors);
             assert_eq!(count(&load, kind), 3, "{name}");
             assert_eq!(load.summary.errors.values().sum::<u64>(), 3, "{name}");
             assert_eq!(load.summary.connections.open, 6, "{name}");
@@ -65,13 +66,13 @@ fn connections_that_fail_are_counted_and_the_others_go_on() {
 
 #[test]
 fn a_server_that_refuses_everything_is_an_error_in_every_loop() {
-    for discipline in [
+    for plan in [
         closed(1, Duration::ZERO),
         churn(1, 2),
-        open(1000.0, MINUTE),
+        constant(1000.0, MINUTE),
         sessions(1000.0, MINUTE, Arrivals::Constant, Duration::ZERO, 2),
     ] {
-        let error = simulation(discipline, vec![Fault::Refused]).run().unwrap_err();
+        let error = simulation(plan, vec![Fault::Refused]).run().unwrap_err();
         let RunError::NoConnection { kind, .. } = error else {
             panic!("{error}");
         };
@@ -82,7 +83,7 @@ fn a_server_that_refuses_everything_is_an_error_in_every_loop() {
 #[test]
 fn a_connect_and_an_end_are_waited_for_as_long_as_asked() {
     let mut connecting = simulation(closed(1, Duration::ZERO), vec![Fault::None, Fault::NeverConnects]);
-    connecting.request.connect_timeout = millis(300);
+    connecting.plan.connect_timeout = time(millis(300));
     let load = connecting.load();
     assert_eq!(
         (count(&load, ErrorKind::TimedOut), load.summary.connections.open),
@@ -94,13 +95,13 @@ fn a_connect_and_an_end_are_waited_for_as_long_as_asked() {
     );
 
     let window = millis(600);
-    for discipline in [
+    for plan in [
         churn(1, 2),
         sessions(100.0, window, Arrivals::Constant, Duration::ZERO, 2),
     ] {
-        let mut closing = simulation(discipline, vec![Fault::NeverCloses]);
-        closing.request.duration = window;
-        closing.request.connect_timeout = millis(200);
+        let mut closing = simulation(plan, vec![Fault::NeverCloses]);
+        closing.plan.duration = time(window);
+        closing.plan.connect_timeout = time(millis(200));
         let load = closing.load();
         assert!(count(&load, ErrorKind::TimedOut) > 0);
         assert_eq!(
@@ -115,8 +116,8 @@ fn a_connect_and_an_end_are_waited_for_as_long_as_asked() {
 fn unanswered_messages_are_waited_for_a_while_and_counted() {
     // Five seconds from the end of the window.
     for (latency_ns, unanswered) in [(4 * S, 0), (6 * S, 300)] {
-        let mut slow = simulation(open(1000.0, millis(300)), vec![Fault::None]);
-        slow.request.warmup = Duration::from_secs(7);
+        let mut slow = simulation(constant(1000.0, millis(300)), vec![Fault::None]);
+        slow.plan.warmup = Duration::from_secs(7).into();
         slow.script.latency = Latency::Constant(latency_ns);
         let load = slow.load();
         assert_eq!(
@@ -125,7 +126,7 @@ fn unanswered_messages_are_waited_for_a_while_and_counted() {
         );
         assert_eq!(response(&load).len(), 300 - unanswered);
     }
-    let silent = simulation(open(1000.0, millis(300)), vec![Fault::Silent(0)]).load();
+    let silent = simulation(constant(1000.0, millis(300)), vec![Fault::Silent(0)]).load();
     assert_eq!((silent.summary.echoes, silent.summary.unanswered), (0, 300));
 }
 
@@ -133,7 +134,7 @@ fn unanswered_messages_are_waited_for_a_while_and_counted() {
 fn starved_connections_are_no_error_and_the_others_add_up() {
     for depth in [1, 8] {
         let mut starving = simulation(closed(depth, Duration::ZERO), vec![Fault::None, Fault::Silent(0)]);
-        starving.request.connections = 8;
+        starving.plan.connections = Some(8);
         let load = starving.load();
         assert!(load.summary.is_valid(), "{}", load.summary.findings);
         let connections = load.summary.connections;
@@ -148,9 +149,9 @@ fn starved_connections_are_no_error_and_the_others_add_up() {
 #[test]
 fn a_late_datagram_is_lost_and_then_recognised() {
     let mut late = simulation(closed(1, Duration::ZERO), vec![Fault::None]);
-    late.request.transport = Transport::Udp;
-    (late.request.connections, late.request.threads) = (1, 1);
-    late.request.duration = Duration::from_secs(2);
+    late.plan.udp = true;
+    (late.plan.connections, late.plan.threads) = (Some(1), Some(1));
+    late.plan.duration = time(Duration::from_secs(2));
     // The answer comes after those to later messages.
     late.script.fates = [vec![Fate::Answered; 9], vec![Fate::Late(250 * MS)]].concat();
     let load = late.load();
@@ -163,10 +164,10 @@ fn a_late_datagram_is_lost_and_then_recognised() {
 
 #[test]
 fn a_loss_ends_no_connection_and_the_rest_is_measured() {
-    for discipline in [closed(1, Duration::ZERO), open(1000.0, millis(1000))] {
-        let mut lossy = simulation(discipline, vec![Fault::None]);
-        lossy.request.transport = Transport::Udp;
-        lossy.request.duration = millis(1000);
+    for plan in [closed(1, Duration::ZERO), constant(1000.0, millis(1000))] {
+        let mut lossy = simulation(plan, vec![Fault::None]);
+        lossy.plan.udp = true;
+        lossy.plan.duration = time(millis(1000));
         lossy.script.fates = [
             vec![Fate::Answered; 3],
             vec![Fate::Dropped; 2],

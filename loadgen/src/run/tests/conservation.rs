@@ -6,9 +6,8 @@ use proptest::prelude::*;
 
 use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency, Script};
-use crate::plan::{Loop, Request};
-use crate::sizes::Sizes;
-use record::{Arrivals, ErrorKind, Span, Transport};
+use record::units::Bytes;
+use record::{Arrivals, ErrorKind, LoopKind, MessageSize, Plan, Span, Transport};
 
 const WINDOW: Duration = Duration::from_millis(60);
 
@@ -20,29 +19,27 @@ fn think() -> impl Strategy<Value = Duration> {
     prop_oneof![Just(Duration::ZERO), (1u64..5000).prop_map(Duration::from_micros)]
 }
 
-fn disciplines(transport: Transport) -> BoxedStrategy<Loop> {
-    let open = (100.0..3000.0f64, arrivals()).prop_map(|(rate, arrivals)| Loop::open(rate, WINDOW, arrivals));
+fn loops(transport: Transport) -> BoxedStrategy<Plan> {
+    let open = (100.0..3000.0f64, arrivals()).prop_map(|(rate, arrivals)| open(rate, WINDOW, arrivals));
     if transport == Transport::Udp {
         let closed = think().prop_map(|think| closed(1, think));
         return prop_oneof![closed, open].boxed();
     }
-    let closed =
-        (1u32..20, think(), prop::option::of(1u64..6)).prop_map(|(depth, think, messages)| Loop::Closed {
-            depth,
-            think,
-            messages_per_connection: messages,
-        });
+    let closed = (1u32..20, think(), prop::option::of(1u64..6)).prop_map(|(depth, think, messages)| Plan {
+        messages_per_connection: messages,
+        ..closed(depth, think)
+    });
     let sessions = (50.0..800.0f64, arrivals(), think(), 1u64..5)
         .prop_map(|(rate, arrivals, think, messages)| sessions(rate, WINDOW, arrivals, think, messages));
     prop_oneof![closed, open, sessions].boxed()
 }
 
-fn sizes(transport: Transport) -> BoxedStrategy<Sizes> {
+fn sizes(transport: Transport) -> BoxedStrategy<MessageSize> {
     match transport {
-        Transport::Udp => Just(Sizes::Fixed(64)).boxed(),
+        Transport::Udp => Just(MessageSize::Fixed(Bytes(64))).boxed(),
         Transport::Tcp => prop_oneof![
-            3 => Just(Sizes::Fixed(64)),
-            1 => (1u64..100, 0u64..5000).prop_map(|(first, more)| Sizes::Uniform(first, first + more)),
+            3 => Just(MessageSize::Fixed(Bytes(64))),
+            1 => (1u64..100, 0u64..5000).prop_map(|(first, more)| MessageSize::Uniform(Bytes(first), Bytes(first + more))),
         ]
         .boxed(),
     }
@@ -130,26 +127,25 @@ fn simulations() -> impl Strategy<Value = Simulation> {
                 prop::option::of((0u64..60 * MS, 0u64..20 * MS)),
                 prop::option::of(0u64..60 * MS),
             );
-            let load = (disciplines(transport), sizes(transport));
+            let load = (loops(transport), sizes(transport));
             (Just(transport), load, shape, scripts(), host)
         })
-        .prop_map(|(transport, (discipline, sizes), shape, script, host)| {
+        .prop_map(|(transport, (plan, size), shape, script, host)| {
             let (connections, threads, idle, seed) = shape;
-            let base = Simulation::new();
+            let udp = transport == Transport::Udp;
             Simulation {
-                request: Request {
-                    transport,
-                    discipline,
-                    sizes,
-                    connections: connections.max(threads),
-                    threads,
-                    idle: if transport == Transport::Udp { 0 } else { idle },
+                plan: Plan {
+                    udp,
+                    size,
+                    connections: plan.connections.map(|_| connections.max(threads)),
+                    threads: Some(threads),
+                    idle: if udp { 0 } else { idle },
                     seed,
-                    warmup: millis(10),
-                    duration: WINDOW,
-                    connect_timeout: millis(30),
-                    answer_timeout: millis(25),
-                    ..base.request.clone()
+                    warmup: millis(10).into(),
+                    duration: time(WINDOW),
+                    connect_timeout: time(millis(30)).filter(|_| !udp),
+                    answer_timeout: time(millis(25)).filter(|_| udp),
+                    ..plan
                 },
                 script,
                 oversleep_ns: host.0,
@@ -157,19 +153,19 @@ fn simulations() -> impl Strategy<Value = Simulation> {
                     .map(|(begin, length)| (*begin, begin + length))
                     .collect(),
                 stopped_at_ns: host.2,
-                ..base
+                ..Simulation::new()
             }
         })
 }
 
 fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
-    let request = &simulation.request;
+    let plan = simulation.checked();
     let Counted {
         tally,
         window,
         ledger,
         delivered,
-    } = simulation.count(&simulation.plan());
+    } = simulation.count(&plan);
     let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
     let mut latency = histogram_of([]);
     window
@@ -185,11 +181,11 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
     prop_assert_eq!(ledger.lost, errors(ErrorKind::Lost));
     prop_assert!(echoes <= ledger.answered);
     // Nothing counts as answered that the server did not return whole and right.
-    if request.transport == Transport::Tcp && request.sizes == Sizes::Fixed(64) {
+    if plan.transport == Transport::Tcp && plan.sizes.bounds() == (64, 64) {
         prop_assert!(ledger.answered <= delivered, "{} {:?}", delivered, ledger);
     }
-    if request.is_lasting() {
-        let connections = request.connections as u64;
+    if plan.keeps_connections() {
+        let connections = plan.connections as u64;
         prop_assert!(tally.answered <= tally.open && tally.open <= connections);
     } else {
         prop_assert!(tally.answered <= tally.open && tally.open <= tally.asked);
@@ -198,8 +194,8 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
         tally.latencies[Span::Service].len(),
         tally.latencies[Span::SendLag].len(),
     );
-    match &request.discipline {
-        Loop::Closed { .. } => {
+    match plan.loop_kind {
+        LoopKind::Closed => {
             prop_assert_eq!(latency.len(), echoes);
             prop_assert_eq!((tally.due, tally.unanswered, service, send_lag), (0, 0, 0, 0));
             if let Some(account) = tally.account.filter(|account| account.is_whole) {
@@ -215,7 +211,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
                 );
             }
         }
-        Loop::Open(_) => {
+        LoopKind::Open => {
             // Each message that was due within the window was answered, was not, or was lost.
             let lost = tally.due.checked_sub(latency.len() + tally.unanswered);
             prop_assert!(
@@ -227,7 +223,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
             prop_assert_eq!((service, send_lag), (latency.len(), latency.len()));
             prop_assert!(tally.latencies[Span::Service].max() <= latency.max());
         }
-        Loop::PartlyOpen { .. } => {
+        LoopKind::PartlyOpen => {
             prop_assert_eq!(service, latency.len());
             prop_assert!(tally.asked <= tally.due && send_lag == tally.asked);
         }

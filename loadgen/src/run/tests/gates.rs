@@ -7,20 +7,21 @@ use super::super::usage::Usage;
 use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency};
 use crate::pacer::{Pace, Schedule, Share};
-use crate::plan::Loop;
-use record::{Arrivals, Finding, Transport};
+use record::{Arrivals, Finding, Plan};
 
 /// Short enough that the load need not be steady.
 const WINDOW: Duration = Duration::from_millis(1900);
 
-fn open(rate: f64) -> Loop {
-    Loop::open(rate, WINDOW, Arrivals::Constant)
+fn constant(rate: f64) -> Plan {
+    open(rate, WINDOW, Arrivals::Constant)
 }
 
-fn simulation(discipline: Loop, change: impl FnOnce(&mut Simulation)) -> Simulation {
-    let mut simulation = Simulation::new();
-    simulation.request.discipline = discipline;
-    simulation.request.duration = WINDOW;
+fn simulation(plan: Plan, change: impl FnOnce(&mut Simulation)) -> Simulation {
+    let mut simulation = Simulation {
+        plan,
+        ..Simulation::new()
+    };
+    simulation.plan.duration = time(WINDOW);
     change(&mut simulation);
     simulation
 }
@@ -38,7 +39,7 @@ macro_rules! assert_found {
 
 #[test]
 fn a_server_that_does_not_keep_up_is_not_the_generators_fault() {
-    let serving = |service_ns| simulation(open(1000.0), |s| s.script.service_ns = service_ns);
+    let serving = |service_ns| simulation(constant(1000.0), |s| s.script.service_ns = service_ns);
     assert_found!(serving(990 * US),);
     assert_found!(serving(1050 * US), Finding::ServerFellBehind(_));
 }
@@ -46,7 +47,7 @@ fn a_server_that_does_not_keep_up_is_not_the_generators_fault() {
 #[test]
 fn a_generator_that_is_held_up_is_not_the_servers_fault() {
     let held_up = |milliseconds: u64| {
-        simulation(open(1000.0), |s| {
+        simulation(constant(1000.0), |s| {
             s.held_up = vec![((1900 - milliseconds) * MS, 1910 * MS)]
         })
     };
@@ -58,7 +59,7 @@ fn a_generator_that_is_held_up_is_not_the_servers_fault() {
 
 #[test]
 fn send_lag_withholds_the_latencies_and_beyond_a_wake_up_the_load_is_not_valid() {
-    let oversleeping = |oversleep_ns| simulation(open(1000.0), |s| s.oversleep_ns = oversleep_ns);
+    let oversleeping = |oversleep_ns| simulation(constant(1000.0), |s| s.oversleep_ns = oversleep_ns);
     assert_found!(oversleeping(80 * US),);
     assert_found!(oversleeping(120 * US), Finding::MostlySendLag { .. });
     assert_found!(oversleeping(990 * US), Finding::MostlySendLag { .. });
@@ -82,7 +83,7 @@ fn usage<const CPU: u32, const KEPT_WAITING: u32>(now_ns: u64) -> Usage {
 
 #[test]
 fn a_generator_without_time_to_spare_keeps_no_schedule() {
-    let using = |usage| simulation(open(1000.0), |s| s.usage = usage);
+    let using = |usage| simulation(constant(1000.0), |s| s.usage = usage);
     assert_found!(using(usage::<89, 10>),);
     assert_found!(using(usage::<91, 0>), Finding::Saturated { .. });
     assert_found!(using(usage::<50, 11>), Finding::KeptWaiting { .. });
@@ -95,8 +96,8 @@ fn one_message_in_a_thousand_may_stay_unanswered() {
     // One to prime, those of the warm-up, and those of the window.
     const MESSAGES: u64 = 1 + 52 + 1900;
     let without = |unanswered| {
-        simulation(open(1000.0), |s| {
-            (s.request.connections, s.request.threads) = (1, 1);
+        simulation(constant(1000.0), |s| {
+            (s.plan.connections, s.plan.threads) = (Some(1), Some(1));
             s.script.faults = vec![Fault::Silent(64 * (MESSAGES - unanswered))];
         })
     };
@@ -107,8 +108,8 @@ fn one_message_in_a_thousand_may_stay_unanswered() {
 #[test]
 fn one_datagram_in_a_thousand_may_be_lost_or_doubled() {
     let with = |fate, of: usize| {
-        simulation(open(10_000.0), |s| {
-            s.request.transport = Transport::Udp;
+        simulation(constant(10_000.0), |s| {
+            s.plan.udp = true;
             s.script.fates = vec![Fate::Answered; of];
             s.script.fates[of - 1] = fate;
         })
@@ -154,14 +155,14 @@ fn ports_and_descriptors_that_run_out_are_a_limit_of_this_side() {
     // Each port serves one connection, and is in TIME_WAIT then.
     let served = |ports| {
         let simulation = with_ports(ports);
-        simulation.count(&simulation.plan()).ledger.answered
+        simulation.count(&simulation.checked()).ledger.answered
     };
     assert_eq!((served(3_000), served(24_000)), (3_000, 24_000));
 
     // 100 connections at a time.
     let sessions = |descriptors| {
-        let discipline = sessions(1000.0, WINDOW, Arrivals::Constant, Duration::ZERO, 1);
-        simulation(discipline, |s| {
+        let plan = sessions(1000.0, WINDOW, Arrivals::Constant, Duration::ZERO, 1);
+        simulation(plan, |s| {
             s.script.latency = Latency::Constant(50 * MS);
             s.script.descriptors = descriptors;
         })
@@ -176,15 +177,17 @@ fn ports_and_descriptors_that_run_out_are_a_limit_of_this_side() {
 
 #[test]
 fn a_server_that_slows_down_is_not_steady() {
-    let growing = |discipline: Loop, per_second| {
-        simulation(discipline, |s| {
-            s.request.duration = Duration::from_secs(2);
+    let growing = |plan: Plan, per_second| {
+        simulation(plan, |s| {
+            s.plan.duration = time(Duration::from_secs(2));
             s.script.latency = Latency::Growing(MS, per_second);
         })
     };
-    let open = || Loop::open(500.0, Duration::from_secs(2), Arrivals::Constant);
-    assert_found!(growing(open(), 100 * US),);
-    assert_found!(growing(open(), 500 * US), Finding::LatencyNotSteady { .. });
+    assert_found!(growing(constant(500.0), 100 * US),);
+    assert_found!(
+        growing(constant(500.0), 500 * US),
+        Finding::LatencyNotSteady { .. }
+    );
     assert_found!(growing(closed(1, Duration::ZERO), 100 * US),);
     assert_found!(
         growing(closed(1, Duration::ZERO), 900 * US),
@@ -194,7 +197,7 @@ fn a_server_that_slows_down_is_not_steady() {
 
 #[test]
 fn a_run_that_is_ended_early_was_interrupted() {
-    let stopped = |at| simulation(open(1000.0), |s| s.stopped_at_ns = at);
+    let stopped = |at| simulation(constant(1000.0), |s| s.stopped_at_ns = at);
     assert_found!(stopped(None),);
     assert_found!(stopped(Some(100 * MS)), Finding::Interrupted { .. });
 }
@@ -219,7 +222,7 @@ fn waiting(pace: &Pace, share: Share, seed: u64) -> Times {
 
 #[test]
 fn a_schedule_that_breaks_its_law_is_an_error_of_the_generator() {
-    let drawn = |draw: Draw, arrivals| simulation(Loop::open(4000.0, WINDOW, arrivals), |s| s.draw = draw);
+    let drawn = |draw: Draw, arrivals| simulation(open(4000.0, WINDOW, arrivals), |s| s.draw = draw);
     for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
         assert_found!(drawn(due::draw, arrivals),);
     }

@@ -4,30 +4,24 @@ use std::time::Duration;
 
 use super::simulation::*;
 use crate::engine::simulated::{Fault, Latency, Script};
-use crate::pacer::{Pace, Stage};
-use crate::plan::{Loop, Request};
-use record::{Arrivals, Load};
+use record::{Arrivals, Load, LoopKind, Plan};
 
 const WINDOW: u64 = 200 * MS;
 const LATENCY: u64 = 100 * US;
 
-fn simulation(discipline: Loop, script: Script) -> Simulation {
-    let base = Simulation::new();
+fn simulation(plan: Plan, script: Script) -> Simulation {
     Simulation {
-        request: Request {
-            discipline,
-            ..base.request.clone()
-        },
+        plan,
         script,
-        ..base
+        ..Simulation::new()
     }
 }
 
-fn load_of(discipline: Loop) -> Load {
-    simulation(discipline, Script::default()).load()
+fn load_of(plan: Plan) -> Load {
+    simulation(plan, Script::default()).load()
 }
 
-fn every_loop() -> [Loop; 8] {
+fn every_loop() -> [Plan; 8] {
     let window = Duration::from_nanos(WINDOW);
     [
         closed(1, Duration::ZERO),
@@ -35,8 +29,8 @@ fn every_loop() -> [Loop; 8] {
         closed(3, millis(5)),
         churn(1, 1),
         churn(2, 5),
-        Loop::open(2000.0, window, Arrivals::Constant),
-        Loop::open(2000.0, window, Arrivals::Poisson),
+        open(2000.0, window, Arrivals::Constant),
+        open(2000.0, window, Arrivals::Poisson),
         sessions(300.0, window, Arrivals::Poisson, millis(1), 3),
     ]
 }
@@ -96,14 +90,14 @@ fn the_latencies_of_a_closed_loop_account_for_its_time() {
 fn an_open_loop_sends_what_is_due_at_its_time_whatever_is_not_answered() {
     for (rate, latency) in [(10.0, LATENCY), (100.0, S), (20_000.0, LATENCY)] {
         for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
-            let discipline = Loop::open(rate, millis(300), arrivals);
+            let plan = open(rate, millis(300), arrivals);
             let script = Script {
                 latency: Latency::Constant(latency),
                 ..Script::default()
             };
-            let mut simulation = simulation(discipline, script);
+            let mut simulation = simulation(plan, script);
             // Until each connection was answered once.
-            simulation.request.warmup = millis(1000);
+            simulation.plan.warmup = millis(1000).into();
             let load = simulation.load();
             let due = (load.summary.offered_per_s.unwrap() * load.window_s).round() as u64;
             let expected = (rate * 0.3) as u64;
@@ -122,26 +116,24 @@ fn an_open_loop_sends_what_is_due_at_its_time_whatever_is_not_answered() {
 
 #[test]
 fn stages_and_ramps_offer_the_area_below_the_rate() {
-    let stages = vec![
-        Stage::steady(millis(200), 500.0),
-        Stage {
-            duration: millis(300),
-            from: 500.0,
-            to: 1500.0,
-        },
-    ];
-    let load = load_of(Loop::Open(Pace {
-        stages,
-        arrivals: Arrivals::Constant,
-    }));
+    let load = load_of(Plan {
+        stages: Some("200ms@500/s,300ms@500/s..1.5k/s".parse().unwrap()),
+        duration: None,
+        ..closed(1, Duration::ZERO)
+    });
     assert_eq!(response(&load).len(), 100 + 300);
     assert!((load.window_s - 0.5).abs() < 1e-9);
 }
 
 #[test]
 fn sessions_have_their_messages_and_a_proper_end() {
-    let discipline = sessions(200.0, millis(500), Arrivals::Constant, Duration::ZERO, 3);
-    let load = load_of(discipline);
+    let load = load_of(sessions(
+        200.0,
+        millis(500),
+        Arrivals::Constant,
+        Duration::ZERO,
+        3,
+    ));
     let summary = &load.summary;
     assert!(summary.is_valid(), "{:?}", summary.findings);
     let asked = summary.connections.asked;
@@ -174,17 +166,20 @@ fn a_connection_that_is_replaced_has_its_messages_and_a_proper_end() {
 
 #[test]
 fn the_threads_share_the_work_and_their_counts_add_up() {
-    for discipline in every_loop() {
+    for plan in every_loop() {
         let of_threads = |threads| {
-            let mut simulation = simulation(discipline.clone(), Script::default());
-            simulation.request.threads = threads;
-            simulation.request.connections = 12;
-            simulation.load()
+            let connections = plan.connections.map(|_| 12);
+            let plan = Plan {
+                threads: Some(threads),
+                connections,
+                ..plan.clone()
+            };
+            load_of(plan)
         };
         let one = of_threads(1);
         for threads in [2, 3, 5] {
             let several = of_threads(threads);
-            let name = format!("{discipline:?} on {threads}");
+            let name = format!("{plan:?} on {threads}");
             let asked = several.summary.connections.asked;
             assert_eq!(several.summary.connections.idle, 0);
             assert!(
@@ -192,10 +187,7 @@ fn the_threads_share_the_work_and_their_counts_add_up() {
                 "{name}: {:?}",
                 several.summary.findings
             );
-            let is_random = discipline
-                .pace()
-                .is_some_and(|pace| pace.arrivals == Arrivals::Poisson);
-            if is_random {
+            if plan.arrivals == Some(Arrivals::Poisson) {
                 continue;
             }
             // Workers notice the begin of the load at different times.
@@ -207,7 +199,7 @@ fn the_threads_share_the_work_and_their_counts_add_up() {
                 one.summary.echoes
             );
             assert!(asked.abs_diff(one.summary.connections.asked) <= asked / 50);
-            if discipline.pace().is_some() {
+            if plan.loop_kind() != LoopKind::Closed {
                 assert_same(&response(&several), &response(&one), &name);
             }
         }
@@ -216,17 +208,17 @@ fn the_threads_share_the_work_and_their_counts_add_up() {
 
 #[test]
 fn the_intervals_add_up_to_the_whole() {
-    for discipline in every_loop() {
-        let load = load_of(discipline.clone());
+    for plan in every_loop() {
+        let load = load_of(plan.clone());
         let mut sum = histogram_of([]);
         for interval in &load.intervals {
             sum += interval.latency.decode().unwrap();
         }
-        let whole = match discipline {
-            Loop::Closed { .. } => service(&load),
+        let whole = match plan.loop_kind() {
+            LoopKind::Closed => service(&load),
             _ => response(&load),
         };
-        assert_same(&sum, &whole, &format!("{discipline:?}"));
+        assert_same(&sum, &whole, &format!("{plan:?}"));
         let echoes: u64 = load.intervals.iter().map(|interval| interval.echoes).sum();
         assert_eq!(echoes, load.summary.echoes);
         let length_s: f64 = load.intervals.iter().map(|interval| interval.duration_s).sum();
@@ -239,13 +231,13 @@ fn the_intervals_add_up_to_the_whole() {
 fn every_loop_ends_when_it_is_told_to_answered_or_not() {
     let minute = Duration::from_secs(60);
     for fault in [Fault::None, Fault::Silent(64 * 20), Fault::Silent(0)] {
-        for discipline in [
+        for plan in [
             closed(1, Duration::ZERO),
             closed(8, minute),
             churn(1, 2),
             churn(1, 1_000_000),
-            Loop::open(1000.0, minute, Arrivals::Constant),
-            Loop::open(0.1, minute, Arrivals::Poisson),
+            open(1000.0, minute, Arrivals::Constant),
+            open(0.1, minute, Arrivals::Poisson),
             sessions(100.0, minute, Arrivals::Constant, Duration::ZERO, 2),
             sessions(0.1, minute, Arrivals::Constant, Duration::ZERO, 2),
         ] {
@@ -253,10 +245,10 @@ fn every_loop_ends_when_it_is_told_to_answered_or_not() {
                 faults: vec![fault],
                 ..Script::default()
             };
-            let mut simulation = simulation(discipline.clone(), script);
-            simulation.request.duration = minute;
+            let mut simulation = simulation(plan, script);
+            simulation.plan.duration = time(minute);
             simulation.stopped_at_ns = Some(100 * MS);
-            let name = format!("{fault:?} {discipline:?}");
+            let name = format!("{fault:?} {:?}", simulation.plan);
             let load = match simulation.run() {
                 Ok(load) => load,
                 // No connection had arrived yet.
@@ -273,15 +265,10 @@ fn every_loop_ends_when_it_is_told_to_answered_or_not() {
 
 #[test]
 fn idle_connections_stay_open_and_send_nothing() {
-    for discipline in every_loop() {
-        let mut simulation = simulation(discipline.clone(), Script::default());
-        simulation.request.idle = 20;
-        let load = simulation.load();
-        assert_eq!(load.summary.connections.idle, 20, "{discipline:?}");
-        assert!(
-            load.summary.is_valid(),
-            "{discipline:?}: {:?}",
-            load.summary.findings
-        );
+    for plan in every_loop() {
+        let name = format!("{plan:?}");
+        let load = load_of(Plan { idle: 20, ..plan });
+        assert_eq!(load.summary.connections.idle, 20, "{name}");
+        assert!(load.summary.is_valid(), "{name}: {:?}", load.summary.findings);
     }
 }

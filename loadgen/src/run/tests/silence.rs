@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency};
-use crate::plan::Loop;
-use record::{Arrivals, Finding, Transport};
+use record::{Arrivals, Finding, Plan};
 
 const WINDOW: Duration = Duration::from_secs(2);
 
-fn simulation(discipline: Loop, change: impl FnOnce(&mut Simulation)) -> Simulation {
-    let mut simulation = Simulation::new();
-    simulation.request.discipline = discipline;
-    simulation.request.duration = WINDOW;
+fn simulation(plan: Plan, change: impl FnOnce(&mut Simulation)) -> Simulation {
+    let mut simulation = Simulation {
+        plan,
+        ..Simulation::new()
+    };
+    simulation.plan.duration = time(WINDOW);
     change(&mut simulation);
     simulation
 }
@@ -55,11 +56,11 @@ fn silence_is_noticed_in_every_loop() {
         (closed(1, Duration::from_millis(10)), silent_from(20)),
         (churn(1, 5), silent_from(2)),
         (churn(1, 1_000_000), silent_from(1000)),
-        (Loop::open(1000.0, WINDOW, Arrivals::Poisson), silent_from(50)),
+        (open(1000.0, WINDOW, Arrivals::Poisson), silent_from(50)),
     ];
-    for (discipline, fault) in of_all {
-        let name = format!("{discipline:?}");
-        let simulation = simulation(discipline, |s| s.script.faults = vec![fault]);
+    for (plan, fault) in of_all {
+        let name = format!("{plan:?}");
+        let simulation = simulation(plan, |s| s.script.faults = vec![fault]);
         let (connections, oldest_s) = silent(&simulation).expect(&name);
         assert_eq!(connections, 4, "{name}");
         assert!(oldest_s > 1.0, "{name}: {oldest_s}");
@@ -89,13 +90,13 @@ fn datagrams_of_which_none_is_answered_any_more_are_silence() {
     // One in 600,000 messages would be too few losses for the gate on losses.
     let fates = [vec![Fate::Answered; 18_000], vec![Fate::Dropped; 2000]].concat();
     let dying = simulation(closed(1, Duration::ZERO), |s| {
-        s.request.transport = Transport::Udp;
+        s.plan.udp = true;
         s.script.fates = fates;
     });
     assert_eq!(silent(&dying).map(|(connections, _)| connections), Some(4));
     let losing = simulation(closed(1, Duration::ZERO), |s| {
-        s.request.transport = Transport::Udp;
-        s.request.answer_timeout = Duration::from_millis(1500);
+        s.plan.udp = true;
+        s.plan.answer_timeout = time(Duration::from_millis(1500));
         s.script.fates = [vec![Fate::Answered; 18_000], vec![Fate::Dropped]].concat();
     });
     assert_eq!(silent(&losing), None, "a loss is not silence");
@@ -107,14 +108,14 @@ fn a_correct_server_may_be_slow_or_stand_still_for_a_while() {
         (
             "slower than the window",
             simulation(closed(1, Duration::ZERO), |s| {
-                s.request.warmup = Duration::from_secs(6);
+                s.plan.warmup = Duration::from_secs(6).into();
                 s.script.latency = Latency::Constant(5 * S);
             }),
         ),
         (
             "of any latency",
             simulation(closed(1, Duration::ZERO), |s| {
-                s.request.connections = 50;
+                s.plan.connections = Some(50);
                 s.script.latency = Latency::Uniform(MS, 1500 * MS);
             }),
         ),
@@ -131,7 +132,7 @@ fn a_correct_server_may_be_slow_or_stand_still_for_a_while() {
         (
             "of a short window",
             simulation(closed(1, Duration::ZERO), |s| {
-                s.request.duration = Duration::from_millis(200);
+                s.plan.duration = time(Duration::from_millis(200));
                 s.script.stalls = vec![(MS, S)];
             }),
         ),
@@ -144,12 +145,12 @@ fn a_correct_server_may_be_slow_or_stand_still_for_a_while() {
 #[test]
 fn a_connection_that_thinks_or_was_never_served_is_not_silent() {
     let thinking = simulation(closed(1, Duration::from_secs(60)), |s| {
-        s.request.warmup = Duration::from_secs(2);
+        s.plan.warmup = Duration::from_secs(2).into();
     });
     assert_eq!(silent(&thinking), None);
 
     let starving = simulation(closed(1, Duration::ZERO), |s| {
-        s.request.connections = 8;
+        s.plan.connections = Some(8);
         s.script.faults = vec![Fault::None, Fault::Silent(0)];
     });
     let load = starving.load();

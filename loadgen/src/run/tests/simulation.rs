@@ -20,9 +20,10 @@ use crate::engine::Until;
 use crate::engine::simulated::{Script, Server, Simulated, VirtualClock};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
-use crate::plan::{CheckedPlan, Loop, Request};
+use crate::plan::CheckedPlan;
 use record::histogram::{self, Histogram};
-use record::{Arrivals, Load, Span};
+use record::units::{Rate, Time};
+use record::{Arrivals, Load, LoopKind, Plan, Span};
 
 /// No run takes more steps: one that does is stuck.
 const MOST_STEPS: u64 = 50_000_000;
@@ -30,7 +31,7 @@ const MOST_STEPS: u64 = 50_000_000;
 /// A run to be simulated.
 #[derive(Debug, Clone)]
 pub struct Simulation {
-    pub request: Request,
+    pub plan: Plan,
     pub script: Script,
     pub draw: Draw,
     /// What the workers have used up to a time.
@@ -58,14 +59,7 @@ impl Simulation {
     /// and a server without faults that answers after 100 us.
     pub fn new() -> Self {
         Simulation {
-            request: Request {
-                connections: 4,
-                threads: 2,
-                warmup: Duration::from_millis(50),
-                duration: Duration::from_millis(200),
-                connect_timeout: Duration::from_secs(5),
-                ..Request::new("127.0.0.1:7007".parse().unwrap())
-            },
+            plan: closed(1, Duration::ZERO),
             script: Script::default(),
             draw: due::draw,
             usage: |now_ns| Usage {
@@ -85,44 +79,43 @@ impl Simulation {
 
     /// Runs it to the record of the load, or to why there is none.
     pub fn run(&self) -> Result<Load, RunError> {
-        let plan = self.plan();
+        let plan = self.checked();
         let Counted { tally, window, .. } = self.count(&plan);
         conclude(&plan, tally, window)
     }
 
-    pub fn plan(&self) -> CheckedPlan {
-        self.request.clone().validate().unwrap()
+    pub fn checked(&self) -> CheckedPlan {
+        CheckedPlan::new(&self.plan, "127.0.0.1:7007".parse().unwrap()).unwrap()
     }
 
     /// Runs it to the counts, which takes much less time than the record.
     pub fn count(&self, plan: &CheckedPlan) -> Counted {
-        match plan.request().discipline {
-            Loop::Closed { .. } => self.drive::<Closed>(plan),
-            Loop::Open(_) => self.drive::<Open>(plan),
-            Loop::PartlyOpen { .. } => self.drive::<Sessions>(plan),
+        match plan.loop_kind {
+            LoopKind::Closed => self.drive::<Closed>(plan),
+            LoopKind::Open => self.drive::<Open>(plan),
+            LoopKind::PartlyOpen => self.drive::<Sessions>(plan),
         }
     }
 
     fn drive<L: Workload>(&self, plan: &CheckedPlan) -> Counted {
-        let request = plan.request();
         let now = Cell::new(0);
         let clock = VirtualClock(&now);
         let stop = AtomicBool::new(false);
         let shared = Shared::new(&stop);
         let pattern = Pattern::new();
         let script = Script {
-            transport: request.transport,
+            transport: plan.transport,
             ..self.script.clone()
         };
         let server = RefCell::new(Server::new(script));
-        let length = intervals::interval(request.duration);
+        let length = intervals::interval(plan.duration);
         let (cuts, cut) = mpsc::channel();
-        let seeds = seeds(request.seed, request.threads).into_iter().enumerate();
+        let seeds = seeds(plan.seed, plan.threads).into_iter().enumerate();
         let mut workers: Vec<_> = seeds
             .map(|(index, seed)| {
                 let share = Share {
                     index,
-                    of: request.threads,
+                    of: plan.threads,
                 };
                 let machine = Machine::<L>::new(plan, &pattern, self.draw, share, seed, nanos(length));
                 Worker::new(
@@ -130,7 +123,7 @@ impl Simulation {
                     clock,
                     machine,
                     &shared,
-                    (request.transport, request.wait),
+                    (plan.transport, plan.wait),
                     self.usage,
                     cuts.clone(),
                 )
@@ -155,7 +148,7 @@ impl Simulation {
         for step in 0.. {
             assert!(step < MOST_STEPS, "the run is stuck");
             if director.is_none() && turns.iter().all(|turn| *turn == Turn::Connected) {
-                director = Some(Director::new(request.warmup, request.duration, now.get()));
+                director = Some(Director::new(plan.warmup, plan.duration, now.get()));
                 director_wake = now.get();
                 for ((worker, turn), wake) in workers.iter_mut().zip(&mut turns).zip(&mut wakes) {
                     worker.begin_priming();
@@ -206,7 +199,7 @@ impl Simulation {
             wakes[at] = latest(&turns[at], now.get());
         }
         drop(cuts);
-        let mut intervals = Intervals::new(length, request.duration, request.threads, cut);
+        let mut intervals = Intervals::new(length, plan.duration, plan.threads, cut);
         let (mut total, mut ledger) = (Tally::new(), Ledger::default());
         for worker in workers {
             let own = worker.machine().ledger();
@@ -291,30 +284,50 @@ pub fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-pub fn closed(depth: u32, think: Duration) -> Loop {
-    Loop::Closed {
+/// Makes a time of a plan.
+pub fn time(time: Duration) -> Option<Time> {
+    Some(Time(time))
+}
+
+pub fn closed(depth: u32, think: Duration) -> Plan {
+    Plan {
+        connections: Some(4),
+        threads: Some(2),
+        warmup: Time(millis(50)),
+        duration: time(millis(200)),
         depth,
-        think,
-        messages_per_connection: None,
+        think: Time(think),
+        ..Plan::default()
     }
 }
 
 /// A closed loop whose connections are replaced.
-pub fn churn(depth: u32, messages: u64) -> Loop {
-    Loop::Closed {
-        depth,
-        think: Duration::ZERO,
+pub fn churn(depth: u32, messages: u64) -> Plan {
+    Plan {
         messages_per_connection: Some(messages),
+        ..closed(depth, Duration::ZERO)
+    }
+}
+
+/// An open loop at one rate.
+pub fn open(rate: f64, duration: Duration, arrivals: Arrivals) -> Plan {
+    Plan {
+        rate: Rate::new(rate),
+        duration: time(duration),
+        arrivals: Some(arrivals),
+        ..closed(1, Duration::ZERO)
     }
 }
 
 /// Connections that arrive by a schedule.
-pub fn sessions(rate: f64, duration: Duration, arrivals: Arrivals, think: Duration, messages: u64) -> Loop {
-    let open = Loop::open(rate, duration, arrivals);
-    Loop::PartlyOpen {
-        pace: open.pace().unwrap().clone(),
-        think,
-        messages_per_connection: messages,
+pub fn sessions(rate: f64, duration: Duration, arrivals: Arrivals, think: Duration, messages: u64) -> Plan {
+    Plan {
+        connections: None,
+        connect_rate: Rate::new(rate),
+        duration: time(duration),
+        arrivals: Some(arrivals),
+        messages_per_connection: Some(messages),
+        ..closed(1, think)
     }
 }
 

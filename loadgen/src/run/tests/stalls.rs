@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::simulation::*;
 use crate::engine::simulated::{Latency, Script};
 use crate::pacer::{Schedule, Share};
-use crate::plan::{Loop, Request};
-use record::Arrivals;
+use record::{Arrivals, Plan};
 
 const WINDOW: u64 = 2 * S;
 const LATENCY: u64 = 100 * US;
@@ -37,16 +36,14 @@ fn answer_at(sent_ns: u64, (begin, end): (u64, u64)) -> u64 {
     awake(awake(sent_ns) + LATENCY)
 }
 
-fn stalled(discipline: Loop, threads: usize, stall: (u64, u64)) -> Simulation {
-    let base = Simulation::new();
+fn stalled(plan: Plan, threads: usize, stall: (u64, u64)) -> Simulation {
     Simulation {
-        request: Request {
-            discipline,
-            threads,
-            connections: 6,
-            warmup: Duration::from_nanos(WARM_UP),
-            duration: Duration::from_nanos(WINDOW),
-            ..base.request.clone()
+        plan: Plan {
+            threads: Some(threads),
+            connections: plan.connections.map(|_| 6),
+            warmup: Duration::from_nanos(WARM_UP).into(),
+            duration: time(Duration::from_nanos(WINDOW)),
+            ..plan
         },
         script: Script {
             latency: Latency::Constant(LATENCY),
@@ -54,7 +51,7 @@ fn stalled(discipline: Loop, threads: usize, stall: (u64, u64)) -> Simulation {
             stalls: vec![stall],
             ..Script::default()
         },
-        ..base
+        ..Simulation::new()
     }
 }
 
@@ -63,14 +60,14 @@ fn an_open_loop_shows_the_whole_stall_whatever_the_arrivals_and_the_threads() {
     let window = Duration::from_nanos(WINDOW);
     for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
         for threads in [1, 3] {
-            let discipline = Loop::open(2000.0, window, arrivals);
-            let pace = discipline.pace().unwrap().clone();
-            let seed = Simulation::new().request.seed;
+            let plan = open(2000.0, window, arrivals);
+            let checked = stalled(plan.clone(), threads, STALLS[0]).checked();
+            let pace = checked.pace.as_ref().unwrap();
             let due: Vec<u64> = (0..threads)
-                .flat_map(|index| Schedule::new(&pace, Share { index, of: threads }, seed))
+                .flat_map(|index| Schedule::new(pace, Share { index, of: threads }, plan.seed))
                 .collect();
             for stall in STALLS {
-                let load = stalled(discipline.clone(), threads, stall).load();
+                let load = stalled(plan.clone(), threads, stall).load();
                 let name = format!("{arrivals:?} {threads} {stall:?}");
                 let expected = due.iter().map(|&due_ns| answer_at(due_ns, stall) - due_ns);
                 assert_same(&response(&load), &histogram_of(expected), &name);
@@ -96,9 +93,9 @@ fn an_open_loop_shows_the_whole_stall_whatever_the_arrivals_and_the_threads() {
 #[test]
 fn the_quantiles_of_constant_arrivals_are_those_of_the_arithmetic() {
     let rate = 2000.0;
-    let discipline = Loop::open(rate, Duration::from_nanos(WINDOW), Arrivals::Constant);
+    let plan = open(rate, Duration::from_nanos(WINDOW), Arrivals::Constant);
     for stall_ns in [20 * MS, 100 * MS, 500 * MS, 1500 * MS] {
-        let load = stalled(discipline.clone(), 1, (200 * MS, 200 * MS + stall_ns)).load();
+        let load = stalled(plan.clone(), 1, (200 * MS, 200 * MS + stall_ns)).load();
         let seen = response(&load);
         for q in [0.5, 0.9, 0.99, 0.999] {
             let expected_ns = (stall_ns as f64 - (1.0 - q) * WINDOW as f64).max(0.0) + LATENCY as f64;
@@ -156,9 +153,9 @@ fn the_sessions_of_a_partly_open_loop_show_the_stall_for_each_message() {
     let window = Duration::from_nanos(WINDOW);
     for think_ns in [0, 3 * MS] {
         let think = Duration::from_nanos(think_ns);
-        let discipline = sessions(rate, window, Arrivals::Constant, think, MESSAGES);
+        let plan = sessions(rate, window, Arrivals::Constant, think, MESSAGES);
         for (begin, end) in STALLS {
-            let load = stalled(discipline.clone(), 2, (begin, end)).load();
+            let load = stalled(plan.clone(), 2, (begin, end)).load();
             // In the time of the load, which the window begins `BEFORE` after.
             let stall = (begin + BEFORE, end + BEFORE);
             let window = BEFORE..BEFORE + WINDOW;
@@ -188,21 +185,19 @@ fn the_sessions_of_a_partly_open_loop_show_the_stall_for_each_message() {
 /// message k is answered after k + 1 of them, whatever is still waiting.
 #[test]
 fn a_server_that_is_too_slow_has_latencies_that_grow_message_by_message() {
-    let base = Simulation::new();
     let load = Simulation {
-        request: Request {
-            discipline: Loop::open(100.0, millis(300), Arrivals::Constant),
-            connections: 2,
-            threads: 1,
-            warmup: Duration::ZERO,
-            ..base.request.clone()
+        plan: Plan {
+            connections: Some(2),
+            threads: Some(1),
+            warmup: Duration::ZERO.into(),
+            ..open(100.0, millis(300), Arrivals::Constant)
         },
         script: Script {
             latency: Latency::Constant(0),
             service_ns: 50 * MS,
             ..Script::default()
         },
-        ..base
+        ..Simulation::new()
     }
     .load();
     let expected = (0..30).map(|k| (k + 1) * 50 * MS - k * 10 * MS);
