@@ -232,7 +232,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn every_message_that_was_due_is_answered_outstanding_or_an_error(simulation in simulations()) {
