@@ -8,7 +8,7 @@ use crate::load::{Generator, Summary};
 /// The highest rate that meets the objectives, as far as it was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Capacity {
-    /// [`SCHEMA_VERSION`] of the writer.
+    /// Schema version of the writer.
     pub schema_version: u32,
     /// The server, as named on the command line.
     pub target: String,

@@ -5,52 +5,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::Host;
 
-/// What came of a case.
+/// The outcome of a case on a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum CaseOutcome {
-    /// It holds.
+    /// The server passed.
     Pass {
-        /// What was seen; empty where that is nothing but what the case asks for.
+        /// What was observed; empty if the case asks for nothing more than to pass.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         evidence: String,
     },
-    /// It does not.
+    /// The server failed.
     Fail {
-        /// What was seen, and what was expected.
+        /// What was observed, and what was expected.
         evidence: String,
     },
-    /// The server's design answers the question differently, and does so properly.
+    /// The case does not apply to the server's design.
     NotApplicable {
-        /// The design, in a line.
+        /// The exemption, in one line.
         reason: String,
     },
     /// This host cannot run the server, or does not allow what the case needs.
     Skipped {
-        /// Why, as the server's probe or the case found.
+        /// The reason, from the server's probe or the case.
         reason: String,
     },
 }
 
-/// Servers put to the cases that every server must survive: what was asked, and what came
-/// of it.
+/// Outcomes of the cases that every server must survive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Conformance {
     /// Version of this schema.
     pub schema_version: u32,
     /// Version of the program that ran the cases.
     pub version: String,
-    /// When it began, RFC 3339 in UTC.
+    /// Start time, RFC 3339 in UTC.
     pub started_at: String,
-    /// Where it ran.
+    /// The machine.
     pub host: Host,
-    /// Whether the cases that have a larger form ran in that one.
+    /// Whether cases that have a full form ran in it.
     pub full: bool,
-    /// Seed of what was chosen at random.
+    /// Seed of the random choices.
     pub seed: u64,
-    /// The cases, in the order in which a table shows them.
+    /// The cases, in display order.
     pub cases: Vec<CaseDescription>,
-    /// What came of each, on each server.
+    /// The result of each case on each server.
     pub results: Vec<CaseResult>,
 }
 
@@ -68,24 +67,24 @@ impl Conformance {
 /// A case that every server must survive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseDescription {
-    /// What it is called for short: `C1`.
+    /// Short name, such as `C1`.
     pub id: String,
-    /// What it is called: `exact`.
+    /// Name, such as `exact`.
     pub name: String,
-    /// What it asks, in a sentence.
+    /// The question, in a sentence.
     pub question: String,
 }
 
-/// A server put to a case that every server must survive, once.
+/// The result of one case on one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseResult {
-    /// The case's id: `C1`.
+    /// Short name of the case, such as `C1`.
     pub case: String,
     /// Name of the server.
     pub model: String,
-    /// What came of it.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: CaseOutcome,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }

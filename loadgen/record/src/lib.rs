@@ -1,10 +1,13 @@
-//! The one schema: what a run was, what its trials were, and what each load saw.
+//! The schema of echobench: plans, loads, runs and their trials, conformance outcomes, capacities.
 //!
 //! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`], `echobench
-//! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] on each
-//! line: for a run a [`Run`] first, then a [`Trial`] as each one ends; a [`Conformance`] among
-//! them, or alone. The same types as a JSON Schema stand in
-//! `loadgen/record/schema/record.schema.json`; a test keeps that file current.
+//! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] per line:
+//! for a run a [`Run`] first, then each [`Trial`] as it ends; a [`Conformance`] with its
+//! [`CaseResult`]s among them, or alone. `loadgen/record/schema/record.schema.json` is the JSON
+//! Schema of these types; a test checks that it is current.
+//!
+//! The crate imports none of the others. [`units`], [`words`] and [`numbers`] parse and show
+//! quantities, so that the command line, suites, text and reports agree.
 
 mod capacity;
 mod conformance;

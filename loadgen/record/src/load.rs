@@ -15,7 +15,7 @@ use crate::span::{Histograms, Latencies};
 /// What the generator measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
-    /// [`SCHEMA_VERSION`] of the writer.
+    /// Schema version of the writer.
     pub schema_version: u32,
     /// The address of the server.
     pub target: String,

@@ -1,4 +1,4 @@
-//! A run of the harness: what its trials have in common, and each trial.
+//! Runs of the harness and their trials.
 
 use std::collections::BTreeMap;
 
@@ -8,70 +8,70 @@ use serde::{Deserialize, Serialize};
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
 
-/// What is common to all trials of one run.
+/// What all trials of a run have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
-    /// [`SCHEMA_VERSION`] of the writer.
+    /// Schema version of the writer.
     pub schema_version: u32,
     /// Version of echobench.
     pub version: String,
-    /// When it began, RFC 3339 in UTC.
+    /// Start time, RFC 3339 in UTC.
     pub started_at: String,
-    /// The command line, to run it again.
+    /// The command line that repeats the run.
     pub command: Vec<String>,
     /// Name of the suite, such as `quick`.
     pub suite: String,
-    /// What the scenarios were, in the order in which they are shown.
+    /// The scenarios, in display order.
     pub scenarios: Vec<Scenario>,
-    /// The servers that were to be compared, in the order of the registry.
+    /// The servers to compare, in the order of the registry.
     pub servers: Vec<Server>,
-    /// How often every server was to be measured in every scenario.
+    /// Planned number of trials of each server in each scenario.
     pub blocks: u32,
-    /// Seed of the order within the blocks.
+    /// Seed of the order within blocks.
     pub seed: u64,
-    /// Which processors did what.
+    /// Processors of server and generator.
     pub placement: Placement,
     /// The machine.
     pub host: Host,
 }
 
-/// A load that every server was put under.
+/// A load that every server is measured under.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// Short name, unique in the run: `100-connections`.
     pub name: String,
-    /// The question that it answers, for a person.
+    /// The question that it answers, in words.
     pub title: String,
-    /// The plan that the load generator was given.
+    /// The load.
     #[serde(deserialize_with = "read_plan")]
     pub plan: Plan,
 }
 
-/// A server, as the registry or the command line named it.
+/// A server, as named in the registry or on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
-    /// What is typed: `epoll`.
+    /// Name on the command line, such as `epoll`.
     pub name: String,
-    /// Its family: `readiness`.
+    /// Its family, such as `readiness`.
     pub family: String,
-    /// One line that says what it is.
+    /// Description in one line.
     pub summary: String,
-    /// What it speaks.
+    /// Its transport.
     #[serde(default)]
     pub transport: Transport,
 }
 
-/// Which processors did what.
+/// Processors of server and generator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placement {
-    /// Processors that the server was pinned to.
+    /// Processors that the server is pinned to.
     pub server_cpus: Vec<usize>,
-    /// Processors that the generator was pinned to.
+    /// Processors that the generator is pinned to.
     pub generator_cpus: Vec<usize>,
 }
 
 impl Placement {
-    /// Whether server and generator took time from each other.
+    /// Whether server and generator share a processor, and so take time from each other.
     pub fn shared(&self) -> bool {
         self.server_cpus
             .iter()
@@ -79,7 +79,7 @@ impl Placement {
     }
 }
 
-/// The machine's fingerprint. What could not be read is absent.
+/// The machine's fingerprint. Values that could not be read are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// Kernel release, such as `6.12.0`.
@@ -96,78 +96,78 @@ pub struct Host {
     pub memory_bytes: Option<u64>,
     /// Frequency governor of the first processor; absent on most virtual machines.
     pub governor: Option<String>,
-    /// Name of the hypervisor, if the kernel knows that it has one.
+    /// Name of the hypervisor, if the kernel detects one.
     pub hypervisor: Option<String>,
-    /// Mitigations of processor vulnerabilities that are active, by name.
+    /// Active mitigations of processor vulnerabilities, by name.
     pub mitigations: BTreeMap<String, String>,
-    /// Kernel settings that matter here, by their `sysctl` name.
+    /// Kernel settings that affect the results, by `sysctl` name.
     pub sysctls: BTreeMap<String, String>,
-    /// Most descriptors that one process may open.
+    /// Limit of open descriptors per process.
     pub descriptor_limit: u64,
     /// Compiler of this program.
     pub compiler: String,
-    /// Commit of the source, `-dirty` added when it had changes.
+    /// Commit of the source, with `-dirty` appended if it had uncommitted changes.
     pub commit: Option<String>,
 }
 
-/// One server under one load, once.
+/// One measurement of one server under one load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// Name of the server.
     pub server: String,
     /// Name of the scenario.
     pub scenario: String,
-    /// The block it belongs to, from 0: comparisons are made within a block.
+    /// Its block, from 0. Servers are compared within a block.
     pub block: u32,
-    /// When it began, RFC 3339 in UTC.
+    /// Start time, RFC 3339 in UTC.
     pub started_at: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What came of a trial. No server is silently absent.
+/// The outcome of a trial. Every planned trial has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "nearly every trial is measured")]
 pub enum Outcome {
     /// The load ran to its end.
     Measured {
-        /// What the generator saw.
+        /// What the generator measured.
         load: Load,
-        /// What the server cost meanwhile.
+        /// What the server used in the measured window.
         cost: Cost,
     },
     /// The host cannot run this server.
     Skipped {
-        /// Why, as the server's probe found.
+        /// The reason, from the server's probe.
         reason: String,
     },
     /// The server or the load failed.
     Failed {
-        /// What went wrong.
+        /// The error.
         error: String,
-        /// The end of the server's standard error.
+        /// The last lines of the server's standard error.
         stderr: String,
     },
 }
 
-/// What the server's process tree cost within the measured window.
+/// What the server's process tree used within the measured window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
-    /// CPU time in seconds, children that ended included.
+    /// CPU time in seconds, including children that exited.
     pub cpu_s: f64,
-    /// CPU time divided by echoes, in microseconds; absent when nothing was echoed.
+    /// CPU time per echo in microseconds; absent without echoes.
     pub cpu_us_per_echo: Option<f64>,
-    /// Context switches that its threads asked for by blocking; those of threads that
-    /// ended within the window are not known.
+    /// Context switches of threads that blocked. Those of threads that ended within the window
+    /// are not known.
     pub voluntary_switches: u64,
-    /// Context switches that the scheduler forced on them.
+    /// Context switches forced by the scheduler.
     pub involuntary_switches: u64,
     /// Processes at the end of the window.
     pub processes: u32,
     /// Threads at the end of the window, over all processes.
     pub threads: u32,
-    /// Proportional set size at the end of the window, over all processes: memory
-    /// that forked children share is counted once. Absent where it may not be read.
+    /// Proportional set size at the end of the window, over all processes: memory shared by
+    /// forked children counts once. Absent if it may not be read.
     pub pss_bytes: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! The JSON Schema of what is written.
+//! The JSON Schema of records.
 
 use schemars::JsonSchema;
 
@@ -7,7 +7,7 @@ use crate::conformance::Conformance;
 use crate::file::Record;
 use crate::load::Load;
 
-/// The JSON Schema of what is written: a line of `results.jsonl`, or a [`Load`].
+/// The JSON Schema of a line of `results.jsonl` and of everything that `--format json` prints.
 pub fn json_schema() -> serde_json::Value {
     #[derive(JsonSchema)]
     #[schemars(
