@@ -42,9 +42,7 @@ so far.";
 #[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 enum Command {
     Run(run::RunOptions),
-    /// Merge the results of several generators that loaded one server at the same time.
     Merge(merge::MergeOptions),
-    /// Find the highest rate at which a server meets objectives.
     Capacity(capacity::CapacityOptions),
 }
 
