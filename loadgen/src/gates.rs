@@ -4,14 +4,16 @@
 //! gate returns a [`Finding`] if the load does not pass it; a new gate needs a function here, a
 //! place in [`GATES`], and its finding.
 
+mod evidence;
 mod silence;
 
 use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
 use record::{ErrorKind, Finding, Findings, Load, LoopKind, Saturation, Span};
 
 use crate::arrival_test;
-use crate::plan::CheckedPlan;
 use crate::stationarity::{Change, changed};
+pub use evidence::Evidence;
+pub use silence::STANDSTILL_NS;
 
 /// An open loop must achieve the offered rate within this share of it.
 const RATE_TOLERANCE: f64 = 0.01;
@@ -36,38 +38,6 @@ const TAKEN: f64 = 0.1;
 /// A shorter window has intervals below 100 ms, which show the noise of the host rather than a
 /// change of the server.
 const SHORTEST_STEADY_WINDOW_S: f64 = 2.0;
-
-/// What the generator knows about a load beyond its record.
-#[derive(Debug)]
-pub struct Evidence<'a> {
-    /// The plan of the load.
-    pub plan: &'a CheckedPlan,
-    /// Whether the run was told to end early.
-    pub interrupted: bool,
-    /// How many messages were outstanding when the run gave up; 0 if it did not.
-    pub overran: usize,
-    /// Messages due in the window; where connections arrive, connections.
-    pub due: u64,
-    /// How many were finished in the window, whether due in it or before.
-    pub done: u64,
-    /// How many were outstanding when the window opened, and when it closed.
-    pub outstanding: (u64, u64),
-    /// How many of those were still with the generator, begun or not.
-    pub waiting: (u64, u64),
-    /// Messages that had to wait since the kernel had no room for them.
-    pub blocked: u64,
-    /// Times at which each worker had something due, in nanoseconds from the window's start.
-    pub intended_ns: Vec<Vec<u64>>,
-    /// How long each connection that was served before, and has a message without an answer, had
-    /// waited when the window closed.
-    pub waits_ns: Vec<u64>,
-    /// The largest service time of the whole run.
-    pub longest_ns: u64,
-    /// The time that the connections of a closed loop account for, and the time that passed.
-    pub accounted_ns: Option<(f64, f64)>,
-    /// Echoes per second and median latency in nanoseconds of each interval.
-    pub intervals: Vec<(f64, f64)>,
-}
 
 type Gate = fn(&Load, &Evidence) -> Option<Finding>;
 
@@ -317,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::pacer::{Schedule, Share};
+    use crate::plan::CheckedPlan;
     use crate::sample;
     use record::Plan;
     use record::histogram::Quantiles;

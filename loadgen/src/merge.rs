@@ -327,6 +327,7 @@ fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
             open: connections(|connections| connections.open),
             answered: connections(|connections| connections.answered),
             idle: connections(|connections| connections.idle),
+            never_served: connections(|connections| connections.never_served),
         },
         errors,
         cpu_us_per_echo: mean(parts, |load| {

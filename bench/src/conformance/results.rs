@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(&read(&complete), stored.outcome());
         assert!(!partial.exists());
         let page = fs::read_to_string(report).unwrap();
-        assert!(page.contains("What each case asks"));
+        assert!(page.contains("data-behaviour"));
     }
 
     #[test]

@@ -241,6 +241,7 @@ mod tests {
                     open: 1,
                     answered: 1,
                     idle: 9,
+                    never_served: 0,
                 },
                 errors,
                 cpu_us_per_echo: Some(rate),

@@ -45,13 +45,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// Connections that were open and got no answer within the window. It is 0 where connections
-    /// come and go: some have always just begun when the window ends.
+    /// Connections that were open and got no answer within the window. Where connections come and
+    /// go, some have always just begun when the window ends: there it counts those that replace
+    /// each other and of which none was ever answered.
     pub fn starved(&self) -> u64 {
         let connections = self.summary.connections;
         match self.plan.messages_per_connection() {
             None => connections.open.saturating_sub(connections.answered),
-            Some(_) => 0,
+            Some(_) => connections.never_served,
         }
     }
 }
@@ -151,4 +152,8 @@ pub struct Connections {
     /// How many additional connections were open and sent nothing.
     #[serde(default)]
     pub idle: u64,
+    /// Churn: of the connections held open at a time, how many were never answered, nor any
+    /// before that they replace, in the whole run. Otherwise 0.
+    #[serde(default)]
+    pub never_served: u64,
 }

@@ -1,14 +1,17 @@
 //! The gate for connections that went silent: a server that once drops the end of an answer
 //! leaves its connection waiting for ever, and nothing else in a closed loop shows it.
+//!
+//! A closed loop waits after its window for the answers that are outstanding, for up to a
+//! standstill, so that silence is found in a short window too.
 
 use record::finding::AffectedConnections;
 use record::{Finding, Load, LoopKind, Span, Transport};
 
-use super::Evidence;
+use super::evidence::Evidence;
 use crate::clock::nanos;
 
 /// A correct server, and the host that it runs on, may stand still for this long.
-const STANDSTILL_NS: u64 = 1_000_000_000;
+pub const STANDSTILL_NS: u64 = 1_000_000_000;
 
 /// This many times the largest latency is far above it.
 const FAR_ABOVE: u64 = 10;
@@ -40,7 +43,7 @@ pub fn went_silent(load: &Load, evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// How long a connection may wait for an answer when the window closes: ten times the largest
+/// How long a connection may wait for an answer: ten times the largest
 /// latency of the window, but no longer than the window, or a slow answer would hide a lost
 /// one. A standstill of a second is no silence, and a server that is slow for the window may
 /// take twice the largest latency of the whole run, with warm-up and first messages.

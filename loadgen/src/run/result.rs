@@ -67,6 +67,10 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: Window) -> Load {
                 open: tally.open,
                 answered: tally.answered,
                 idle: tally.idle,
+                never_served: match (plan.loop_kind, plan.messages_per_connection) {
+                    (LoopKind::Closed, Some(_)) => tally.never_served,
+                    _ => 0,
+                },
             },
             errors: errors().map(|(kind, (count, _))| (*kind, *count)).collect(),
             cpu_us_per_echo: (echoes > 0).then(|| tally.usage.cpu.as_secs_f64() * 1e6 / echoes as f64),

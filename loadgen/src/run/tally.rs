@@ -41,9 +41,11 @@ pub struct Tally {
     pub intended_ns: Vec<Vec<u64>>,
     /// The largest service time of the whole run.
     pub longest_ns: u64,
-    /// For each connection that was served before and has an unanswered message: how long it had
-    /// waited when the window closed.
+    /// For each connection that was served before and had an unanswered message when the window
+    /// closed: how long it waited for the answer.
     pub waits_ns: Vec<u64>,
+    /// Connections that no answer has reached when the window closed.
+    pub never_served: u64,
     /// How a closed loop spent its time.
     pub account: Option<Account>,
     /// The counts since the last cut.
@@ -112,6 +114,7 @@ impl Tally {
             intended_ns: Vec::new(),
             longest_ns: 0,
             waits_ns: Vec::new(),
+            never_served: 0,
             account: None,
             cut: Cut::new(0),
             latencies: BySpan::from_fn(|_| histogram::empty()),
@@ -161,6 +164,7 @@ impl Tally {
         self.intended_ns.extend(other.intended_ns);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.waits_ns.extend(other.waits_ns);
+        self.never_served += other.never_served;
         if let Some(other) = other.account {
             let sum = self.account.get_or_insert_default();
             sum.expected_ns += other.expected_ns;

@@ -166,7 +166,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         let now_ns = self.clock.now_ns();
         let is_over_early = self.shared.is_over_early();
         if self.machine.is_drained(now_ns) || is_over_early {
-            self.machine.finish(is_over_early);
+            self.machine.finish(is_over_early, now_ns);
             return Turn::Done;
         }
         self.do_what_is_due(now_ns);

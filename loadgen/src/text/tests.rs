@@ -102,6 +102,7 @@ fn connections_without_an_answer_have_a_line() {
         open: 1000,
         answered: 488,
         idle: 7,
+        never_served: 0,
     };
     let missing = "512 of 1000 connections were not answered within the window";
     assert!(has_line(&load, missing) && has_line(&load, "7 idle connections"));
@@ -169,6 +170,7 @@ fn no_line_is_longer_than_a_hundred_columns() {
         open: 1_234_567,
         answered: 1_234_567,
         idle: 12_345,
+        never_served: 0,
     };
     churn.summary.findings = [
         Finding::NoEchoes,

@@ -248,6 +248,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
                 open: connections as u64,
                 answered,
                 idle: 0,
+                never_served: 0,
             },
             errors: BTreeMap::new(),
             cpu_us_per_echo: Some(3.0),

@@ -9,6 +9,7 @@ use super::conversation::{Conversation, Message};
 use super::slot::{Slot, State};
 use crate::clock::nanos;
 use crate::engine::Failure;
+use crate::gates::STANDSTILL_NS;
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::CheckedPlan;
@@ -106,6 +107,15 @@ impl Ledger {
     }
 }
 
+/// A connection that waits for an answer.
+struct AnswerWait {
+    at: usize,
+    generation: u64,
+    since_ns: u64,
+    /// Whether the kernel had taken all messages.
+    is_sent: bool,
+}
+
 /// The state of a worker that every loop works on.
 pub struct Core<'a> {
     pub plan: &'a CheckedPlan,
@@ -132,6 +142,8 @@ pub struct Core<'a> {
     pub outstanding_of_window: u64,
     /// When to do what with a slot, if its generation is still the same.
     pub timers: BinaryHeap<Reverse<(u64, usize, u64)>>,
+    /// Connections that waited for an answer when the window closed.
+    waits: Vec<AnswerWait>,
     /// Where every message went, for tests.
     #[cfg(test)]
     pub ledger: Ledger,
@@ -171,6 +183,7 @@ impl<'a> Core<'a> {
             outstanding: 0,
             outstanding_of_window: 0,
             timers: BinaryHeap::new(),
+            waits: Vec::new(),
             #[cfg(test)]
             ledger: Ledger::default(),
             begun: 0,
@@ -389,15 +402,50 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Takes note of how long each connection has waited that was served before, when the
-    /// window has closed. One that thinks waits for nothing.
-    pub fn count_waits(&mut self) {
-        let end_ns = self.window.end_ns;
-        let served = self.slots.iter().filter(|slot| slot.served);
-        let waiting = served.filter(|slot| matches!(slot.state, State::Priming | State::Talking));
-        let since = waiting.filter_map(Slot::waiting_since_ns);
-        let waits_ns = since.map(|since_ns| end_ns.saturating_sub(since_ns));
-        self.tally.waits_ns.extend(waits_ns);
+    /// Finds the connections that wait for an answer when the window closes, among those that
+    /// were served before. A connection that thinks waits for nothing.
+    pub fn find_waits(&mut self) {
+        let served = self.slots.iter().enumerate().filter(|(_, slot)| slot.served);
+        let waiting = served.filter(|(_, slot)| matches!(slot.state, State::Priming | State::Talking));
+        self.waits = waiting
+            .filter_map(|(at, slot)| {
+                let since_ns = slot.waiting_since_ns()?;
+                Some(AnswerWait {
+                    at,
+                    generation: slot.generation,
+                    since_ns,
+                    is_sent: slot.conversation.waiting() == 0,
+                })
+            })
+            .collect();
+        let unserved = self.slots.iter().filter(|slot| !slot.served && !slot.idle);
+        self.tally.never_served = unserved.filter(|slot| slot.state != State::Gone).count() as u64;
+    }
+
+    /// Closed loop over TCP: whether a connection may have gone silent or may be slow, and time
+    /// will tell. Without this, silence that begins late in a window would stay unnoticed.
+    pub fn awaits_answers(&self, now_ns: u64) -> bool {
+        let enough_ns = STANDSTILL_NS.max(self.tally.longest_ns.saturating_mul(2));
+        let is_undecided =
+            |wait: &AnswerWait| self.still_waits(wait) && now_ns.saturating_sub(wait.since_ns) <= enough_ns;
+        self.plan.transport == Transport::Tcp && self.waits.iter().any(is_undecided)
+    }
+
+    /// Counts how long connections have waited: until the window closed, or until now if a closed
+    /// loop waited longer for them.
+    pub fn count_waits(&mut self, now_ns: u64) {
+        for wait in std::mem::take(&mut self.waits) {
+            let until_ns = match self.still_waits(&wait) {
+                true => now_ns.max(self.window.end_ns),
+                false => self.window.end_ns,
+            };
+            self.tally.waits_ns.push(until_ns.saturating_sub(wait.since_ns));
+        }
+    }
+
+    fn still_waits(&self, wait: &AnswerWait) -> bool {
+        let slot = &self.slots[wait.at];
+        wait.is_sent && slot.generation == wait.generation && slot.waiting_since_ns() == Some(wait.since_ns)
     }
 
     /// How many of the connections that are opened at the begin are this worker's.

@@ -329,7 +329,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         if self.opened {
             self.core.tally.outstanding_at_end = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_end = self.waiting();
-            self.core.count_waits();
+            self.core.find_waits();
         }
         let intended_ns = std::mem::take(&mut self.intended_ns);
         self.core.tally.intended_ns.push(intended_ns);
@@ -341,13 +341,19 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// Whether there is nothing left to wait for, or it was waited for long enough.
     pub fn is_drained(&self, now_ns: u64) -> bool {
         let late = self.next_due_ns < self.core.window.end_ns;
-        let done = !late && self.core.outstanding_of_window == 0;
-        self.due.is_none() || done || now_ns >= self.deadline_ns
+        let is_done = match self.due {
+            Some(_) => !late && self.core.outstanding_of_window == 0,
+            None => !self.core.awaits_answers(now_ns),
+        };
+        is_done || now_ns >= self.deadline_ns
     }
 
     /// Counts what was not answered, and what was not even begun unless the run was ended.
-    pub fn finish(&mut self, is_over_early: bool) {
-        let Some(due) = &mut self.due else { return };
+    pub fn finish(&mut self, is_over_early: bool, now_ns: u64) {
+        let Some(due) = &mut self.due else {
+            return self.core.count_waits(now_ns);
+        };
+        self.core.count_waits(self.core.window.end_ns);
         let tally = &mut self.core.tally;
         tally.unanswered += self.core.outstanding_of_window;
         while self.next_due_ns < self.core.window.end_ns && !is_over_early {

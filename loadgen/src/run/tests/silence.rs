@@ -86,6 +86,33 @@ fn silence_is_noticed_in_every_loop() {
 }
 
 #[test]
+fn silence_is_noticed_in_a_window_shorter_than_a_standstill() {
+    let short = |faults| {
+        simulation(closed(1, Duration::ZERO), |s| {
+            s.plan.duration = time(Duration::from_millis(200));
+            s.script.faults = faults;
+        })
+    };
+    // A connection has 500 messages in the warm-up and 2,000 in the window.
+    let (connections, oldest_s) = silent(&short(vec![Fault::Silent(64 * 1500)])).expect("silence");
+    assert_eq!(connections, 4);
+    assert!((1.0..1.1).contains(&oldest_s), "{oldest_s}");
+    assert_eq!(silent(&short(vec![Fault::None])), None);
+}
+
+#[test]
+fn churn_counts_connections_of_which_none_was_ever_answered() {
+    let churning = simulation(churn(1, 3), |s| {
+        s.script.faults = vec![Fault::Silent(0), Fault::None, Fault::Silent(0)]
+            .into_iter()
+            .chain([const { Fault::None }; 5000])
+            .collect();
+    });
+    assert_eq!(churning.load().starved(), 2);
+    assert_eq!(simulation(churn(1, 3), |_| {}).load().starved(), 0);
+}
+
+#[test]
 fn datagrams_of_which_none_is_answered_any_more_are_silence() {
     // One in 600,000 messages would be too few losses for the gate on losses.
     let fates = [vec![Fate::Answered; 18_000], vec![Fate::Dropped; 2000]].concat();
@@ -122,7 +149,7 @@ fn a_correct_server_may_be_slow_or_stand_still_for_a_while() {
         (
             "standing still at the end",
             simulation(closed(1, Duration::ZERO), |s| {
-                s.script.stalls = vec![(1050 * MS, 3 * S)];
+                s.script.stalls = vec![(1200 * MS, 900 * MS)];
             }),
         ),
         (
