@@ -9,7 +9,7 @@ use super::super::director::{Director, Step};
 use super::super::intervals::{self, Intervals};
 use super::super::machine::due::{self, Draw};
 use super::super::machine::{Closed, Ledger, Machine, Open, Sessions, Workload};
-use super::super::result::Window;
+use super::super::result::MeasuredWindow;
 use super::super::shared::Shared;
 use super::super::tally::Tally;
 use super::super::usage::Usage;
@@ -47,7 +47,7 @@ pub struct Simulation {
 /// What the workers counted, before it becomes a record.
 pub struct Counted {
     pub tally: Tally,
-    pub window: Window,
+    pub window: MeasuredWindow,
     /// Where the messages of all workers went.
     pub ledger: Ledger,
     /// Whole messages that the server delivered, as the engines saw them.
@@ -212,7 +212,7 @@ impl Simulation {
             intervals.add(tally.take_cut());
             total.merge(tally);
         }
-        let window = Window {
+        let window = MeasuredWindow {
             duration_ns: end.unwrap_or(0),
             steal: None,
             interrupted: stop.load(Relaxed),
