@@ -42,7 +42,7 @@ const SHORTEST_STEADY_WINDOW_S: f64 = 2.0;
 pub struct Evidence<'a> {
     /// The plan of the load.
     pub plan: &'a CheckedPlan,
-    /// Whether the run was told to end early.
+    /// Whether the caller ended the run early.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,

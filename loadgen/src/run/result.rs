@@ -18,7 +18,7 @@ pub struct MeasuredWindow {
     pub duration_ns: u64,
     /// Share of the processors' time that the hypervisor took.
     pub steal: Option<f64>,
-    /// Whether the run was told to end early.
+    /// Whether the caller ended the run early.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,

@@ -38,9 +38,9 @@ pub struct Simulation {
     pub usage: fn(u64) -> Usage,
     /// How much later than asked for a worker wakes up.
     pub oversleep_ns: u64,
-    /// When the workers do not run, from the begin of the window.
+    /// When the workers do not run, from the start of the window.
     pub held_up: Vec<(u64, u64)>,
-    /// When the caller ends the run, from the begin of the window.
+    /// When the caller ends the run, from the start of the window.
     pub stopped_at_ns: Option<u64>,
 }
 
