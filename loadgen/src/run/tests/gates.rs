@@ -17,13 +17,8 @@ fn constant(rate: f64) -> Plan {
 }
 
 fn simulation(plan: Plan, change: impl FnOnce(&mut Simulation)) -> Simulation {
-    let mut simulation = Simulation {
-        plan,
-        ..Simulation::new()
-    };
-    simulation.plan.duration = time(WINDOW);
-    change(&mut simulation);
-    simulation
+    let duration = time(WINDOW);
+    Simulation::of(Plan { duration, ..plan }, change)
 }
 
 fn found(simulation: &Simulation) -> Vec<Finding> {

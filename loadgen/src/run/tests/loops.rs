@@ -10,11 +10,7 @@ const WINDOW: u64 = 200 * MS;
 const LATENCY: u64 = 100 * US;
 
 fn simulation(plan: Plan, script: Script) -> Simulation {
-    Simulation {
-        plan,
-        script,
-        ..Simulation::new()
-    }
+    Simulation::of(plan, |simulation| simulation.script = script)
 }
 
 fn load_of(plan: Plan) -> Load {

@@ -72,6 +72,16 @@ impl Simulation {
         }
     }
 
+    /// A run of this plan, changed by the closure and otherwise as [`Simulation::new`].
+    pub fn of(plan: Plan, change: impl FnOnce(&mut Self)) -> Self {
+        let mut simulation = Simulation {
+            plan,
+            ..Simulation::new()
+        };
+        change(&mut simulation);
+        simulation
+    }
+
     /// Runs it to the record of the load.
     pub fn load(&self) -> Load {
         self.run().unwrap()
