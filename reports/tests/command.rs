@@ -111,7 +111,9 @@ fn errors_name_the_file_and_a_remedy() {
     let absent = folder.path().join("absent.jsonl");
     let message = stderr(report().arg("html").arg(&absent), 1);
     assert!(
-        message.starts_with("report: cannot read") && message.contains("absent.jsonl") && message.contains("give"),
+        message.starts_with("report: cannot read")
+            && message.contains("absent.jsonl")
+            && message.contains("give"),
         "{message}"
     );
     let other = folder.path().join("other.jsonl");

@@ -448,7 +448,10 @@ mod tests {
             (libc::EIO, "cannot start"),
         ] {
             let message = explain(&io::Error::from_raw_os_error(errno)).to_string();
-            assert!(message.contains(reason) && message.contains("--engine epoll"), "{message}");
+            assert!(
+                message.contains(reason) && message.contains("--engine epoll"),
+                "{message}"
+            );
         }
     }
 }

@@ -153,7 +153,11 @@ fn a_connection_that_is_replaced_has_its_messages_and_a_proper_end() {
         let connection_ns = 50 * US + messages * LATENCY + LATENCY;
         let expected = 4 * WINDOW / connection_ns;
         let closed = closes(&load);
-        assert!(closed.len().abs_diff(expected) <= 4, "{}, not {expected}", closed.len());
+        assert!(
+            closed.len().abs_diff(expected) <= 4,
+            "{}, not {expected}",
+            closed.len()
+        );
         assert_same(&closed, &histogram_of(vec![LATENCY; closed.len() as usize]), "");
         assert!(connects(&load).len().abs_diff(closed.len()) <= 4);
         assert!(summary.echoes.abs_diff(messages * expected) <= 4 * messages);
