@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bench::idle_memory::{self, Cost, Plan};
+use bench::idle_memory::{self, IdleMemory, MemoryPlan};
 use bench::{names, reexec};
 use clap::Parser;
 use record::units;
@@ -71,10 +71,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<Cost> {
+fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<IdleMemory> {
     idle_memory::measure(
         model,
-        &Plan {
+        &MemoryPlan {
             connections: options.connections,
             message_bytes: options.size,
             repetitions: options.repetitions.into(),
@@ -83,14 +83,14 @@ fn measure(model: &dyn Model, options: &Options, log: &Path) -> anyhow::Result<C
     )
 }
 
-fn row(name: &str, measured: &anyhow::Result<Cost>) -> String {
+fn row(name: &str, measured: &anyhow::Result<IdleMemory>) -> String {
     match measured {
-        Ok(cost) => format!(
+        Ok(memory) => format!(
             "| `{name}` | {} | {:.0} | {:.0} to {:.0} |\n",
-            cost.connections,
-            cost.median_bytes(),
-            cost.smallest_bytes(),
-            cost.largest_bytes()
+            memory.connections,
+            memory.median_bytes(),
+            memory.smallest_bytes(),
+            memory.largest_bytes()
         ),
         Err(reason) => format!(
             "| `{name}` | | not measured: {} | |\n",

@@ -34,9 +34,9 @@ const REST: Duration = Duration::from_millis(100);
 /// Longer than the drain time of the servers, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// How to measure.
+/// How to measure the memory of idle connections.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub struct MemoryPlan<'a> {
     /// Idle connections; fewer for models that start processes.
     pub connections: usize,
     /// Bytes that each connection has echoed before it is idle.
@@ -49,7 +49,7 @@ pub struct Plan<'a> {
 
 /// The memory of an idle connection.
 #[derive(Debug, Clone)]
-pub struct Cost {
+pub struct IdleMemory {
     /// Idle connections.
     pub connections: usize,
     /// Bytes per additional connection, one figure per repetition, in ascending order. Noise
@@ -57,7 +57,7 @@ pub struct Cost {
     sorted: Vec<f64>,
 }
 
-impl Cost {
+impl IdleMemory {
     /// The smallest figure.
     pub fn smallest_bytes(&self) -> f64 {
         self.sorted[0]
@@ -80,7 +80,7 @@ impl Cost {
 }
 
 /// Measures a model; the error gives the reason if it cannot be measured.
-pub fn measure(model: &dyn Model, plan: &Plan) -> anyhow::Result<Cost> {
+pub fn measure(model: &dyn Model, plan: &MemoryPlan) -> anyhow::Result<IdleMemory> {
     ensure!(
         plan.connections > 1 && plan.repetitions > 0,
         "give at least 2 connections and 1 repetition: the figure is a difference"
@@ -99,7 +99,7 @@ pub fn measure(model: &dyn Model, plan: &Plan) -> anyhow::Result<Cost> {
         })
         .collect::<anyhow::Result<Vec<f64>>>()?;
     sorted.sort_by(f64::total_cmp);
-    Ok(Cost { connections, sorted })
+    Ok(IdleMemory { connections, sorted })
 }
 
 /// The number of connections to measure the model with.
@@ -123,7 +123,7 @@ fn connections(model: &dyn Model, wanted: usize) -> anyhow::Result<usize> {
 }
 
 /// The memory of a fresh server with idle connections, each after one echo.
-fn memory_of(model: &dyn Model, connections: usize, plan: &Plan) -> anyhow::Result<u64> {
+fn memory_of(model: &dyn Model, connections: usize, plan: &MemoryPlan) -> anyhow::Result<u64> {
     let arguments = match model.workers() {
         Workers::PerConnection => vec!["--workers".into(), connections.to_string()],
         Workers::Fixed | Workers::PerProcessor | Workers::Shared => Vec::new(),
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_figure_or_halfway_between_two() {
         let median = |sorted: &[f64]| {
-            Cost {
+            IdleMemory {
                 connections: 2,
                 sorted: sorted.into(),
             }

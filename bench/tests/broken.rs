@@ -12,7 +12,7 @@ use bench::participant::{Executable, Participant};
 use bench::reexec;
 use libtest_mimic::{Arguments, Failed, Trial};
 use servers::listener::Transport;
-use servers_with_bugs::{Broken, HEALTHY, OF_DATAGRAMS, ROLE, SERVERS};
+use servers_with_bugs::{Broken, HEALTHY, OF_DATAGRAMS, SERVER_VARIABLE, SERVERS};
 
 /// Most of these tests wait until a server has done nothing for long enough.
 const AT_ONCE: usize = 6;
@@ -74,7 +74,7 @@ fn participant(server: &Broken, transport: Transport) -> Participant {
     Participant::Executable(Executable {
         name: server.name.into(),
         path: "/proc/self/exe".into(),
-        environment: vec![(ROLE.into(), server.name.into())],
+        environment: vec![(SERVER_VARIABLE.into(), server.name.into())],
         transport,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bench::idle_memory::{self, Plan};
+use bench::idle_memory::{self, MemoryPlan};
 use bench::reexec;
 use libtest_mimic::{Arguments, Failed, Trial};
 use servers::models;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn per_connection(model: &str) -> anyhow::Result<f64> {
     let model = models::find(model).ok_or_else(|| anyhow::anyhow!("no such model"))?;
-    let plan = Plan {
+    let plan = MemoryPlan {
         connections: CONNECTIONS,
         message_bytes: 64,
         repetitions: 1,

@@ -201,12 +201,12 @@ fn gets_so_far(harness: &mut Child, is_there: impl Fn() -> bool) -> bool {
 
 /// The result of a test whose harness ended before it could be killed.
 fn unless_skipped(mut harness: Child) -> Result<Completion, Failed> {
-    let mut said = String::new();
+    let mut printed = String::new();
     let mut output = harness.stdout.take().ok_or("no output")?;
-    output.read_to_string(&mut said)?;
-    match said.strip_prefix(SKIPPED) {
+    output.read_to_string(&mut printed)?;
+    match printed.strip_prefix(SKIPPED) {
         Some(reason) => Ok(Completion::ignored_with(reason.trim())),
-        None => Err(format!("the case did not get so far: {said}").into()),
+        None => Err(format!("the case did not get so far: {printed}").into()),
     }
 }
 
@@ -234,7 +234,7 @@ fn examine(case: &Case) -> ! {
     }
 }
 
-/// A harness in its own process: starts a server and ends as `end` says.
+/// A harness in its own process: starts a server and ends as `end` requires.
 fn harness(end: &str) -> ! {
     if let Some(case) = conformance::find(end) {
         examine(case);

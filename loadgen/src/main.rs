@@ -1,4 +1,4 @@
-//! `loadgen`: puts a load on an echo server and says what it saw.
+//! `loadgen`: puts a load on an echo server and reports the result.
 
 use std::process::ExitCode;
 

@@ -94,7 +94,7 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     let load = Load {
         schema_version: SCHEMA_VERSION,
         target,
-        started_at: parts[first_begun(&windows).index].load.started_at.clone(),
+        started_at: parts[first_started(&windows).index].load.started_at.clone(),
         plan,
         listed_mean_bytes: same(parts, "listed_mean_bytes", |load| load.listed_mean_bytes)?,
         generator: generator(parts),
@@ -145,14 +145,14 @@ fn same<T: PartialEq + Serialize>(
 }
 
 /// The window of a part by the clock of its host, in seconds since the epoch.
-struct Window {
+struct PartWindow {
     index: usize,
-    begin_s: f64,
+    start_s: f64,
     end_s: f64,
 }
 
 /// The windows of the parts, which must overlap and be equally long.
-fn windows(parts: &[Part]) -> Result<Vec<Window>, MergeError> {
+fn windows(parts: &[Part]) -> Result<Vec<PartWindow>, MergeError> {
     for (index, part) in parts.iter().enumerate() {
         if let Some(twin) = parts[..index].iter().find(|twin| twin.load == part.load) {
             return Err(MergeError::Twice {
@@ -173,8 +173,8 @@ fn windows(parts: &[Part]) -> Result<Vec<Window>, MergeError> {
     }
     let windows = (0..).zip(parts).map(|(index, part)| window(index, part));
     let windows = windows.collect::<Result<Vec<_>, _>>()?;
-    let (first, last) = (first_ended(&windows), last_begun(&windows));
-    match first.end_s < last.begin_s {
+    let (first, last) = (first_ended(&windows), last_started(&windows));
+    match first.end_s < last.start_s {
         true => Err(MergeError::Apart {
             first: parts[first.index].name.clone(),
             second: parts[last.index].name.clone(),
@@ -183,30 +183,30 @@ fn windows(parts: &[Part]) -> Result<Vec<Window>, MergeError> {
     }
 }
 
-fn window(index: usize, part: &Part) -> Result<Window, MergeError> {
+fn window(index: usize, part: &Part) -> Result<PartWindow, MergeError> {
     let load = &part.load;
     let started = humantime::parse_rfc3339(&load.started_at).map_err(|_| MergeError::Time {
         name: part.name.clone(),
         started_at: load.started_at.clone(),
     })?;
     let since_epoch = started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let begin_s = since_epoch.as_secs_f64() + load.plan.warmup.seconds();
-    Ok(Window {
+    let start_s = since_epoch.as_secs_f64() + load.plan.warmup.seconds();
+    Ok(PartWindow {
         index,
-        begin_s,
-        end_s: begin_s + load.window_s,
+        start_s,
+        end_s: start_s + load.window_s,
     })
 }
 
-fn first_begun(windows: &[Window]) -> &Window {
-    largest(windows, |window| -window.begin_s)
+fn first_started(windows: &[PartWindow]) -> &PartWindow {
+    largest(windows, |window| -window.start_s)
 }
 
-fn last_begun(windows: &[Window]) -> &Window {
-    largest(windows, |window| window.begin_s)
+fn last_started(windows: &[PartWindow]) -> &PartWindow {
+    largest(windows, |window| window.start_s)
 }
 
-fn first_ended(windows: &[Window]) -> &Window {
+fn first_ended(windows: &[PartWindow]) -> &PartWindow {
     largest(windows, |window| -window.end_s)
 }
 
@@ -338,8 +338,8 @@ fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
 }
 
 /// Windows that overlap only in part never have the sum of their rates at one time.
-fn late(windows: &[Window]) -> Option<String> {
-    let (first, last) = (first_begun(windows).begin_s, last_begun(windows).begin_s);
+fn late(windows: &[PartWindow]) -> Option<String> {
+    let (first, last) = (first_started(windows).start_s, last_started(windows).start_s);
     let common_s = first_ended(windows).end_s - last;
     let length_s = common_s + last - first;
     (!near(common_s, length_s)).then(|| {

@@ -14,7 +14,7 @@ use record::Arrivals;
 pub struct Stage {
     /// How long it lasts.
     pub duration: Duration,
-    /// The rate at its begin, per second.
+    /// The rate at its start, per second.
     pub from: f64,
     /// The rate at its end, per second.
     pub to: f64,
@@ -116,7 +116,7 @@ impl Pace {
     }
 }
 
-/// The times at which something is due, in nanoseconds from the begin; it ends with the
+/// The times at which something is due, in nanoseconds from the start; it ends with the
 /// last stage.
 ///
 /// The shares of all make up the whole: evenly spaced ones take turns, and Poisson

@@ -104,7 +104,7 @@ fn a_socket_that_is_connected_to_itself_is_no_server() {
                 threads: Some(1),
                 ..closed(1)
             };
-            let error = run_in_vain(target, plan);
+            let error = run_to_error(target, plan);
             let kind = match &error {
                 RunError::NoConnection { kind, .. } => Some(*kind),
                 _ => None,
@@ -175,19 +175,19 @@ fn with_a_hundred_files(target: &str, arguments: &[&str]) -> Output {
 fn descriptors_that_run_out_are_a_limit_of_this_side() {
     let target = server(keep_silent).to_string();
     let refused = with_a_hundred_files(&target, &["-c", "50"]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
     assert!(
-        said.contains("50 connections need more descriptors than the 100"),
-        "{said}"
+        stderr.contains("50 connections need more descriptors than the 100"),
+        "{stderr}"
     );
 
     for engine in engines() {
         let engine = &engine.to_string();
         let output = with_a_hundred_files(&target, &["--connect-rate", "1k/s", "--engine", engine]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{said}");
-        let load: Load = serde_json::from_slice(&output.stdout).expect(&said);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        let load: Load = serde_json::from_slice(&output.stdout).expect(&stderr);
         assert!(
             count(&load, ErrorKind::TooManyOpenFiles) > 0,
             "{:?}",
@@ -199,7 +199,7 @@ fn descriptors_that_run_out_are_a_limit_of_this_side() {
 }
 
 /// Makes this program a server, whose listener is its standard input.
-const ROLE: &str = "LOADGEN_TEST_SERVER";
+const SERVER_VARIABLE: &str = "LOADGEN_TEST_SERVER";
 
 /// A process that echoes, with descriptors of its own.
 struct Server(Child);
@@ -208,7 +208,7 @@ impl Server {
     fn start(listener: TcpListener) -> Self {
         let child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "the_server_of_a_process_of_its_own"])
-            .env(ROLE, "1")
+            .env(SERVER_VARIABLE, "1")
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::null())
             .spawn()
@@ -226,7 +226,7 @@ impl Drop for Server {
 
 #[test]
 fn the_server_of_a_process_of_its_own() {
-    if env::var_os(ROLE).is_none() {
+    if env::var_os(SERVER_VARIABLE).is_none() {
         return;
     }
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -137,11 +137,11 @@ fn a_port_without_a_server_is_an_error_of_its_own() {
             engine,
             ..datagrams()
         };
-        let error = run_in_vain(target, plan);
-        let said = error.to_string();
+        let error = run_to_error(target, plan);
+        let message = error.to_string();
         assert!(
-            said.contains("refused") && said.contains("is the server running"),
-            "{said}"
+            message.contains("refused") && message.contains("is the server running"),
+            "{message}"
         );
     }
 }

@@ -48,9 +48,9 @@ fn run(target: SocketAddr, options: &[&str]) -> (i32, Load, String) {
         .args(options)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let load = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-    (output.status.code().unwrap(), load, said)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let load = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    (output.status.code().unwrap(), load, stderr)
 }
 
 /// A host that is busy with other things may make any load invalid.
@@ -61,9 +61,9 @@ fn a_valid_load_ends_with_0_and_one_that_meets_a_condition_with_99() {
         (&["--fail-on", "p50>1ns"], FAILED),
         (&["--fail-on", "p50>1h"], FINE),
     ] {
-        let (code, load, said) = run(server(false), options);
+        let (code, load, stderr) = run(server(false), options);
         let expected = if load.summary.is_valid() { valid } else { INVALID };
-        assert_eq!(code, expected, "{said}");
+        assert_eq!(code, expected, "{stderr}");
     }
 }
 
@@ -76,13 +76,13 @@ fn an_invalid_load_ends_with_3_unless_it_is_forced() {
         (vec!["--force"], FINE),
         (["--force"].into_iter().chain(condition).collect(), FAILED),
     ] {
-        let (code, load, said) = run(server(true), &options);
+        let (code, load, stderr) = run(server(true), &options);
         assert!(!load.summary.is_valid());
-        assert_eq!(code, expected, "{options:?}: {said}");
+        assert_eq!(code, expected, "{options:?}: {stderr}");
         assert_eq!(
-            said.contains("failed: p50>1ns: "),
+            stderr.contains("failed: p50>1ns: "),
             options.contains(&"--fail-on"),
-            "{said}"
+            "{stderr}"
         );
     }
 }

@@ -265,7 +265,7 @@ impl Observer for Stopper<'_> {
 
 /// The window would last for an hour: a run that does not end early would not end at all.
 #[test]
-fn a_run_ends_when_it_is_told_to() {
+fn a_run_ends_when_the_caller_stops_it() {
     for &engine in engines() {
         for serve in [echo, keep_silent] {
             let plan = Plan {

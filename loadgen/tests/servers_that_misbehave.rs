@@ -58,8 +58,8 @@ fn assert_failed(load: &Load, failed: u64) {
     let errors = &load.summary.errors;
     assert_eq!(errors.values().sum::<u64>(), failed, "{errors:?}");
     let findings: Vec<_> = load.summary.findings.iter().collect();
-    let says_so = |finding: &&Finding| matches!(finding, Finding::ConnectionsFailed(connections) if connections.connections == failed);
-    assert!(findings.iter().any(says_so), "{findings:?}");
+    let is_reported = |finding: &&Finding| matches!(finding, Finding::ConnectionsFailed(connections) if connections.connections == failed);
+    assert!(findings.iter().any(is_reported), "{findings:?}");
 }
 
 /// Resets a connection.
@@ -305,7 +305,7 @@ fn a_port_without_a_server_is_an_error_of_its_own_in_every_loop() {
             constant(1000.0, MINUTE),
             sessions(1000.0, MINUTE, 2),
         ] {
-            let error = run_in_vain(target, Plan { engine, ..plan });
+            let error = run_to_error(target, Plan { engine, ..plan });
             let kind = match &error {
                 RunError::NoConnection { kind, .. } => Some(*kind),
                 _ => None,

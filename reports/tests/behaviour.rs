@@ -17,7 +17,7 @@ fn pass(evidence: &str) -> Option<CaseOutcome> {
 fn small() -> Conformance {
     conformance(3, 3, |server, case| match (server, case) {
         (0, 1) => Some(CaseOutcome::Fail {
-            evidence: "byte 3 is wrong\nit said: no".into(),
+            evidence: "byte 3 is wrong\nstderr: no".into(),
         }),
         (_, 1) => Some(CaseOutcome::NotApplicable {
             reason: "one at a time".into(),
@@ -230,7 +230,7 @@ C1 case number 1, C2 case number 2, C3 case number 3
 
 fail
   C2: server-1: byte 3 is wrong
-    it said: no
+    stderr: no
 
 skipped
   C3: server-2: install strace
@@ -266,7 +266,7 @@ fn matrices_for_visual_inspection() {
             reason: "one process serves all clients, so all of their connections ended".into(),
         }),
         1 if server == 4 => Some(CaseOutcome::Fail {
-            evidence: "after 1.2 s a client had 3 of 20,000 lines\nit said: too many open files".into(),
+            evidence: "after 1.2 s a client had 3 of 20,000 lines\nstderr: too many open files".into(),
         }),
         2 if server == 9 => Some(CaseOutcome::Skipped {
             reason: "install strace".into(),

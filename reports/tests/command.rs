@@ -41,8 +41,8 @@ fn a_report_is_written_beside_its_records_and_passes_the_check() {
         .unwrap()
         .replacen("data-low=\"", "data-low=\"9", 1);
     fs::write(&page, changed).unwrap();
-    let said = stderr(report().arg("check").arg(&page).arg(&records), 1);
-    assert!(said.contains("does not agree with"), "{said}");
+    let message = stderr(report().arg("check").arg(&page).arg(&records), 1);
+    assert!(message.contains("does not agree with"), "{message}");
     let left: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -109,10 +109,12 @@ fn conformance_outcomes_alone_have_a_report_that_passes_the_check() {
 fn errors_name_the_file_and_a_remedy() {
     let (folder, records) = folder();
     let absent = folder.path().join("absent.jsonl");
-    let said = stderr(report().arg("html").arg(&absent), 1);
+    let message = stderr(report().arg("html").arg(&absent), 1);
     assert!(
-        said.starts_with("report: cannot read") && said.contains("absent.jsonl") && said.contains("give"),
-        "{said}"
+        message.starts_with("report: cannot read")
+            && message.contains("absent.jsonl")
+            && message.contains("give"),
+        "{message}"
     );
     let other = folder.path().join("other.jsonl");
     fs::write(&other, "{}\n").unwrap();
@@ -125,8 +127,8 @@ fn errors_name_the_file_and_a_remedy() {
     fs::write(&other, overflown).unwrap();
     assert!(stderr(report().arg("text").arg(&other), 1).contains("number out of range"));
     let nowhere = folder.path().join("no/such/folder.html");
-    let said = stderr(report().arg("html").arg(&records).arg("-o").arg(nowhere), 1);
-    assert!(said.contains("--output"), "{said}");
+    let message = stderr(report().arg("html").arg(&records).arg("-o").arg(nowhere), 1);
+    assert!(message.contains("--output"), "{message}");
 }
 
 #[test]

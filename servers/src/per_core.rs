@@ -17,12 +17,12 @@ use crate::stop;
 
 /// Counts the event loops that have not started yet. The last one prints the ready line.
 #[derive(Debug, Clone)]
-pub struct ReadyLatch(Arc<AtomicUsize>);
+pub struct ReadyCount(Arc<AtomicUsize>);
 
-impl ReadyLatch {
-    /// A latch for this number of loops.
+impl ReadyCount {
+    /// A count of this number of loops.
     pub fn new(loops: usize) -> Self {
-        ReadyLatch(Arc::new(AtomicUsize::new(loops)))
+        ReadyCount(Arc::new(AtomicUsize::new(loops)))
     }
 
     /// Records that one loop has all that it needs to answer connections.
@@ -37,13 +37,13 @@ impl ReadyLatch {
 /// Runs `count` event loops until all have drained, or until one fails.
 ///
 /// `prepare` builds a loop with all its resources, before clients can use up the
-/// descriptors. The loop that it returns counts the latch down, then serves the clients of
+/// descriptors. The loop that it returns counts down when it is ready, then serves the clients of
 /// its listener until that is shut down. The counter holds the open connections of all
 /// loops, for [`Listener::try_add`].
 pub fn run<P, S>(first: Listener, config: &Config, count: usize, prepare: P) -> io::Result<()>
 where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,
-    S: FnOnce(Listener, &Config, ReadyLatch) -> io::Result<()> + Send + 'static,
+    S: FnOnce(Listener, &Config, ReadyCount) -> io::Result<()> + Send + 'static,
 {
     let others: anyhow::Result<Vec<_>> = (1..count).map(|_| first.join()).collect();
     let mut listeners = others.map_err(io::Error::other)?;
@@ -57,14 +57,14 @@ where
         .collect();
     let loops = loops?;
 
-    let latch = ReadyLatch::new(count);
+    let ready = ReadyCount::new(count);
     let (ended, results) = channel();
     for (listener, serve) in listeners.into_iter().zip(loops) {
-        let (config, latch, ended) = (config.clone(), latch.clone(), ended.clone());
+        let (config, ready, ended) = (config.clone(), ready.clone(), ended.clone());
         // Not scoped: if one loop fails, this function returns, and the process ends with
         // the other loops.
         Builder::new().spawn(move || {
-            let serve = AssertUnwindSafe(|| serve(listener, &config, latch));
+            let serve = AssertUnwindSafe(|| serve(listener, &config, ready));
             let result = panic::catch_unwind(serve);
             // The receiver is gone after another loop has failed.
             let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("an event loop panicked"))));
@@ -100,7 +100,7 @@ mod tests {
         let is_first = Arc::new(AtomicBool::new(true));
         let result = run(listener.unwrap(), &config, 3, |_, _| {
             let is_first = Arc::clone(&is_first);
-            Ok(move |_: Listener, _: &Config, _: ReadyLatch| {
+            Ok(move |_: Listener, _: &Config, _: ReadyCount| {
                 if is_first.swap(false, SeqCst) {
                     return end();
                 }

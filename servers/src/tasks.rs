@@ -18,14 +18,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::per_core::{self, ReadyLatch};
+use crate::per_core::{self, ReadyCount};
 use crate::stop;
 
 /// The listener of one runtime, and the tasks that serve its clients.
 #[derive(Debug)]
 pub struct Tasks {
     listener: Listener,
-    latch: ReadyLatch,
+    ready: ReadyCount,
     /// The tasks of this runtime, which it waits for at the end.
     own: TaskTracker,
     /// The number of tasks on all runtimes, for the connection limit.
@@ -50,7 +50,7 @@ impl Tasks {
     pub fn new(listener: Listener) -> Self {
         Tasks {
             listener,
-            latch: ReadyLatch::new(1),
+            ready: ReadyCount::new(1),
             own: TaskTracker::new(),
             all: Arc::default(),
         }
@@ -74,7 +74,7 @@ impl Tasks {
         Accepting: Future<Output = io::Result<Stream>>,
         Sleeping: Future,
     {
-        self.latch.count_down(&self.listener)?;
+        self.ready.count_down(&self.listener)?;
         loop {
             let error = match accept().await {
                 Ok(stream) => {
@@ -119,10 +119,10 @@ pub fn on_threads(
     runtime: fn(Tasks, &Config) -> io::Result<()>,
 ) -> io::Result<()> {
     per_core::run(listener, config, threads, |_, all| {
-        Ok(move |listener, config: &Config, latch| {
+        Ok(move |listener, config: &Config, ready| {
             let tasks = Tasks {
                 listener,
-                latch,
+                ready,
                 own: TaskTracker::new(),
                 all,
             };

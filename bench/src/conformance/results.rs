@@ -331,14 +331,14 @@ mod tests {
     fn quick_forms_do_not_replace_full_forms_of_the_same_version() {
         let folder = tempfile::tempdir().unwrap();
         let complete = folder.path().join(results::RECORDS);
-        for (full, becomes_full, says) in [
+        for (full, becomes_full, expected) in [
             (false, false, "results of the quick forms"),
             (true, true, "results of the full forms"),
             (false, true, "remain in"),
             (true, true, "results of the full forms"),
         ] {
             let message = everything(folder.path(), full).finish().unwrap();
-            assert!(message.contains(says), "{message}");
+            assert!(message.contains(expected), "{message}");
             assert_eq!(read(&complete).full, becomes_full, "{message}");
             let is_left = folder.path().join(PARTIAL).exists();
             assert_eq!(is_left, full != becomes_full, "{message}");

@@ -24,8 +24,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 fn serve(options: &Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen)?;
-    // A blocked `accept` keeps its socket open whoever closes the descriptor; a duplicate has the
-    // same effect without unsafe code.
+    // A blocked `accept` keeps its socket open even after another thread closes the descriptor; a
+    // duplicate has the same effect without unsafe code.
     let blocked = listener.try_clone()?;
     signal::catch(Signal::SIGTERM as i32, stop)?;
     let accepting = thread::spawn(move || accept(&blocked));

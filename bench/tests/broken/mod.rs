@@ -70,7 +70,7 @@ use socket2::SockRef;
 pub use healthy::SERVER as HEALTHY;
 
 /// Set for a process of this test that must be one of the servers.
-pub const ROLE: &str = "ECHOBENCH_BROKEN";
+pub const SERVER_VARIABLE: &str = "ECHOBENCH_BROKEN";
 
 pub static SERVERS: &[Broken] = &[
     strlen::SERVER,
@@ -150,7 +150,7 @@ pub struct Options {
 
 /// Runs one of the servers if this process was started for that.
 pub fn play() -> Option<ExitCode> {
-    let name = env::var(ROLE).ok()?;
+    let name = env::var(SERVER_VARIABLE).ok()?;
     let server = SERVERS
         .iter()
         .chain(OF_DATAGRAMS)

@@ -21,7 +21,7 @@ pub const MESSAGES_PER_LOSS: u64 = 1000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
-    /// The run ended before its time because it was told to.
+    /// The caller ended the run early.
     Interrupted {
         /// Seconds that were measured.
         measured_s: f64,

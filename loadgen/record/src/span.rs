@@ -1,7 +1,7 @@
 //! The spans of time that a load measures, and values kept by span.
 //!
-//! A [`Span`] and its [`Facts`] are all that a new latency metric needs here: records, tables,
-//! conditions, exports and merging iterate over [`Span::ALL`].
+//! A row of `spans!` is all that a new latency metric needs here: records, tables, conditions,
+//! exports and merging iterate over [`Span::ALL`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,23 +14,6 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::histogram::{Encoded, Quantiles};
-
-/// A span of time that a load measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
-    /// From the intended send to the end of the answer.
-    Response,
-    /// From the actual send to the end of the answer.
-    Service,
-    /// From the intended to the actual send.
-    SendLag,
-    /// From the call of connect to the established connection.
-    Connect,
-    /// From the call of connect to the first byte of the first answer.
-    FirstByte,
-    /// From the end of our side to the end of the server's.
-    Close,
-}
 
 /// The loads that measure a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,58 +34,74 @@ struct Facts {
     scope: Scope,
 }
 
-impl Span {
-    /// All spans, in the order of tables.
-    pub const ALL: [Span; 6] = [
-        Span::Response,
-        Span::Service,
-        Span::SendLag,
-        Span::Connect,
-        Span::FirstByte,
-        Span::Close,
-    ];
-
-    const fn facts(self) -> Facts {
-        match self {
-            Span::Response => Facts {
-                name: "response",
-                label: "response time",
-                description: "From the intended send to the end of the answer.",
-                scope: Scope::Scheduled,
-            },
-            Span::Service => Facts {
-                name: "service",
-                label: "service time",
-                description: "From the actual send to the end of the answer.",
-                scope: Scope::Every,
-            },
-            Span::SendLag => Facts {
-                name: "send_lag",
-                label: "send lag",
-                description: "From the intended to the actual send.",
-                scope: Scope::Scheduled,
-            },
-            Span::Connect => Facts {
-                name: "connect",
-                label: "connect",
-                description: "From the call of connect to the established connection.",
-                scope: Scope::ShortConnections,
-            },
-            Span::FirstByte => Facts {
-                name: "first_byte",
-                label: "first byte",
-                description: "From the call of connect to the first byte of the first answer.",
-                scope: Scope::ShortConnections,
-            },
-            Span::Close => Facts {
-                name: "close",
-                label: "close",
-                description: "From the end of our side to the end of the server's.",
-                scope: Scope::ShortConnections,
-            },
+/// Defines the spans by a table: the variants with their documentation, in the order of tables,
+/// and the facts.
+macro_rules! spans {
+    ($($span:ident { name: $name:literal, label: $label:literal, description: $description:literal, scope: $scope:ident })*) => {
+        /// A span of time that a load measures.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Span {
+            $(#[doc = $description] $span,)*
         }
-    }
 
+        impl Span {
+            /// All spans, in the order of tables.
+            pub const ALL: [Span; [$($name),*].len()] = [$(Span::$span),*];
+
+            const fn facts(self) -> Facts {
+                match self {
+                    $(Span::$span => Facts {
+                        name: $name,
+                        label: $label,
+                        description: $description,
+                        scope: Scope::$scope,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+spans! {
+    Response {
+        name: "response",
+        label: "response time",
+        description: "From the intended send to the end of the answer.",
+        scope: Scheduled
+    }
+    Service {
+        name: "service",
+        label: "service time",
+        description: "From the actual send to the end of the answer.",
+        scope: Every
+    }
+    SendLag {
+        name: "send_lag",
+        label: "send lag",
+        description: "From the intended to the actual send.",
+        scope: Scheduled
+    }
+    Connect {
+        name: "connect",
+        label: "connect",
+        description: "From the call of connect to the established connection.",
+        scope: ShortConnections
+    }
+    FirstByte {
+        name: "first_byte",
+        label: "first byte",
+        description: "From the call of connect to the first byte of the first answer.",
+        scope: ShortConnections
+    }
+    Close {
+        name: "close",
+        label: "close",
+        description: "From the end of our side to the end of the server's.",
+        scope: ShortConnections
+    }
+}
+
+impl Span {
     /// The name in records and conditions: `send_lag`.
     pub const fn name(self) -> &'static str {
         self.facts().name

@@ -7,7 +7,7 @@ use crate::plan::CheckedPlan;
 pub struct Evidence<'a> {
     /// The plan of the load.
     pub plan: &'a CheckedPlan,
-    /// Whether the run was told to end early.
+    /// Whether the run was interrupted.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,

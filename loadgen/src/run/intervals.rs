@@ -20,7 +20,7 @@ pub fn interval(window: Duration) -> Duration {
 
 /// The counts of all workers in an interval.
 #[derive(Debug)]
-pub struct Interval {
+pub struct IntervalCounts {
     /// Messages that came back.
     pub echoes: u64,
     /// Response times, or in a closed loop service times.
@@ -52,7 +52,7 @@ pub struct Intervals {
     workers: usize,
     cuts: Receiver<Cut>,
     /// Each with the number of workers that have contributed to it, and their errors.
-    found: Vec<(Interval, usize, u64)>,
+    found: Vec<(IntervalCounts, usize, u64)>,
     /// How many snapshots were taken.
     shown: usize,
 }
@@ -74,7 +74,7 @@ impl Intervals {
     pub fn add(&mut self, cut: Cut) {
         while self.found.len() <= cut.number {
             let latency = histogram::empty();
-            self.found.push((Interval { echoes: 0, latency }, 0, 0));
+            self.found.push((IntervalCounts { echoes: 0, latency }, 0, 0));
         }
         let (interval, workers, errors) = &mut self.found[cut.number];
         interval.echoes += cut.echoes;
@@ -106,7 +106,7 @@ impl Intervals {
     }
 
     /// All of them, once every worker has ended.
-    pub fn finish(mut self) -> Vec<Interval> {
+    pub fn finish(mut self) -> Vec<IntervalCounts> {
         while let Ok(cut) = self.cuts.try_recv() {
             self.add(cut);
         }

@@ -32,7 +32,7 @@ use director::{Director, Step};
 use intervals::Intervals;
 use machine::{Closed, Open, Sessions, due};
 use record::{Engine, ErrorKind, Load, LoopKind};
-use result::Window;
+use result::MeasuredWindow;
 use shared::Shared;
 use tally::{Cut, Tally};
 use thread::{Context, Meeting};
@@ -126,7 +126,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
             intervals.add(tally.take_cut());
             total.merge(tally);
         }
-        let window = Window {
+        let window = MeasuredWindow {
             duration_ns,
             steal,
             interrupted: shared.is_stopped(),
@@ -140,7 +140,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
 }
 
 /// The record of a run, or why there is none.
-fn conclude(plan: &CheckedPlan, tally: Tally, window: Window) -> Result<Load, RunError> {
+fn conclude(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Result<Load, RunError> {
     if tally.established == 0 {
         let (kind, example) = tally.worst_error();
         return Err(RunError::NoConnection {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::intervals::{Interval, interval};
+use super::intervals::{IntervalCounts, interval};
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
 use crate::plan::CheckedPlan;
@@ -13,23 +13,23 @@ use record::{
 
 /// The window as the watching thread saw it.
 #[derive(Debug)]
-pub struct Window {
+pub struct MeasuredWindow {
     /// How long it was.
     pub duration_ns: u64,
     /// Share of the processors' time that the hypervisor took.
     pub steal: Option<f64>,
-    /// Whether the run was told to end early.
+    /// Whether the caller ended the run early.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,
     /// The counts of its intervals.
-    pub intervals: Vec<Interval>,
+    pub intervals: Vec<IntervalCounts>,
     /// When the run began.
     pub started_at: SystemTime,
 }
 
 /// The record of a load, with the findings of the gates.
-pub fn load(plan: &CheckedPlan, tally: Tally, window: Window) -> Load {
+pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
     let window_s = window.duration_ns as f64 / 1e9;
     let per_second = |count: f64| {
         if window.duration_ns == 0 {
@@ -88,7 +88,7 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: Window) -> Load {
 }
 
 /// The main latency of the whole window: response time, or in a closed loop service time.
-fn whole(intervals: &[Interval]) -> Histogram {
+fn whole(intervals: &[IntervalCounts]) -> Histogram {
     let mut latency = histogram::empty();
     for interval in intervals {
         latency += &interval.latency;
@@ -117,7 +117,7 @@ fn latencies<'a>(plan: &CheckedPlan, tally: &'a Tally, main: &'a Histogram) -> B
     })
 }
 
-fn generator(plan: &CheckedPlan, tally: &Tally, window: &Window) -> Generator {
+fn generator(plan: &CheckedPlan, tally: &Tally, window: &MeasuredWindow) -> Generator {
     Generator {
         version: env!("CARGO_PKG_VERSION").into(),
         engine: plan.engine,
@@ -130,7 +130,7 @@ fn generator(plan: &CheckedPlan, tally: &Tally, window: &Window) -> Generator {
     }
 }
 
-fn pieces(plan: &CheckedPlan, window: &Window) -> Vec<record::Interval> {
+fn pieces(plan: &CheckedPlan, window: &MeasuredWindow) -> Vec<record::Interval> {
     let length_s = interval(plan.duration).as_secs_f64();
     let window_s = window.duration_ns as f64 / 1e9;
     let pieces = window.intervals.iter().enumerate();
@@ -150,7 +150,7 @@ fn pieces(plan: &CheckedPlan, window: &Window) -> Vec<record::Interval> {
 fn evidence<'a>(
     plan: &'a CheckedPlan,
     tally: Tally,
-    window: &Window,
+    window: &MeasuredWindow,
     latency: &Histogram,
     load: &Load,
 ) -> Evidence<'a> {

@@ -30,7 +30,7 @@ pub struct Worker<'a, E: Engine<'a>, L> {
     usage: fn(u64) -> Usage,
     usage_before: Option<Usage>,
     cuts: Sender<Cut>,
-    /// What the director was told last.
+    /// The counts that the director has last.
     live: usize,
     primed: usize,
     /// What came in before this time has been handled after the next wait.

@@ -219,7 +219,7 @@ impl Witness {
 pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -235,7 +235,7 @@ pub fn watch(target: SocketAddr, plan: Plan, observer: &mut dyn Observer) -> Loa
 }
 
 /// Runs a plan that fails.
-pub fn run_in_vain(target: SocketAddr, plan: Plan) -> RunError {
+pub fn run_to_error(target: SocketAddr, plan: Plan) -> RunError {
     loadgen::run(&checked(target, plan), &mut (), &AtomicBool::new(false)).unwrap_err()
 }
 

@@ -25,7 +25,7 @@ use super::epoll::Loop;
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
-use crate::per_core::{self, ReadyLatch};
+use crate::per_core::{self, ReadyCount};
 
 pub struct EpollMulti;
 
@@ -53,8 +53,8 @@ impl Model for EpollMulti {
         }
         per_core::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;
-            Ok(move |listener: Listener, config: &Config, latch: ReadyLatch| {
-                latch.count_down(&listener)?;
+            Ok(move |listener: Listener, config: &Config, ready: ReadyCount| {
+                ready.count_down(&listener)?;
                 one.run(&listener, config)
             })
         })

@@ -25,7 +25,7 @@ use super::uring::Loop;
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
-use crate::per_core::{self, ReadyLatch};
+use crate::per_core::{self, ReadyCount};
 use crate::sys::uring::Ring;
 
 pub struct UringMulti;
@@ -58,8 +58,8 @@ impl Model for UringMulti {
         }
         per_core::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
-            Ok(|listener: Listener, config: &Config, latch: ReadyLatch| {
-                latch.count_down(&listener)?;
+            Ok(|listener: Listener, config: &Config, ready: ReadyCount| {
+                ready.count_down(&listener)?;
                 server.run(&listener, config)
             })
         })

@@ -1,7 +1,7 @@
 //! C10: no new process or thread can be started.
 //!
-//! A new client may be turned away, but is told so; it does not hang, and nothing else dies. A
-//! worker lost meanwhile is replaced when possible again. Stopping needs no new thread.
+//! The server may close the connection of a new client, but the client does not hang, and nothing
+//! else dies. A lost worker is replaced as soon as possible. Stopping needs no new thread.
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};

@@ -13,7 +13,7 @@ use crate::conformance::kit::{Case, ServerUnderTest};
 pub const CASE: Case = Case::new(
     "C14",
     "queue at stop",
-    "When the server is told to stop, is each connection in the backlog served or reset, and none left open?",
+    "When the server stops, is each connection in the backlog served or reset, and none left open?",
     drive,
 )
 // Longer than a client waits: a connection that only the end of the drain closes counts as left

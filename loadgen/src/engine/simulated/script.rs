@@ -13,7 +13,7 @@ pub struct Script {
     pub latency: Latency,
     /// Time for which the server is busy with what it reads at once; 0 serves all at a time.
     pub service_ns: u64,
-    /// When the server stands still, from the begin of the window.
+    /// When the server stalls, from the start of the window.
     pub stalls: Vec<(u64, u64)>,
     /// Bytes that a connection has room for until the server reads them.
     pub room: usize,

@@ -447,8 +447,11 @@ mod tests {
             (libc::EINVAL, "Linux 6.1"),
             (libc::EIO, "cannot start"),
         ] {
-            let said = explain(&io::Error::from_raw_os_error(errno)).to_string();
-            assert!(said.contains(reason) && said.contains("--engine epoll"), "{said}");
+            let message = explain(&io::Error::from_raw_os_error(errno)).to_string();
+            assert!(
+                message.contains(reason) && message.contains("--engine epoll"),
+                "{message}"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The schedule of a worker in the time of the run: the initial rate during the warm-up, and the
-//! whole schedule from the begin of the window.
+//! whole schedule from the start of the window.
 
 use crate::pacer::{Pace, Schedule, Share};
 
-/// The times at which a share of a pace is due, in nanoseconds from its begin.
+/// The times at which a share of a pace is due, in nanoseconds from its start.
 pub type Times = Box<dyn Iterator<Item = u64>>;
 
 /// Draws the times of a schedule with a seed. Tests replace [`draw`] by a wrong one.
@@ -85,7 +85,7 @@ mod tests {
         while let Some(next_ns) = due.next_ns {
             times.push(next_ns);
             due.advance();
-            // The window is known ahead of its begin.
+            // The window is known ahead of its start.
             if times.len() >= 3 {
                 due.open_window(5_350_000_000);
             }

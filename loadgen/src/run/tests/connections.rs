@@ -10,12 +10,7 @@ use record::{Arrivals, ErrorKind, Load, Plan};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn simulation(plan: Plan, faults: Vec<Fault>) -> Simulation {
-    let mut simulation = Simulation {
-        plan,
-        ..Simulation::new()
-    };
-    simulation.script.faults = faults;
-    simulation
+    Simulation::of(plan, |simulation| simulation.script.faults = faults)
 }
 
 fn count(load: &Load, kind: ErrorKind) -> u64 {

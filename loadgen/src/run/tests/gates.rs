@@ -17,13 +17,8 @@ fn constant(rate: f64) -> Plan {
 }
 
 fn simulation(plan: Plan, change: impl FnOnce(&mut Simulation)) -> Simulation {
-    let mut simulation = Simulation {
-        plan,
-        ..Simulation::new()
-    };
-    simulation.plan.duration = time(WINDOW);
-    change(&mut simulation);
-    simulation
+    let duration = time(WINDOW);
+    Simulation::of(Plan { duration, ..plan }, change)
 }
 
 fn found(simulation: &Simulation) -> Vec<Finding> {
@@ -221,7 +216,7 @@ fn waiting(pace: &Pace, share: Share, seed: u64) -> Times {
 }
 
 #[test]
-fn a_schedule_that_breaks_its_law_is_an_error_of_the_generator() {
+fn wrong_gaps_in_a_schedule_are_an_error_of_the_generator() {
     let drawn = |draw: Draw, arrivals| simulation(open(4000.0, WINDOW, arrivals), |s| s.draw = draw);
     for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
         assert_found!(drawn(due::draw, arrivals),);

@@ -10,11 +10,7 @@ const WINDOW: u64 = 200 * MS;
 const LATENCY: u64 = 100 * US;
 
 fn simulation(plan: Plan, script: Script) -> Simulation {
-    Simulation {
-        plan,
-        script,
-        ..Simulation::new()
-    }
+    Simulation::of(plan, |simulation| simulation.script = script)
 }
 
 fn load_of(plan: Plan) -> Load {
@@ -153,14 +149,18 @@ fn a_connection_that_is_replaced_has_its_messages_and_a_proper_end() {
         let load = load_of(churn(1, messages));
         let summary = &load.summary;
         assert!(summary.is_valid(), "{:?}", summary.findings);
-        // A life is a connect, its messages and a close.
-        let life_ns = 50 * US + messages * LATENCY + LATENCY;
-        let lives = 4 * WINDOW / life_ns;
+        // Each connection connects, sends its messages and closes.
+        let connection_ns = 50 * US + messages * LATENCY + LATENCY;
+        let expected = 4 * WINDOW / connection_ns;
         let closed = closes(&load);
-        assert!(closed.len().abs_diff(lives) <= 4, "{}, not {lives}", closed.len());
+        assert!(
+            closed.len().abs_diff(expected) <= 4,
+            "{}, not {expected}",
+            closed.len()
+        );
         assert_same(&closed, &histogram_of(vec![LATENCY; closed.len() as usize]), "");
         assert!(connects(&load).len().abs_diff(closed.len()) <= 4);
-        assert!(summary.echoes.abs_diff(messages * lives) <= 4 * messages);
+        assert!(summary.echoes.abs_diff(messages * expected) <= 4 * messages);
     }
 }
 
@@ -190,7 +190,7 @@ fn the_threads_share_the_work_and_their_counts_add_up() {
             if plan.arrivals == Some(Arrivals::Poisson) {
                 continue;
             }
-            // Workers notice the begin of the load at different times.
+            // Workers notice the start of the load at different times.
             let few = one.summary.echoes / 50;
             assert!(
                 several.summary.echoes.abs_diff(one.summary.echoes) <= few,
@@ -228,7 +228,7 @@ fn the_intervals_add_up_to_the_whole() {
 }
 
 #[test]
-fn every_loop_ends_when_it_is_told_to_answered_or_not() {
+fn every_loop_ends_on_a_stop_answered_or_not() {
     let minute = Duration::from_secs(60);
     for fault in [Fault::None, Fault::Silent(64 * 20), Fault::Silent(0)] {
         for plan in [

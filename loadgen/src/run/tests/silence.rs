@@ -9,13 +9,8 @@ use record::{Arrivals, Finding, Plan};
 const WINDOW: Duration = Duration::from_secs(2);
 
 fn simulation(plan: Plan, change: impl FnOnce(&mut Simulation)) -> Simulation {
-    let mut simulation = Simulation {
-        plan,
-        ..Simulation::new()
-    };
-    simulation.plan.duration = time(WINDOW);
-    change(&mut simulation);
-    simulation
+    let duration = time(WINDOW);
+    Simulation::of(Plan { duration, ..plan }, change)
 }
 
 /// How many connections went silent, and for how long the oldest message has waited.

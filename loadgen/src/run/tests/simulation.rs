@@ -9,7 +9,7 @@ use super::super::director::{Director, Step};
 use super::super::intervals::{self, Intervals};
 use super::super::machine::due::{self, Draw};
 use super::super::machine::{Closed, Ledger, Machine, Open, Sessions, Workload};
-use super::super::result::Window;
+use super::super::result::MeasuredWindow;
 use super::super::shared::Shared;
 use super::super::tally::Tally;
 use super::super::usage::Usage;
@@ -38,16 +38,16 @@ pub struct Simulation {
     pub usage: fn(u64) -> Usage,
     /// How much later than asked for a worker wakes up.
     pub oversleep_ns: u64,
-    /// When the workers do not run, from the begin of the window.
+    /// When the workers do not run, from the start of the window.
     pub held_up: Vec<(u64, u64)>,
-    /// When the caller ends the run, from the begin of the window.
+    /// When the caller ends the run, from the start of the window.
     pub stopped_at_ns: Option<u64>,
 }
 
 /// What the workers counted, before it becomes a record.
 pub struct Counted {
     pub tally: Tally,
-    pub window: Window,
+    pub window: MeasuredWindow,
     /// Where the messages of all workers went.
     pub ledger: Ledger,
     /// Whole messages that the server delivered, as the engines saw them.
@@ -70,6 +70,16 @@ impl Simulation {
             held_up: Vec::new(),
             stopped_at_ns: None,
         }
+    }
+
+    /// A run of this plan, changed by the closure and otherwise as [`Simulation::new`].
+    pub fn of(plan: Plan, change: impl FnOnce(&mut Self)) -> Self {
+        let mut simulation = Simulation {
+            plan,
+            ..Simulation::new()
+        };
+        change(&mut simulation);
+        simulation
     }
 
     /// Runs it to the record of the load.
@@ -212,7 +222,7 @@ impl Simulation {
             intervals.add(tally.take_cut());
             total.merge(tally);
         }
-        let window = Window {
+        let window = MeasuredWindow {
             duration_ns: end.unwrap_or(0),
             steal: None,
             interrupted: stop.load(Relaxed),

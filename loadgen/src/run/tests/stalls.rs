@@ -13,10 +13,10 @@ const LATENCY: u64 = 100 * US;
 const CONNECT: u64 = 50 * US;
 const WARM_UP: u64 = 50 * MS;
 
-/// From the begin of the load to that of the window: the warm-up, and the announcement.
+/// From the start of the load to that of the window: the warm-up, and the announcement.
 const BEFORE: u64 = WARM_UP + 2 * MS;
 
-/// Begin and end of a stall: next to nothing, a part of a latency, much longer, and beyond the
+/// Start and end of a stall: next to nothing, a part of a latency, much longer, and beyond the
 /// end of the window.
 const STALLS: [(u64, u64); 6] = [
     (S, S + 1),

@@ -159,7 +159,7 @@ impl ServerUnderTest {
         concurrency(&self.participant, self.setup.connections)
     }
 
-    /// How many of so many open connections it serves concurrently.
+    /// How many of this number of open connections it serves concurrently.
     pub fn served_of(&self, clients: usize) -> usize {
         self.concurrency().map_or(clients, |most| most.min(clients))
     }
