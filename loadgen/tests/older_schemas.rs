@@ -115,7 +115,7 @@ fn loads_of_version_3_keep_their_plans_latencies_and_reasons() {
            idle = 3"#,
         r#"connections = 2
            messages_per_connection = 3
-           sources = ["127.0.0.2-127.0.0.3"]"#,
+           source = ["127.0.0.2-127.0.0.3"]"#,
         r#"connections = 4
            rate = "900k/s""#,
     ];

@@ -85,7 +85,7 @@ mod tests {
         );
         let json = serde_json::json!({
             "connections": 9, "idle": 3, "size": "uniform:1B..2B", "seed": 5,
-            "sources": ["127.0.0.2-127.0.0.3", "127.0.0.9", "127.0.0.7"], "connect_timeout": "2s",
+            "source": ["127.0.0.2-127.0.0.3", "127.0.0.9", "127.0.0.7"], "connect_timeout": "2s",
             "threads": 4, "cpus": [2, 3], "engine": "uring", "spin": true, "duration": "1m30s",
             "warmup": "250ms", "depth": 3, "think": "20ms", "messages_per_connection": 7,
             "rate": "50k/s", "stages": "10s@1k/s..50k/s,30s@50k/s", "connect_rate": "0.5/s",
