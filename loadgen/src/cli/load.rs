@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Error;
-use crate::plan::CheckedPlan;
+use crate::plan::{CheckedPlan, check_combinations};
 use crate::target;
 use record::Plan;
 
@@ -22,8 +22,10 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Checks a plan against the target, whose name is looked up.
+    /// Checks a plan against the target, whose name is looked up. Options that contradict each
+    /// other are reported even if the name is unknown.
     pub(super) fn check(&self, plan: &Plan) -> Result<CheckedPlan, Error> {
+        check_combinations(plan)?;
         let target = target::resolve(&self.target, self.allow_remote)?;
         Ok(CheckedPlan::new(plan, target)?)
     }
@@ -40,11 +42,23 @@ mod tests {
         load: LoadOptions,
     }
 
+    fn parse(target: &str, options: &str) -> LoadOptions {
+        let words = ["loadgen", target].into_iter().chain(options.split_whitespace());
+        Only::try_parse_from(words).unwrap().load
+    }
+
     fn plan(options: &str) -> Plan {
-        let words = ["loadgen", "127.0.0.1:7"]
-            .into_iter()
-            .chain(options.split_whitespace());
-        Only::try_parse_from(words).unwrap().load.plan
+        parse("127.0.0.1:7", options).plan
+    }
+
+    #[test]
+    fn a_contradiction_is_reported_before_an_unknown_target() {
+        let check = |options| {
+            let load = parse("host.invalid", options);
+            load.check(&load.plan).unwrap_err()
+        };
+        assert!(matches!(check("--rate 1k/s --depth 2"), Error::Plan(_)));
+        assert!(matches!(check("--rate 1k/s"), Error::Target(_)));
     }
 
     #[test]
