@@ -180,3 +180,19 @@ fn loads_of_version_3_keep_their_plans_latencies_and_reasons() {
         assert_eq!(written["histograms"], json["histograms"], "{plan}");
     }
 }
+
+#[test]
+fn a_load_of_version_3_keeps_the_mean_of_listed_sizes() {
+    let read = |sizes: &str| {
+        let line = VERSION_3.lines().next().unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(line).unwrap();
+        json["plan"]["message_bytes"] = 100.into();
+        json["plan"]["sizes"] = sizes.into();
+        serde_json::from_value::<Load>(json).unwrap()
+    };
+    let listed = read("the 3 sizes in a trace, in turn");
+    assert_eq!(listed.listed_mean_bytes, Some(100.0));
+    let again: Load = serde_json::from_value(serde_json::to_value(&listed).unwrap()).unwrap();
+    assert_eq!(again, listed);
+    assert_eq!(read("16 B to 184 B, each size as likely").listed_mean_bytes, None);
+}
