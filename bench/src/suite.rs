@@ -278,7 +278,7 @@ mod tests {
         let stages = plan("stages = \"1s@1k/s..2k/s,2s@2k/s\"\nwarmup = \"3s\"");
         assert_eq!((stages.duration, stages.duration().seconds()), (None, 3.0));
         assert_eq!(stages.warmup.seconds(), 3.0);
-        let sessions = plan("connect_rate = \"500/s\"\nthink = \"1ms\"\nsources = [\"127.0.0.2-127.0.0.9\"]");
+        let sessions = plan("connect_rate = \"500/s\"\nthink = \"1ms\"\nsource = [\"127.0.0.2-127.0.0.9\"]");
         assert_eq!(sessions.loop_kind(), record::LoopKind::PartlyOpen);
     }
 

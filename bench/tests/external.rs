@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bench::conformance::kit::wait::wait_until;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use record::{Measured, Outcome, Run};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let tests: [Test; 13] = [
+    let tests: [Test; 14] = [
         ("a_server_that_prints_anything_is_measured_like_any_other", prints),
         (
             "one_that_ignores_sigterm_is_killed_with_its_children_and_is_measured",
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             precedence,
         ),
         ("the_cases_run_on_external_servers", cases),
+        ("the_first_one_has_the_highest_descriptor_limit", limit),
     ];
     let tests = tests.into_iter().map(|(name, test)| Trial::test(name, test));
     let examples = [
@@ -130,6 +132,22 @@ fn trial(kind: &str, folder: &TempDir) -> std::result::Result<(Outcome, Output),
         (Some(trial), 0) => Ok((trial.outcome, output)),
         _ => Err(format!("not one trial: {}", stderr(&output)).into()),
     }
+}
+
+/// The harness starts with a low limit, and the server writes down its own.
+fn limit() -> Result {
+    let folder = suite();
+    let file = folder.path().join("limit");
+    let server = format!("own=sh -c 'ulimit -Sn >{}; exit 1' {{port}}", file.display());
+    let harness = run(&folder, &["--server", &server]);
+    Command::new("sh")
+        .args(["-c", "ulimit -Sn 200 && exec \"$0\" \"$@\""])
+        .arg(harness.get_program())
+        .args(harness.get_args())
+        .output()?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    assert_eq!(fs::read_to_string(file)?.trim(), hard.to_string());
+    Ok(())
 }
 
 fn records(folder: &TempDir) -> std::result::Result<(Run, Vec<record::Trial>), Failed> {

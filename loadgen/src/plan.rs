@@ -220,7 +220,7 @@ impl CheckedPlan {
 }
 
 /// Fields that contradict each other, or have no effect.
-fn check_combinations(plan: &Plan) -> Result<(), PlanError> {
+pub(crate) fn check_combinations(plan: &Plan) -> Result<(), PlanError> {
     let refused = |first, second, reason| {
         Err(PlanError::Contradiction {
             first,

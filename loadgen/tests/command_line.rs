@@ -99,10 +99,14 @@ fn text_has_the_load_its_numbers_and_the_state_of_the_connections() {
 
 #[test]
 fn json_is_one_load_of_the_schema() {
-    let target = echo_server().to_string();
-    let output = loadgen(&[
-        "run", &target, "-c", "3", "-d", "200ms", "--warmup", "50ms", "--format", "json",
+    let echoes = Echoes::default();
+    let target = counting_server(echoes.clone()).to_string();
+    let child = start(&[
+        "run", &target, "-c", "3", "-d", "300s", "--warmup", "0s", "--format", "json",
     ]);
+    // Each connection has one echo before the window.
+    echoes.wait_for(3, 100);
+    let output = interrupt(child);
     let load: record::Load = serde_json::from_slice(&output.stdout).unwrap();
     assert!(load.summary.echoes_per_s > 0.0);
     assert_eq!(load.target, target);

@@ -12,7 +12,8 @@ const FINE: i32 = 0;
 const INVALID: i32 = 3;
 const FAILED: i32 = 99;
 
-/// A server that flips the first bit of the first connection's tenth answer, if it is to.
+/// An echo server; if `is_wrong`, it flips a bit of its first answer. The generator waits for that
+/// answer before it begins the load, however busy the host is.
 fn server(is_wrong: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -23,11 +24,8 @@ fn server(is_wrong: bool) -> SocketAddr {
                 let wrong = &wrong;
                 scope.spawn(move || {
                     let mut message = [0; 64];
-                    for number in 1.. {
-                        if stream.read_exact(&mut message).is_err() {
-                            return;
-                        }
-                        if number == 10 && wrong.swap(false, Ordering::SeqCst) {
+                    while stream.read_exact(&mut message).is_ok() {
+                        if wrong.swap(false, Ordering::SeqCst) {
                             message[0] ^= 1;
                         }
                         if stream.write_all(&message).is_err() {

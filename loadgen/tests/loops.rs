@@ -141,14 +141,15 @@ fn connections_that_are_replaced_send_their_messages_and_are_closed() {
                 engine,
                 ..churn(messages)
             };
-            let load = run(server(move |stream| seen.echo(stream)), plan);
+            let target = server(move |stream| seen.echo(stream));
+            // More connections than are open at a time: some begin and end within the window.
+            let load = run_until(target, plan, CONNECTIONS as u64, || witness.ended());
             assert_right(&load);
             // The last ones are broken off when the run ends.
             let ended = witness.all_ended();
             let whole = { ended.iter() }.filter(|end| end.properly && end.bytes == messages * 64);
             assert!(whole.count() + CONNECTIONS >= ended.len(), "{ended:?}");
             assert!(ended.iter().all(|end| end.bytes <= messages * 64));
-            assert!(ended.len() > CONNECTIONS, "{ended:?}");
         }
     }
 }

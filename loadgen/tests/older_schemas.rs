@@ -115,7 +115,7 @@ fn loads_of_version_3_keep_their_plans_latencies_and_reasons() {
            idle = 3"#,
         r#"connections = 2
            messages_per_connection = 3
-           sources = ["127.0.0.2-127.0.0.3"]"#,
+           source = ["127.0.0.2-127.0.0.3"]"#,
         r#"connections = 4
            rate = "900k/s""#,
     ];
@@ -179,4 +179,20 @@ fn loads_of_version_3_keep_their_plans_latencies_and_reasons() {
         }
         assert_eq!(written["histograms"], json["histograms"], "{plan}");
     }
+}
+
+#[test]
+fn a_load_of_version_3_keeps_the_mean_of_listed_sizes() {
+    let read = |sizes: &str| {
+        let line = VERSION_3.lines().next().unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(line).unwrap();
+        json["plan"]["message_bytes"] = 100.into();
+        json["plan"]["sizes"] = sizes.into();
+        serde_json::from_value::<Load>(json).unwrap()
+    };
+    let listed = read("the 3 sizes in a trace, in turn");
+    assert_eq!(listed.listed_mean_bytes, Some(100.0));
+    let again: Load = serde_json::from_value(serde_json::to_value(&listed).unwrap()).unwrap();
+    assert_eq!(again, listed);
+    assert_eq!(read("16 B to 184 B, each size as likely").listed_mean_bytes, None);
 }

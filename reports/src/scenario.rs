@@ -21,7 +21,7 @@ pub struct ScenarioSummary {
     pub title: String,
     /// Connections of the load.
     pub connections: usize,
-    /// Bytes in a message, on average; absent where a file lists the sizes.
+    /// Bytes in a message, on average; absent if a file lists the sizes and no load was measured.
     pub message_bytes: Option<u64>,
     /// The whole load.
     pub plan: Plan,
@@ -53,6 +53,9 @@ impl ScenarioSummary {
             row.left_out = exclusion::exclude(row, server, &run.servers);
         }
         let verdicts = judge(&mut rows, &measured);
+        let loads = measured.iter().flat_map(|server| &server.trials);
+        let listed_mean = { loads }.find_map(|(_, load, _)| load.listed_mean_bytes);
+        let mean = scenario.plan.size.mean().or(listed_mean);
         let caveats = rows.iter().filter_map(|row| row.left_out.clone());
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_withheld));
@@ -60,7 +63,7 @@ impl ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
             connections: scenario.plan.connections(),
-            message_bytes: scenario.plan.size.mean().map(|mean| mean.round() as u64),
+            message_bytes: mean.map(|mean| mean.round() as u64),
             plan: scenario.plan.clone(),
             blocks_complete: complete_blocks(run, trials),
             caveats: caveats.collect(),

@@ -12,6 +12,7 @@ use loadgen::plan::CheckedPlan;
 use record::words::count;
 use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use servers::models::{self, MODELS, NOT_BUILT};
+use servers::sys::process::raise_descriptor_limit;
 
 use crate::conformance;
 use crate::host::{affinity, fingerprint};
@@ -48,6 +49,8 @@ pub struct Prepared {
 
 /// Checks a suite before anything is measured, and makes the folder of its results.
 pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
+    // External servers inherit the limit, so it must be the same for the first as for the last.
+    raise_descriptor_limit();
     let description = describe(&suite, seed, &suite.participants()?)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;

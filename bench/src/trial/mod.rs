@@ -2,6 +2,7 @@
 
 pub mod meter;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use loadgen::plan::CheckedPlan;
-use record::{LoopKind, Outcome, Placement, Plan};
+use record::{ErrorKind, LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
 
 use crate::host::affinity;
@@ -28,7 +29,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// An external server that still runs after this time is killed, which costs it no trial.
 const EXTERNAL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 
-/// Time for the end of a server to show after a load with errors: the kernel closes the
+/// Time for the end of a server to show after a load with errors of connections: the kernel closes the
 /// connections of a process before its exit status is known.
 const EXIT_SEEN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -65,6 +66,8 @@ pub fn plan(scenario: &Scenario, placement: &Placement, transport: record::Trans
         udp,
         // A socket of datagrams connects at once.
         connect_timeout: plan.connect_timeout.filter(|_| !udp),
+        // TCP sends lost bytes again: an answer has no time limit.
+        answer_timeout: plan.answer_timeout.filter(|_| udp),
         threads: Some(placement.generator_cpus.len().clamp(1, most_threads)),
         cpus: placement.generator_cpus.clone(),
         ..plan.clone()
@@ -105,7 +108,7 @@ fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcom
         loadgen::run(&plan, &mut meter, stop)
     })?;
     let ended = match &load {
-        Ok(load) if load.summary.errors.is_empty() => server.ended()?,
+        Ok(load) if !suggests_an_end(&load.summary.errors) => server.ended()?,
         _ => server.wait(EXIT_SEEN_WITHIN)?,
     };
     if let Some(status) = ended {
@@ -115,6 +118,11 @@ fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcom
     end(server, spec.participant)?;
     let cost = meter.cost(load.summary.echoes).unwrap_or_default();
     Ok(Outcome::Measured { load, cost })
+}
+
+/// Whether errors may be those of a server that ended: the loss of single messages is not.
+fn suggests_an_end(errors: &BTreeMap<ErrorKind, u64>) -> bool {
+    errors.keys().any(|kind| !kind.is_of_a_message())
 }
 
 fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
@@ -168,17 +176,25 @@ mod tests {
     }
 
     #[test]
-    fn the_server_decides_the_transport() {
+    fn the_server_decides_the_transport_and_which_time_limit_applies() {
+        let (connect_timeout, answer_timeout) = ("1s".parse().ok(), "2s".parse().ok());
         let scenario = Plan {
-            connect_timeout: Some("1s".parse().unwrap()),
+            connect_timeout,
+            answer_timeout,
             ..Plan::default()
         };
+        let limits = |plan: &Plan| (plan.udp, plan.connect_timeout, plan.answer_timeout);
         let streams = planned(scenario.clone(), record::Transport::Tcp);
-        assert_eq!(
-            (streams.udp, streams.connect_timeout),
-            (false, scenario.connect_timeout)
-        );
+        assert_eq!(limits(&streams), (false, connect_timeout, None));
         let datagrams = planned(scenario, record::Transport::Udp);
-        assert_eq!((datagrams.udp, datagrams.connect_timeout), (true, None));
+        assert_eq!(limits(&datagrams), (true, None, answer_timeout));
+    }
+
+    #[test]
+    fn a_lost_message_does_not_suggest_that_the_server_ended() {
+        let suggests = |kinds: &[ErrorKind]| suggests_an_end(&kinds.iter().map(|&kind| (kind, 1)).collect());
+        assert!(!suggests(&[]));
+        assert!(!suggests(&[ErrorKind::Lost, ErrorKind::Stale]));
+        assert!(suggests(&[ErrorKind::Lost, ErrorKind::Reset]));
     }
 }

@@ -95,19 +95,17 @@ impl From<Findings> for Written {
 
 impl From<Written> for Findings {
     fn from(written: Written) -> Self {
-        if let Some(findings) = written.findings {
-            return Findings(findings);
+        let withheld = { written.latency_withheld.into_iter() }.map(|text| Finding::Withheld { text });
+        let findings = written.findings.map_or_else(|| withheld.collect(), Findings);
+        if written.valid || !findings.is_valid() {
+            return findings;
         }
-        let mut reasons = match written.valid {
-            true => Vec::new(),
-            false => written.reasons,
-        };
-        if !written.valid && reasons.is_empty() {
+        let mut reasons = written.reasons;
+        if reasons.is_empty() {
             reasons.push("the record gives no reason".into());
         }
         let reasons = reasons.into_iter().map(|text| Finding::Reason { text });
-        let withheld = { written.latency_withheld.into_iter() }.map(|text| Finding::Withheld { text });
-        reasons.chain(withheld).collect()
+        reasons.chain(findings.0).collect()
     }
 }
 
@@ -167,5 +165,15 @@ mod tests {
         assert_eq!(both, [reason("one"), reason("two"), withheld("three")].into());
         assert_eq!(read(json!({ "valid": true, "reasons": [] })), Findings::default());
         assert!(!read(json!({ "valid": false, "reasons": [] })).is_valid());
+    }
+
+    #[test]
+    fn a_load_that_is_not_valid_stays_so_if_no_finding_explains_it() {
+        let read = |json| serde_json::from_value::<Findings>(json).unwrap();
+        assert!(!read(json!({ "valid": false, "reasons": [], "findings": [] })).is_valid());
+        let latencies_only = serde_json::to_value(withheld("two")).unwrap();
+        let both = read(json!({ "valid": false, "reasons": ["one"], "findings": [latencies_only] }));
+        let reason = Finding::Reason { text: "one".into() };
+        assert_eq!(both, [reason, withheld("two")].into());
     }
 }

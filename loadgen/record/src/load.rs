@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::error_kind::ErrorKind;
 use crate::finding::Finding;
 use crate::findings::Findings;
 use crate::histogram::Encoded;
-use crate::plan::{Engine, Plan, Wait, read_plan};
+use crate::plan::{Engine, MessageSize, Plan, Wait, older_mean_bytes, read_plan};
 use crate::span::{Histograms, Latencies};
 
 /// What the generator measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+// Derives functions, which the implementations below call.
+#[serde(remote = "Self")]
+#[schemars(!remote)]
 pub struct Load {
     /// Schema version of the writer.
     pub schema_version: u32,
@@ -42,6 +47,24 @@ pub struct Load {
     /// latencies of messages that were due within the window and answered after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intervals: Vec<Interval>,
+}
+
+impl Serialize for Load {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Load::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Load {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let older_mean = older_mean_bytes(&value["plan"]);
+        let mut load = Load::deserialize(value).map_err(D::Error::custom)?;
+        if let MessageSize::Listed(_) = load.plan.size {
+            load.listed_mean_bytes = load.listed_mean_bytes.or(older_mean);
+        }
+        Ok(load)
+    }
 }
 
 impl Load {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Error;
-use crate::plan::CheckedPlan;
+use crate::plan::{CheckedPlan, check_combinations};
 use crate::target;
 use record::Plan;
 
@@ -22,8 +22,10 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Checks a plan against the target, whose name is looked up.
+    /// Checks a plan against the target, whose name is looked up. Options that contradict each
+    /// other are reported even if the name is unknown.
     pub(super) fn check(&self, plan: &Plan) -> Result<CheckedPlan, Error> {
+        check_combinations(plan)?;
         let target = target::resolve(&self.target, self.allow_remote)?;
         Ok(CheckedPlan::new(plan, target)?)
     }
@@ -40,11 +42,23 @@ mod tests {
         load: LoadOptions,
     }
 
+    fn parse(target: &str, options: &str) -> LoadOptions {
+        let words = ["loadgen", target].into_iter().chain(options.split_whitespace());
+        Only::try_parse_from(words).unwrap().load
+    }
+
     fn plan(options: &str) -> Plan {
-        let words = ["loadgen", "127.0.0.1:7"]
-            .into_iter()
-            .chain(options.split_whitespace());
-        Only::try_parse_from(words).unwrap().load.plan
+        parse("127.0.0.1:7", options).plan
+    }
+
+    #[test]
+    fn a_contradiction_is_reported_before_an_unknown_target() {
+        let check = |options| {
+            let load = parse("host.invalid", options);
+            load.check(&load.plan).unwrap_err()
+        };
+        assert!(matches!(check("--rate 1k/s --depth 2"), Error::Plan(_)));
+        assert!(matches!(check("--rate 1k/s"), Error::Target(_)));
     }
 
     #[test]
@@ -85,7 +99,7 @@ mod tests {
         );
         let json = serde_json::json!({
             "connections": 9, "idle": 3, "size": "uniform:1B..2B", "seed": 5,
-            "sources": ["127.0.0.2-127.0.0.3", "127.0.0.9", "127.0.0.7"], "connect_timeout": "2s",
+            "source": ["127.0.0.2-127.0.0.3", "127.0.0.9", "127.0.0.7"], "connect_timeout": "2s",
             "threads": 4, "cpus": [2, 3], "engine": "uring", "spin": true, "duration": "1m30s",
             "warmup": "250ms", "depth": 3, "think": "20ms", "messages_per_connection": 7,
             "rate": "50k/s", "stages": "10s@1k/s..50k/s,30s@50k/s", "connect_rate": "0.5/s",

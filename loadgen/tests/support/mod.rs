@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -206,22 +206,33 @@ impl Witness {
         *self.begun.lock().unwrap()
     }
 
+    /// Connections that have ended so far.
+    pub fn ended(&self) -> u64 {
+        self.ended.lock().unwrap().len() as u64
+    }
+
     /// Waits until all connections have ended, and returns them.
     pub fn all_ended(&self) -> Vec<Ended> {
-        await_that("all connections have ended", || {
-            self.begun() == self.ended.lock().unwrap().len() as u64
-        });
+        await_that("all connections have ended", || self.begun() == self.ended());
         self.ended.lock().unwrap().clone()
     }
 }
 
 /// Waits until something is so. The time-out only turns a hang into a failure.
 pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    assert!(has_come(is_so), "timed out: {what}");
+}
+
+/// Waits until something is so; whether it was before the time-out.
+fn has_come(is_so: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
-        assert!(Instant::now() < deadline, "timed out: {what}");
+        if Instant::now() > deadline {
+            return false;
+        }
         thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// Runs a plan.
@@ -232,6 +243,43 @@ pub fn run(target: SocketAddr, plan: Plan) -> Load {
 /// Runs a plan with an observer.
 pub fn watch(target: SocketAddr, plan: Plan, observer: &mut dyn Observer) -> Load {
     loadgen::run(&checked(target, plan), observer, &AtomicBool::new(false)).unwrap()
+}
+
+/// Runs a plan, not for its duration but until `count` has grown by more than `by` within the
+/// window. The load has no finding about its early end.
+pub fn run_until(target: SocketAddr, plan: Plan, by: u64, count: impl Fn() -> u64 + Sync) -> Load {
+    struct Opened<'a>(&'a AtomicBool);
+    impl Observer for Opened<'_> {
+        fn window_opened(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let plan = checked(
+        target,
+        Plan {
+            duration: time(Duration::from_secs(3600)),
+            ..plan
+        },
+    );
+    let (is_open, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut load = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            // A run that is not stopped would last for an hour, so the time-out must stop it.
+            let seen = has_come(|| is_open.load(Ordering::SeqCst)) && {
+                let before = count();
+                has_come(|| count() > before + by)
+            };
+            stop.store(true, Ordering::SeqCst);
+            seen
+        });
+        let load = loadgen::run(&plan, &mut Opened(&is_open), &stop);
+        assert!(watcher.join().unwrap(), "the load does not proceed: {load:?}");
+        load.unwrap()
+    });
+    let findings = load.summary.findings.iter();
+    let others = findings.filter(|finding| !matches!(finding, Finding::Interrupted { .. }));
+    load.summary.findings = others.cloned().collect();
+    load
 }
 
 /// Runs a plan that fails.

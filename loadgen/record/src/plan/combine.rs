@@ -29,7 +29,7 @@ const RULES: [(&str, Rule); 14] = [
     ("rate", Rule::Add),
     ("stages", Rule::Add),
     ("connect_rate", Rule::Add),
-    ("sources", Rule::Append),
+    ("source", Rule::Append),
     ("cpus", Rule::Append),
     ("warmup", Rule::Longest),
     ("duration", Rule::Longest),

@@ -102,8 +102,8 @@ pub struct Plan {
     /// given several times [default: the system chooses].
     ///
     /// One address has about 28,000 ports for connections to one server.
-    #[cfg_attr(feature = "clap", arg(long = "source", value_name = "ADDRESS,...", value_delimiter = ',', help_heading = LOAD))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "clap", arg(id = "source", long = "source", value_name = "ADDRESS,...", value_delimiter = ',', help_heading = LOAD))]
+    #[serde(rename = "source", alias = "sources", skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceRange>,
 
     /// Time limit for establishing a connection; not over UDP [default: 10s].

@@ -11,7 +11,7 @@ mod stages;
 pub use choices::{Arrivals, Engine, LoopKind, Transport, Wait};
 pub use combine::{Difference, combine};
 pub use definition::Plan;
-pub use older::read_plan;
+pub use older::{older_mean_bytes, read_plan};
 pub use size::{MessageSize, MessageSizeError};
 pub use source::{SourceError, SourceRange};
 pub use stages::{Stage, StageError, Stages};

@@ -27,6 +27,12 @@ pub fn read_plan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Plan, D::
     }
 }
 
+/// The mean size in a plan of schema 1 to 3. Newer plans do not have the mean of sizes that a file
+/// lists: it is in the load.
+pub fn older_mean_bytes(plan: &Value) -> Option<f64> {
+    plan.get("message_bytes")?.as_f64()
+}
+
 /// A plan of schema 1 to 3.
 #[derive(Debug, Deserialize)]
 struct OlderPlan {

@@ -102,6 +102,15 @@ fn a_plan_of_nothing_is_the_default_and_an_unknown_field_is_named() {
     assert!(error(json!({ "think": "1" })).contains("is not a time"));
 }
 
+/// The first records of schema 4 have `sources`.
+#[test]
+fn the_older_name_of_source_is_read() {
+    let read = |plan: Value| serde_json::from_value::<Plan>(plan).unwrap();
+    let [older, newer] = ["sources", "source"].map(|name| read(json!({ name: ["127.0.0.2"] })));
+    assert_eq!(older, newer);
+    assert_eq!(older.sources.len(), 1);
+}
+
 /// A plan in the form of schema 1 to 3.
 fn older(plan: Value) -> Result<Plan, String> {
     read_plan(plan).map_err(|error| error.to_string())
@@ -117,7 +126,7 @@ fn plans_of_older_schemas_are_converted() {
     let expected = json!({
         "connections": 4, "threads": 2, "size": "100B", "warmup": "500ms", "duration": "2s", "depth": 3,
         "think": "250ms", "messages_per_connection": 7, "idle": 9, "seed": 5,
-        "sources": ["127.0.0.2", "127.0.0.3"],
+        "source": ["127.0.0.2", "127.0.0.3"],
     });
     assert_eq!(older(closed), Ok(serde_json::from_value(expected).unwrap()));
 
@@ -185,16 +194,16 @@ mod combining {
         let sum = combined([
             json!({
                 "connections": 3, "idle": 1, "threads": 2, "rate": "1k/s", "cpus": [1], "seed": 5,
-                "sources": ["127.0.0.2"], "warmup": "1s", "duration": "2s",
+                "source": ["127.0.0.2"], "warmup": "1s", "duration": "2s",
             }),
             json!({
                 "connections": 4, "idle": 5, "threads": 1, "rate": "500/s", "cpus": [1, 2], "seed": 6,
-                "sources": ["127.0.0.3"], "warmup": "3s", "duration": "1s", "engine": "uring",
+                "source": ["127.0.0.3"], "warmup": "3s", "duration": "1s", "engine": "uring",
             }),
         ]);
         let expected = json!({
             "connections": 7, "idle": 6, "threads": 3, "rate": "1.5k/s", "cpus": [1, 1, 2], "seed": 5,
-            "sources": ["127.0.0.2", "127.0.0.3"], "warmup": "3s", "duration": "2s", "engine": "mixed",
+            "source": ["127.0.0.2", "127.0.0.3"], "warmup": "3s", "duration": "2s", "engine": "mixed",
         });
         assert_eq!(sum, Ok(serde_json::from_value(expected).unwrap()));
     }

@@ -361,7 +361,7 @@ impl Uring<'_> {
             .map(|socket| Fd(socket.as_raw_fd()))
     }
 
-    /// Gathers a plan. Only `wait` submits, so nothing completes unseen between two sends of
+    /// Queues a request. Only `wait` submits, so nothing completes unseen between two sends of
     /// the same socket.
     fn push(&mut self, entry: squeue::Entry) {
         if !self.waiting.is_empty() || !self.try_push(&entry) {
