@@ -24,7 +24,7 @@ fn patient() -> Plan {
 struct Answers(Arc<AtomicU64>);
 
 impl Answers {
-    fn server(&self, answer: fn(u64, &[u8], &dyn Fn(&[u8]))) -> SocketAddr {
+    fn server(&self, answer: impl Fn(u64, &[u8], &dyn Fn(&[u8])) + Send + 'static) -> SocketAddr {
         let answered = Arc::clone(&self.0);
         datagram_server(move |number, message, send| {
             answer(number, message, send);
