@@ -11,11 +11,9 @@ use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 use servers::models;
 
-/// Another echo server: `NAME=COMMAND`, where `{port}` in the command stands for the
-/// port that it must listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 /// An external echo server: `NAME=COMMAND`, where `{port}` in the command stands for the port to
 /// listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Entry")]
 pub struct External {
     name: String,
@@ -23,9 +21,8 @@ pub struct External {
     words: Vec<String>,
 }
 
-/// How a suite file names one.
-#[derive(Deserialize)]
 /// An external server in a suite file.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
