@@ -448,7 +448,7 @@ impl<'a> Core<'a> {
         wait.is_sent && slot.generation == wait.generation && slot.waiting_since_ns() == Some(wait.since_ns)
     }
 
-    /// How many of the connections that are opened at the begin are this worker's.
+    /// How many of the connections that are opened at the start are this worker's.
     pub fn connections(&self) -> usize {
         part(self.plan.connections, self.share)
     }

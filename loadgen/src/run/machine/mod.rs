@@ -36,7 +36,7 @@ pub use workload::Workload;
 const GLANCE_MS: u16 = 20;
 const GLANCE_NS: u64 = GLANCE_MS as u64 * 1_000_000;
 
-/// The longest sleep until the window is known: the begin of the load, and the window before it
+/// The longest sleep until the window is known: the start of the load, and the window before it
 /// opens, are noticed within this.
 const EARLY_GLANCE_MS: u16 = 1;
 
