@@ -37,12 +37,6 @@ impl Workload for Closed {
 
     fn due(&mut self, _: &mut Core, _: u64) {}
 
-    fn established(&mut self, core: &mut Core, at: usize, now_ns: u64) {
-        if core.phase == Phase::Loading {
-            self.start(core, at, now_ns);
-        }
-    }
-
     fn start(&mut self, core: &mut Core, at: usize, due_ns: u64) {
         core.slots[at].state = State::Talking;
         core.slots[at].full_ns = due_ns;

@@ -418,6 +418,10 @@ impl<'a> Core<'a> {
                 })
             })
             .collect();
+    }
+
+    /// Counts the connections that are there, or on their way, and were never served.
+    pub fn count_never_served(&mut self) {
         let unserved = self.slots.iter().filter(|slot| !slot.served && !slot.idle);
         self.tally.never_served = unserved.filter(|slot| slot.state != State::Gone).count() as u64;
     }

@@ -330,6 +330,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             self.core.tally.outstanding_at_end = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_end = self.waiting();
             self.core.find_waits();
+            self.core.count_never_served();
         }
         let intended_ns = std::mem::take(&mut self.intended_ns);
         self.core.tally.intended_ns.push(intended_ns);

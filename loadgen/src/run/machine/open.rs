@@ -1,7 +1,7 @@
 //! The open loop: messages are due by a schedule, whether or not earlier ones were answered.
 
 use super::conversation::Message;
-use super::core::{Core, Phase};
+use super::core::Core;
 use super::slot::State;
 use super::workload::Workload;
 use crate::plan::CheckedPlan;
@@ -36,12 +36,6 @@ impl Workload for Open {
         // No connection is left.
         if core.window.holds(due_ns) {
             core.tally.unanswered += 1;
-        }
-    }
-
-    fn established(&mut self, core: &mut Core, at: usize, now_ns: u64) {
-        if core.phase == Phase::Loading {
-            self.start(core, at, now_ns);
         }
     }
 

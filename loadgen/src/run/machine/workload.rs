@@ -1,7 +1,7 @@
 //! What the loops differ in.
 
 use super::conversation::Message;
-use super::core::Core;
+use super::core::{Core, Phase};
 use super::slot::State;
 use crate::plan::CheckedPlan;
 
@@ -17,8 +17,12 @@ pub trait Workload {
     /// The schedule has something due, where there is one.
     fn due(&mut self, core: &mut Core, due_ns: u64);
 
-    /// A connection was established while the load runs, or later.
-    fn established(&mut self, core: &mut Core, at: usize, now_ns: u64);
+    /// A connection was established while the load runs, or later. It joins a load that runs.
+    fn established(&mut self, core: &mut Core, at: usize, now_ns: u64) {
+        if core.phase == Phase::Loading {
+            self.start(core, at, now_ns);
+        }
+    }
 
     /// A connection begins to carry load.
     fn start(&mut self, core: &mut Core, at: usize, due_ns: u64);
