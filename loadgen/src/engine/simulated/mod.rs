@@ -461,7 +461,13 @@ impl<'a> Engine<'a> for Simulated<'a> {
                     return Some(Event::Received(slot, &self.held));
                 }
                 Happening::Ends => return Some(Event::Received(slot, &[])),
-                Happening::Returned(bytes) => return Some(Event::Returned(slot, bytes)),
+                Happening::Returned(bytes) => {
+                    // The server has read meanwhile: that room was of no use before.
+                    if !connection.blocked {
+                        self.ready.push_front((slot, generation, Happening::Room));
+                    }
+                    return Some(Event::Returned(slot, bytes));
+                }
                 Happening::Fails(errno) => return Some(Event::Failed(slot, errno.into())),
             }
         }

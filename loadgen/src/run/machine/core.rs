@@ -112,8 +112,6 @@ struct AnswerWait {
     at: usize,
     generation: u64,
     since_ns: u64,
-    /// Whether the kernel had taken all messages.
-    is_sent: bool,
 }
 
 /// The state of a worker that every loop works on.
@@ -414,7 +412,6 @@ impl<'a> Core<'a> {
                     at,
                     generation: slot.generation,
                     since_ns,
-                    is_sent: slot.conversation.waiting() == 0,
                 })
             })
             .collect();
@@ -449,7 +446,7 @@ impl<'a> Core<'a> {
 
     fn still_waits(&self, wait: &AnswerWait) -> bool {
         let slot = &self.slots[wait.at];
-        wait.is_sent && slot.generation == wait.generation && slot.waiting_since_ns() == Some(wait.since_ns)
+        slot.generation == wait.generation && slot.waiting_since_ns() == Some(wait.since_ns)
     }
 
     /// How many of the connections that are opened at the start are this worker's.
