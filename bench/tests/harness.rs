@@ -123,7 +123,12 @@ fn a_run_keeps_every_trial_and_writes_the_report() {
     assert_exit_code_matches(&output, &trials);
     assert_eq!(trials.len(), 6);
     for trial in &trials {
-        let Outcome::Measured { load, cost } = &trial.outcome else {
+        let Outcome::Measured {
+            load,
+            cost: Some(cost),
+            ..
+        } = &trial.outcome
+        else {
             panic!("{trial:?}")
         };
         let summary = &load.summary;

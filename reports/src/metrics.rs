@@ -16,7 +16,7 @@ pub struct Metric {
     /// What it means, in a sentence.
     pub help: &'static str,
     /// Reads it from a trial; `None` where the trial does not have it.
-    pub read: fn(&Load, &Cost) -> Option<f64>,
+    pub read: fn(&Load, Option<&Cost>) -> Option<f64>,
 }
 
 /// Which of two values is better.
@@ -86,7 +86,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "CPU time of the server's process tree divided by the number of echoes.",
-        read: |_, cost| cost.cpu_us_per_echo,
+        read: |_, cost| cost?.cpu_us_per_echo,
     },
     Metric {
         key: "switches_per_echo",
@@ -95,6 +95,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "Context switches of the server, voluntary and involuntary, divided by the number of echoes.",
         read: |load, cost| {
+            let cost = cost?;
             let switches = cost.voluntary_switches.saturating_add(cost.involuntary_switches);
             (load.summary.echoes > 0).then(|| switches as f64 / load.summary.echoes as f64)
         },
@@ -105,7 +106,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "MiB",
         scale: 1_048_576.0,
         help: "Proportional set size of the process tree: shared pages count once.",
-        read: |_, cost| cost.pss_bytes.map(|bytes| bytes as f64),
+        read: |_, cost| cost?.pss_bytes.map(|bytes| bytes as f64),
     },
     Metric {
         key: "pss_bytes_per_connection",
@@ -115,7 +116,7 @@ pub static METRICS: [Metric; 10] = [
         help: "Memory divided by open connections; includes what the server uses without any connection.",
         read: |load, cost| {
             let open = load.summary.connections.open;
-            let bytes = cost.pss_bytes.filter(|_| open > 0)?;
+            let bytes = cost?.pss_bytes.filter(|_| open > 0)?;
             Some(bytes as f64 / open as f64)
         },
     },

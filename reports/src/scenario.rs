@@ -80,17 +80,17 @@ impl ScenarioSummary {
 
 /// The trials of one server in one scenario that its numbers rest on.
 struct Measured<'a> {
-    trials: Vec<(u32, &'a Load, &'a Cost)>,
+    trials: Vec<(u32, &'a Load, Option<&'a Cost>)>,
     basis: Basis,
 }
 
 impl<'a> Measured<'a> {
     fn of(trials: &[&'a Trial], server: &str) -> Self {
-        let all: Vec<(u32, &Load, &Cost)> = trials
+        let all: Vec<(u32, &Load, Option<&Cost>)> = trials
             .iter()
             .filter(|trial| trial.server == server)
             .filter_map(|trial| match &trial.outcome {
-                Outcome::Measured { load, cost } => Some((trial.block, load, cost)),
+                Outcome::Measured { load, cost, .. } => Some((trial.block, load, cost.as_ref())),
                 _ => None,
             })
             .collect();
@@ -109,11 +109,11 @@ impl<'a> Measured<'a> {
     }
 
     /// One metric by block; empty unless every trial has it.
-    fn blocks(&self, read: fn(&Load, &Cost) -> Option<f64>) -> Blocks {
+    fn blocks(&self, read: fn(&Load, Option<&Cost>) -> Option<f64>) -> Blocks {
         let values: Option<Blocks> = self
             .trials
             .iter()
-            .map(|(block, load, cost)| Some((*block, read(load, cost)?)))
+            .map(|(block, load, cost)| Some((*block, read(load, *cost)?)))
             .collect();
         values.unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use record::histogram::{DecodeError, Encoded, Quantiles};
 use record::words::plain_line;
-use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Span};
+use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Slice, Span};
 
 /// Far above the number of models.
 const MOST_SERVERS: usize = 200;
@@ -93,6 +93,16 @@ pub enum Invalid {
         /// What is wrong with it.
         error: DecodeError,
     },
+    /// Slices without an interval, or the other way round.
+    #[error("{place}: {slices} slices for {intervals} intervals")]
+    Slices {
+        /// Which trial.
+        place: String,
+        /// How many slices it has.
+        slices: usize,
+        /// How many intervals its load has.
+        intervals: usize,
+    },
     /// Percentiles that differ from those of their histogram.
     #[error("{0}: the percentiles differ from those of the histogram")]
     Percentiles(String),
@@ -121,9 +131,10 @@ fn measured(Measured { run, trials }: &Measured) -> Result<(), Invalid> {
                 block: trial.block,
             });
         }
-        if let Outcome::Measured { load, cost } = &trial.outcome {
+        if let Outcome::Measured { load, cost, slices } = &trial.outcome {
             let place = format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-            numbers(&place, load, cost)?;
+            numbers(&place, load, cost.as_ref())?;
+            self::slices(&place, load, slices)?;
             histograms(&place, load)?;
         }
     }
@@ -203,7 +214,7 @@ fn listed(what: &'static str, name: &str, all: &HashSet<&str>) -> Result<(), Inv
     })
 }
 
-fn numbers(place: &str, load: &Load, cost: &Cost) -> Result<(), Invalid> {
+fn numbers(place: &str, load: &Load, cost: Option<&Cost>) -> Result<(), Invalid> {
     let summary = &load.summary;
     let present = [
         ("echoes_per_s", Some(summary.echoes_per_s)),
@@ -211,11 +222,27 @@ fn numbers(place: &str, load: &Load, cost: &Cost) -> Result<(), Invalid> {
         ("cpu_us_per_echo of the generator", summary.cpu_us_per_echo),
         ("utilisation", Some(load.generator.utilisation)),
         ("window_s", Some(load.window_s)),
-        ("cpu_s", Some(cost.cpu_s)),
-        ("cpu_us_per_echo", cost.cpu_us_per_echo),
+        ("cpu_s", cost.map(|cost| cost.cpu_s)),
+        ("cpu_us_per_echo", cost.and_then(|cost| cost.cpu_us_per_echo)),
     ];
     let mut present = present.into_iter();
     present.try_for_each(|(number, value)| value.map_or(Ok(()), |value| measurable(place, number, value)))
+}
+
+/// Each slice belongs to an interval of the load.
+fn slices(place: &str, load: &Load, slices: &[Slice]) -> Result<(), Invalid> {
+    if !slices.is_empty() && slices.len() != load.intervals.len() {
+        return Err(Invalid::Slices {
+            place: place.to_owned(),
+            slices: slices.len(),
+            intervals: load.intervals.len(),
+        });
+    }
+    for slice in slices {
+        measurable(place, "start_s of a slice", slice.start_s)?;
+        measurable(place, "cpu_s of a slice", slice.cpu_s.unwrap_or(0.0))?;
+    }
+    Ok(())
 }
 
 fn measurable(place: &str, number: &'static str, value: f64) -> Result<(), Invalid> {

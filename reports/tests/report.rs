@@ -414,12 +414,12 @@ fn a_server_that_a_figure_cannot_draw_is_listed_there() {
     let run = run(&models, &[10], 2);
     let mut all = trials(&models, &[10], 2);
     for trial in &mut all {
-        let Outcome::Measured { load, cost } = &mut trial.outcome else {
+        let Outcome::Measured { load, cost, .. } = &mut trial.outcome else {
             continue;
         };
         if trial.server == "fork" {
             *load = support::load(&record::histogram::empty(), 10, 0.0, 0, 0);
-            cost.cpu_us_per_echo = None;
+            cost.as_mut().unwrap().cpu_us_per_echo = None;
         }
     }
     let page = page(&run, &all);
@@ -782,9 +782,9 @@ proptest! {
                 (1, outcome) => *outcome = Outcome::Skipped { reason: "absent".into() },
                 (2, outcome) => *outcome = Outcome::Failed { error: "ended".into(), stderr: "why".into() },
                 (3, Outcome::Measured { load, .. }) => load.summary.findings = [Finding::NoEchoes].into(),
-                (4, Outcome::Measured { load, cost }) => {
+                (4, Outcome::Measured { load, cost, .. }) => {
                     *load = support::load(&record::histogram::empty(), 100, 0.0, 0, 0);
-                    *cost = record::Cost::default();
+                    *cost = None;
                 }
                 _ => {}
             }

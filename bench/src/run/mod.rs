@@ -159,6 +159,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
             name,
             title,
             plan: plan.words().clone(),
+            slice: None,
         });
     }
     let server = |participant: &Participant| Server {
@@ -176,6 +177,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         scenarios,
         servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
+        looks: Vec::new(),
         seed,
         placement,
         host: fingerprint::read(),

@@ -116,8 +116,12 @@ fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcom
     }
     let load = load?;
     end(server, spec.participant)?;
-    let cost = meter.cost(load.summary.echoes).unwrap_or_default();
-    Ok(Outcome::Measured { load, cost })
+    let cost = meter.cost(load.summary.echoes);
+    Ok(Outcome::Measured {
+        load,
+        cost,
+        slices: Vec::new(),
+    })
 }
 
 /// Whether errors may be those of a server that ended: the loss of single messages is not.

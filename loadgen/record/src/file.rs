@@ -154,7 +154,7 @@ mod tests {
     use crate::histogram::{self, Encoded, Quantiles};
     use crate::load::{Connections, Generator, Interval, Load, Summary};
     use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
-    use crate::run::{Cost, Host, Outcome, Placement, Server};
+    use crate::run::{Cost, Host, Interference, Outcome, Placement, Server, Slice};
     use crate::span::Span;
     use crate::units::{Rate, Time};
     use proptest::prelude::*;
@@ -175,6 +175,7 @@ mod tests {
                 transport: Transport::Tcp,
             }],
             blocks: 5,
+            looks: vec![3, 5],
             seed: 7,
             placement: Placement {
                 server_cpus: vec![0],
@@ -287,7 +288,16 @@ mod tests {
         ) {
             let load = load(rate, &samples, BTreeMap::from([(ErrorKind::Reset, resets)]));
             let trials = [
-                trial(Outcome::Measured { load, cost: Cost { cpu_s: rate, ..Cost::default() } }),
+                trial(Outcome::Measured {
+                    load,
+                    cost: Some(Cost { cpu_s: rate, ..Cost::default() }),
+                    slices: vec![Slice {
+                        turn: 1,
+                        start_s: rate,
+                        cpu_s: Some(rate),
+                        interference: Interference { steal: Some(0.5), ..Interference::default() },
+                    }],
+                }),
                 trial(Outcome::Skipped { reason: reason.clone() }),
                 trial(Outcome::Failed { error: reason, stderr: "line\nline".into() }),
             ];

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
+use crate::units::Time;
 
 /// What all trials of a run have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,8 +26,12 @@ pub struct Run {
     pub scenarios: Vec<Scenario>,
     /// The servers to compare, in the order of the registry.
     pub servers: Vec<Server>,
-    /// Planned number of trials of each server in each scenario.
+    /// The largest number of trials of each server in each scenario.
     pub blocks: u32,
+    /// The numbers of trials after which verdicts were to be looked at, in order; a scenario ends
+    /// at the first look that decides its verdicts. Empty if they were looked at once, at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<u32>,
     /// Seed of the order within blocks.
     pub seed: u64,
     /// Processors of server and generator.
@@ -45,6 +50,10 @@ pub struct Scenario {
     /// The load.
     #[serde(deserialize_with = "read_plan")]
     pub plan: Plan,
+    /// The length of a slice. All servers of a block run at the same time, and the load moves
+    /// between them in slices. Absent if each server has the machine for a whole window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Time>,
 }
 
 /// A server, as named in the registry or on the command line.
@@ -134,8 +143,14 @@ pub enum Outcome {
     Measured {
         /// What the generator measured.
         load: Load,
-        /// What the server used in the measured window.
-        cost: Cost,
+        /// What the server used in the measured window; absent if it runs where that cannot be
+        /// read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<Cost>,
+        /// The slices of the window, in order: one for each interval of the load. Empty if the
+        /// window was not sliced.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        slices: Vec<Slice>,
     },
     /// The host cannot run this server.
     Skipped {
@@ -149,6 +164,41 @@ pub enum Outcome {
         /// The last lines of the server's standard error.
         stderr: String,
     },
+}
+
+/// A slice of a window: a short time in which one server of a block had the load. The echoes and
+/// latencies are those of the interval of the load with the same number.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slice {
+    /// Its turn: in each turn every server of the block has one slice. Values of different servers
+    /// in the same turn are compared.
+    pub turn: u32,
+    /// When it began to be measured, in seconds since the first slice of the block.
+    pub start_s: f64,
+    /// CPU time of the server's process tree within it, in seconds; absent if it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_s: Option<f64>,
+    /// What others took from the processors of server and generator within it.
+    #[serde(default)]
+    pub interference: Interference,
+}
+
+/// What others took from the processors of a measurement. Absent where it cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interference {
+    /// Share of the processors' time used by programs that are neither server nor generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_cpu: Option<f64>,
+    /// Share of the processors' time that the hypervisor took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal: Option<f64>,
+    /// Share of the time for which the server's tasks were ready to run while others had their
+    /// processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_kept_waiting: Option<f64>,
+    /// The same for the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_kept_waiting: Option<f64>,
 }
 
 /// What the server's process tree used within the measured window.

@@ -115,6 +115,7 @@ pub fn scenario(connections: usize) -> Scenario {
         name: format!("{connections}-connections"),
         title,
         plan: plan(connections),
+        slice: None,
     }
 }
 
@@ -163,6 +164,7 @@ pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
         scenarios: connections.iter().map(|&count| scenario(count)).collect(),
         servers: models.iter().map(server).collect(),
         blocks,
+        looks: Vec::new(),
         seed: 42,
         placement: Placement {
             server_cpus: vec![0],
@@ -199,7 +201,7 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
     let histogram = latencies(random, 1e9 * served as f64 / rate, echoes);
     let outcome = Outcome::Measured {
         load: load(&histogram, connections, rate, echoes, served),
-        cost: Cost {
+        cost: Some(Cost {
             cpu_s: model.cpu_us * echoes as f64 / 1e6,
             cpu_us_per_echo: Some(model.cpu_us * (1.0 + 0.1 * crowd) * (random.normal() * 0.02).exp()),
             voluntary_switches: echoes / (1 + served / 2),
@@ -207,7 +209,8 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
             processes: 1,
             threads: 1,
             pss_bytes: Some((2 << 20) + served * model.memory),
-        },
+        }),
+        slices: Vec::new(),
     };
     Trial {
         server: model.name.clone(),
