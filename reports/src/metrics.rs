@@ -97,7 +97,8 @@ pub static METRICS: [Metric; 10] = [
         read: |load, cost| {
             let cost = cost?;
             let switches = cost.voluntary_switches.saturating_add(cost.involuntary_switches);
-            (load.summary.echoes > 0).then(|| switches as f64 / load.summary.echoes as f64)
+            let served = cost.served.unwrap_or(load.summary.echoes);
+            (served > 0).then(|| switches as f64 / served as f64)
         },
     },
     Metric {

@@ -293,6 +293,7 @@ mod tests {
                     cost: Some(Cost { cpu_s: rate, ..Cost::default() }),
                     slices: vec![Slice {
                         turn: 1,
+                        served: 3,
                         start_s: rate,
                         cpu_s: Some(rate),
                         interference: Interference { steal: Some(0.5), ..Interference::default() },

@@ -175,7 +175,11 @@ pub struct Slice {
     pub turn: u32,
     /// When it began to be measured, in seconds since the first slice of the block.
     pub start_s: f64,
-    /// CPU time of the server's process tree within it, in seconds; absent if it cannot be read.
+    /// Messages that were answered in it, those while it settled and drained included: what the
+    /// server's CPU time was used for.
+    pub served: u64,
+    /// CPU time of the server's process tree in it, from before its first message until after its
+    /// last answer, in seconds; absent if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_s: Option<f64>,
     /// What others took from the processors of server and generator within it.
@@ -206,6 +210,9 @@ pub struct Interference {
 pub struct Cost {
     /// CPU time in seconds, including children that exited.
     pub cpu_s: f64,
+    /// The messages that it was used for; absent if they are those of the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<u64>,
     /// CPU time per echo in microseconds; absent without echoes.
     pub cpu_us_per_echo: Option<f64>,
     /// Context switches of threads that blocked. Those of threads that ended within the window

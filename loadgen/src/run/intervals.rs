@@ -4,6 +4,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::tally::Cut;
+use crate::clock::nanos;
 use record::histogram::{self, Histogram, quantile};
 
 /// The longest interval, and the fewest intervals of a short window and the most of a long one:
@@ -21,6 +22,10 @@ pub fn interval(window: Duration) -> Duration {
 /// The counts of all workers in an interval.
 #[derive(Debug)]
 pub struct IntervalCounts {
+    /// Its start, from the start of the window.
+    pub start_ns: u64,
+    /// Its length.
+    pub duration_ns: u64,
     /// Messages that came back.
     pub echoes: u64,
     /// Response times, or in a closed loop service times.
@@ -73,8 +78,13 @@ impl Intervals {
     /// Adds the counts of a worker.
     pub fn add(&mut self, cut: Cut) {
         while self.found.len() <= cut.number {
-            let latency = histogram::empty();
-            self.found.push((IntervalCounts { echoes: 0, latency }, 0, 0));
+            let interval = IntervalCounts {
+                start_ns: nanos(self.length) * self.found.len() as u64,
+                duration_ns: nanos(self.length),
+                echoes: 0,
+                latency: histogram::empty(),
+            };
+            self.found.push((interval, 0, 0));
         }
         let (interval, workers, errors) = &mut self.found[cut.number];
         interval.echoes += cut.echoes;
@@ -105,14 +115,19 @@ impl Intervals {
         })
     }
 
-    /// All of them, once every worker has ended.
-    pub fn finish(mut self) -> Vec<IntervalCounts> {
+    /// All of them, once every worker has ended, in a window that was this long.
+    pub fn finish(mut self, window_ns: u64) -> Vec<IntervalCounts> {
         while let Ok(cut) = self.cuts.try_recv() {
             self.add(cut);
         }
         let most = self.window.as_nanos().div_ceil(self.length.as_nanos());
         debug_assert!(self.found.len() as u128 <= most);
-        self.found.into_iter().map(|(interval, ..)| interval).collect()
+        let mut intervals: Vec<_> = self.found.into_iter().map(|(interval, ..)| interval).collect();
+        for interval in &mut intervals {
+            let left_ns = window_ns.saturating_sub(interval.start_ns);
+            interval.duration_ns = interval.duration_ns.min(left_ns);
+        }
+        intervals
     }
 }
 
@@ -146,11 +161,15 @@ mod tests {
         assert_eq!((shown.echoes_per_s, shown.errors, shown.p99_us), (100.0, 2, None));
         assert!(shown.p50_us.is_some_and(|p50| (p50 - 1.0).abs() < 0.01));
         assert_eq!(intervals.next_snapshot(), None);
-        let found = intervals.finish();
+        let found = intervals.finish(1_500_000_000);
         assert_eq!(
             found.iter().map(|interval| interval.echoes).collect::<Vec<_>>(),
             [100, 50]
         );
         assert_eq!(found[0].latency.len(), 100);
+        let times: Vec<_> = { found.iter() }
+            .map(|interval| (interval.start_ns, interval.duration_ns))
+            .collect();
+        assert_eq!(times, [(0, 1_000_000_000), (1_000_000_000, 500_000_000)]);
     }
 }

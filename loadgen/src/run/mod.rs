@@ -2,6 +2,7 @@
 
 mod director;
 mod intervals;
+mod lane;
 mod machine;
 mod observer;
 mod result;
@@ -39,6 +40,7 @@ use thread::{Context, Meeting};
 use usage::Steal;
 
 pub use intervals::Snapshot;
+pub use lane::{Lane, SliceReport, can_be_sliced};
 pub use observer::Observer;
 
 /// Why there is no load to report.
@@ -131,7 +133,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
             steal,
             interrupted: shared.is_stopped(),
             overran: shared.overran(),
-            intervals: intervals.finish(),
+            intervals: intervals.finish(duration_ns),
             started_at,
         };
         Ok((total, window))

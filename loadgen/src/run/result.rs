@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::intervals::{IntervalCounts, interval};
+use super::intervals::IntervalCounts;
 use super::tally::Tally;
 use crate::gates::{self, Evidence};
 use crate::plan::CheckedPlan;
@@ -80,7 +80,7 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
             .map(|(kind, (_, example))| (*kind, example.clone()))
             .collect(),
         histograms: latencies.map_measured(|histogram| Encoded::new(histogram)),
-        intervals: pieces(plan, &window),
+        intervals: pieces(&window),
     };
     let evidence = evidence(plan, tally, &window, &latency, &load);
     load.summary.findings = gates::findings(&load, &evidence);
@@ -130,19 +130,14 @@ fn generator(plan: &CheckedPlan, tally: &Tally, window: &MeasuredWindow) -> Gene
     }
 }
 
-fn pieces(plan: &CheckedPlan, window: &MeasuredWindow) -> Vec<record::Interval> {
-    let length_s = interval(plan.duration).as_secs_f64();
-    let window_s = window.duration_ns as f64 / 1e9;
-    let pieces = window.intervals.iter().enumerate();
+fn pieces(window: &MeasuredWindow) -> Vec<record::Interval> {
+    let pieces = window.intervals.iter();
     pieces
-        .map(|(number, interval)| {
-            let start_s = number as f64 * length_s;
-            record::Interval {
-                start_s,
-                duration_s: length_s.min(window_s - start_s).max(0.0),
-                echoes: interval.echoes,
-                latency: Encoded::new(&interval.latency),
-            }
+        .map(|interval| record::Interval {
+            start_s: interval.start_ns as f64 / 1e9,
+            duration_s: interval.duration_ns as f64 / 1e9,
+            echoes: interval.echoes,
+            latency: Encoded::new(&interval.latency),
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::AddAssign;
 
 use record::histogram::{self, Histogram};
 use record::{BySpan, ErrorKind};
@@ -39,6 +40,8 @@ pub struct Tally {
     pub blocked: u64,
     /// The first times in the window of each worker's schedule, from the window's start.
     pub intended_ns: Vec<Vec<u64>>,
+    /// Messages that were answered in the whole run.
+    pub served: u64,
     /// The largest service time of the whole run.
     pub longest_ns: u64,
     /// For each connection that was served before and had an unanswered message when the window
@@ -93,6 +96,15 @@ impl Default for Account {
     }
 }
 
+impl AddAssign for Account {
+    fn add_assign(&mut self, other: Account) {
+        self.expected_ns += other.expected_ns;
+        self.unrecorded_ns += other.unrecorded_ns;
+        self.before_ns += other.before_ns;
+        self.is_whole &= other.is_whole;
+    }
+}
+
 impl Tally {
     /// Empty counts.
     pub fn new() -> Self {
@@ -112,6 +124,7 @@ impl Tally {
             usage: Usage::default(),
             blocked: 0,
             intended_ns: Vec::new(),
+            served: 0,
             longest_ns: 0,
             waits_ns: Vec::new(),
             never_served: 0,
@@ -162,15 +175,12 @@ impl Tally {
         self.usage += other.usage;
         self.blocked += other.blocked;
         self.intended_ns.extend(other.intended_ns);
+        self.served += other.served;
         self.longest_ns = self.longest_ns.max(other.longest_ns);
         self.waits_ns.extend(other.waits_ns);
         self.never_served += other.never_served;
         if let Some(other) = other.account {
-            let sum = self.account.get_or_insert_default();
-            sum.expected_ns += other.expected_ns;
-            sum.unrecorded_ns += other.unrecorded_ns;
-            sum.before_ns += other.before_ns;
-            sum.is_whole &= other.is_whole;
+            *self.account.get_or_insert_default() += other;
         }
         for (span, histogram) in other.latencies.iter() {
             self.latencies[span] += histogram;

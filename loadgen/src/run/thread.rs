@@ -1,7 +1,7 @@
 //! The thread of a worker.
 
 use std::io;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use crossbeam_utils::sync::WaitGroup;
@@ -12,7 +12,7 @@ use super::machine::{Machine, Workload};
 use super::shared::Shared;
 use super::tally::{Cut, Tally};
 use super::usage::Usage;
-use super::worker::{Turn, Worker};
+use super::worker::{SliceCounts, Turn, Worker};
 use crate::affinity;
 use crate::clock::Monotonic;
 use crate::engine::Engine;
@@ -53,6 +53,69 @@ where
     E: Engine<'a, Clock = Monotonic>,
     L: Workload,
 {
+    let (engine, machine) = prepare::<E, L>(context, share, seed, engine)?;
+    let mut worker = worker(context, engine, machine, cuts);
+    let Meeting { connected, counted } = meeting;
+    turns(&mut worker)?;
+    connected.wait();
+    worker.begin_priming();
+    turns(&mut worker)?;
+    counted.wait();
+    Ok(worker.into_tally())
+}
+
+/// Runs one worker of a lane: connects its share, and carries out a slice for each order until
+/// there will be none.
+pub fn run_slices<'a, E, L>(
+    context: &Context<'a>,
+    share: Share,
+    seed: u64,
+    connected: WaitGroup,
+    orders: &Receiver<()>,
+    counts: &Sender<SliceCounts>,
+    engine: impl FnOnce(&CheckedPlan, usize, Monotonic) -> io::Result<E>,
+) -> io::Result<Tally>
+where
+    E: Engine<'a, Clock = Monotonic>,
+    L: Workload,
+{
+    let (engine, machine) = prepare::<E, L>(context, share, seed, engine)?;
+    // A slice is one interval, so there are no cuts within it.
+    let (cuts, _) = mpsc::channel();
+    let mut worker = worker(context, engine, machine.resting(), cuts);
+    turns(&mut worker)?;
+    connected.wait();
+    worker.begin_priming();
+    // First answers are handled until the first slice begins.
+    loop {
+        match orders.try_recv() {
+            Ok(()) => break,
+            Err(TryRecvError::Disconnected) => return Ok(worker.into_tally()),
+            Err(TryRecvError::Empty) => {}
+        }
+        match worker.turn() {
+            Turn::Wait(until) => worker.wait(until)?,
+            Turn::Connected | Turn::Done => unreachable!("the load has not begun"),
+        }
+    }
+    loop {
+        turns(&mut worker)?;
+        let was_wanted = counts.send(worker.rest()).is_ok();
+        if !was_wanted || orders.recv().is_err() {
+            return Ok(worker.into_tally());
+        }
+    }
+}
+
+fn prepare<'a, E, L>(
+    context: &Context<'a>,
+    share: Share,
+    seed: u64,
+    engine: impl FnOnce(&CheckedPlan, usize, Monotonic) -> io::Result<E>,
+) -> io::Result<(E, Machine<'a, L>)>
+where
+    L: Workload,
+{
     let plan = context.plan;
     if !plan.cpus.is_empty() {
         affinity::pin(&[plan.cpus[share.index % plan.cpus.len()]])?;
@@ -69,22 +132,28 @@ where
         seed,
         context.interval_ns,
     );
-    let mut worker = Worker::new(
+    Ok((engine, machine))
+}
+
+fn worker<'a, E, L>(
+    context: &Context<'a>,
+    engine: E,
+    machine: Machine<'a, L>,
+    cuts: Sender<Cut>,
+) -> Worker<'a, E, L>
+where
+    E: Engine<'a, Clock = Monotonic>,
+    L: Workload,
+{
+    Worker::new(
         engine,
         context.clock,
         machine,
         context.shared,
-        (plan.transport, plan.wait),
+        (context.plan.transport, context.plan.wait),
         |now_ns| Usage::of_this_thread(Duration::from_nanos(now_ns)),
         cuts,
-    );
-    let Meeting { connected, counted } = meeting;
-    turns(&mut worker)?;
-    connected.wait();
-    worker.begin_priming();
-    turns(&mut worker)?;
-    counted.wait();
-    Ok(worker.into_tally())
+    )
 }
 
 /// Takes turns until the worker has to wait for others.

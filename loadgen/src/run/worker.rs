@@ -37,6 +37,27 @@ pub struct Worker<'a, E: Engine<'a>, L> {
     before_wait_ns: u64,
 }
 
+/// What a worker counted in a slice.
+#[derive(Debug)]
+pub struct SliceCounts {
+    /// Within the window.
+    pub cut: Cut,
+    /// Messages that were answered since the slice before, in the window or not.
+    pub served: u64,
+    /// Whether no answer is missing.
+    pub all_answered: bool,
+}
+
+impl SliceCounts {
+    /// Adds the counts of another worker in the same slice.
+    pub fn add(&mut self, other: SliceCounts) {
+        self.cut.echoes += other.cut.echoes;
+        self.cut.latency += other.cut.latency;
+        self.served += other.served;
+        self.all_answered &= other.all_answered;
+    }
+}
+
 /// What the caller of a worker is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -107,6 +128,18 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         self.act();
     }
 
+    /// After a turn that ends a slice: lets the connections rest until the load begins again.
+    pub fn rest(&mut self) -> SliceCounts {
+        let all_answered = self.machine.rest();
+        self.usage_before = None;
+        let tally = self.machine.tally();
+        SliceCounts {
+            cut: tally.take_cut(),
+            served: std::mem::take(&mut tally.served),
+            all_answered,
+        }
+    }
+
     #[cfg(test)]
     pub fn machine(&self) -> &Machine<'a, L> {
         &self.machine
@@ -157,7 +190,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
     fn end_window(&mut self) {
         let now_ns = self.clock.now_ns();
         if let Some(before) = self.usage_before {
-            self.machine.tally().usage = (self.usage)(now_ns) - before;
+            self.machine.tally().usage += (self.usage)(now_ns) - before;
         }
         self.machine.end_window(now_ns);
     }

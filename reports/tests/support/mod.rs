@@ -203,6 +203,7 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
         load: load(&histogram, connections, rate, echoes, served),
         cost: Some(Cost {
             cpu_s: model.cpu_us * echoes as f64 / 1e6,
+            served: None,
             cpu_us_per_echo: Some(model.cpu_us * (1.0 + 0.1 * crowd) * (random.normal() * 0.02).exp()),
             voluntary_switches: echoes / (1 + served / 2),
             involuntary_switches: echoes / 100,

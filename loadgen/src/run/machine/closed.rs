@@ -118,7 +118,7 @@ impl Workload for Closed {
             // A connection that failed or came late has no such sum.
             account.is_whole &= slot.state == State::Talking && slot.full_ns <= window.start_ns;
         }
-        core.tally.account = Some(account);
+        *core.tally.account.get_or_insert_default() += account;
     }
 }
 

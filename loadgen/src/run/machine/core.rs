@@ -426,10 +426,45 @@ impl<'a> Core<'a> {
     /// Closed loop over TCP: whether a connection may have gone silent or may be slow, and time
     /// will tell. Without this, silence that begins late in a window would stay unnoticed.
     pub fn awaits_answers(&self, now_ns: u64) -> bool {
-        let enough_ns = STANDSTILL_NS.max(self.tally.longest_ns.saturating_mul(2));
+        let enough_ns = self.standstill_ns();
         let is_undecided =
             |wait: &AnswerWait| self.still_waits(wait) && now_ns.saturating_sub(wait.since_ns) <= enough_ns;
         self.plan.transport == Transport::Tcp && self.waits.iter().any(is_undecided)
+    }
+
+    /// How long a connection of a closed loop may wait for an answer without being silent.
+    pub fn standstill_ns(&self) -> u64 {
+        STANDSTILL_NS.max(self.tally.longest_ns.saturating_mul(2))
+    }
+
+    /// Since when connections that carry the load wait for an answer.
+    pub fn unanswered(&self) -> impl Iterator<Item = u64> {
+        let talking = self.slots.iter().filter(|slot| slot.state == State::Talking);
+        // What was lost over UDP is not waited for any more.
+        talking
+            .filter(|slot| !slot.is_answered())
+            .filter_map(Slot::waiting_since_ns)
+    }
+
+    /// Counts how long connections have waited, of those that still wait.
+    pub fn count_unanswered(&mut self, now_ns: u64) {
+        let waits_ns = self.unanswered().map(|since_ns| now_ns.saturating_sub(since_ns));
+        self.tally.waits_ns = waits_ns.collect();
+    }
+
+    /// Connections that have all of their answers are as before the load. Whether all have.
+    pub fn rest(&mut self) -> bool {
+        let mut all = true;
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Talking) {
+            match slot.is_answered() {
+                true => {
+                    slot.state = State::Primed;
+                    (slot.unrecorded_ns, slot.before_ns) = (0, 0);
+                }
+                false => all = false,
+            }
+        }
+        all
     }
 
     /// Counts how long connections have waited: until the window closed, or until now if a closed

@@ -124,6 +124,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             answers += 1;
         }
         if answers > 0 {
+            self.core.tally.served += answers as u64;
             self.proceed(at, answers, now_ns);
         }
     }

@@ -17,11 +17,13 @@ use std::cmp::Reverse;
 use self::core::{Core, UNDER_WAY};
 use self::slot::{Slot, State};
 use super::tally::{Cut, Tally};
+use crate::clock::nanos;
 use crate::engine::Until;
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::CheckedPlan;
 use due::{Draw, Due};
+use record::Transport;
 
 #[cfg(test)]
 pub use self::core::Ledger;
@@ -70,6 +72,8 @@ pub struct Machine<'a, L> {
     deadline_ns: u64,
     /// How many messages were on their way when it gave up.
     overran: usize,
+    /// Whether the connections rest after the window, and carry the load again in another one.
+    rests: bool,
 }
 
 impl<'a, L: Workload> Machine<'a, L> {
@@ -94,7 +98,13 @@ impl<'a, L: Workload> Machine<'a, L> {
             next_look_ns: 0,
             deadline_ns: u64::MAX,
             overran: 0,
+            rests: false,
         }
+    }
+
+    /// Makes it one whose connections [rest](Machine::rest) between windows, in a closed loop.
+    pub fn resting(self) -> Self {
+        Machine { rests: true, ..self }
     }
 
     /// The action to do next. All must be done before the next event goes in.
@@ -329,14 +339,19 @@ impl<'a, L: Workload> Machine<'a, L> {
         if self.opened {
             self.core.tally.outstanding_at_end = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_end = self.waiting();
-            self.core.find_waits();
+            if !self.rests {
+                self.core.find_waits();
+            }
             self.core.count_never_served();
         }
         let intended_ns = std::mem::take(&mut self.intended_ns);
         self.core.tally.intended_ns.push(intended_ns);
         self.workload.settle_accounts(&mut self.core);
         self.core.phase = Phase::Draining;
-        self.deadline_ns = now_ns + GRACE_NS;
+        self.deadline_ns = match self.rests {
+            true => now_ns + self.rest_within_ns(),
+            false => now_ns + GRACE_NS,
+        };
     }
 
     /// Whether there is nothing left to wait for, or it was waited for long enough.
@@ -344,6 +359,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         let late = self.next_due_ns < self.core.window.end_ns;
         let is_done = match self.due {
             Some(_) => !late && self.core.outstanding_of_window == 0,
+            None if self.rests => self.core.unanswered().next().is_none(),
             None => !self.core.awaits_answers(now_ns),
         };
         is_done || now_ns >= self.deadline_ns
@@ -352,7 +368,10 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// Counts what was not answered, and what was not even begun unless the run was ended.
     pub fn finish(&mut self, is_over_early: bool, now_ns: u64) {
         let Some(due) = &mut self.due else {
-            return self.core.count_waits(now_ns);
+            return match self.rests {
+                true => self.core.count_unanswered(now_ns),
+                false => self.core.count_waits(now_ns),
+            };
         };
         self.core.count_waits(self.core.window.end_ns);
         let tally = &mut self.core.tally;
@@ -364,6 +383,26 @@ impl<'a, L: Workload> Machine<'a, L> {
             due.advance();
             self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
         }
+    }
+
+    /// How long after the window answers are waited for before connections rest: over UDP, until
+    /// every loss is known.
+    fn rest_within_ns(&self) -> u64 {
+        let (standstill_ns, plan) = (self.core.standstill_ns(), self.core.plan);
+        match plan.transport {
+            Transport::Tcp => standstill_ns,
+            Transport::Udp => standstill_ns.max(nanos(plan.answer_timeout) + 2 * GLANCE_NS),
+        }
+    }
+
+    /// After a window that has drained: the connections rest until the load begins again. Returns
+    /// whether all of them can, since no answer is missing.
+    pub fn rest(&mut self) -> bool {
+        self.core.phase = Phase::Priming;
+        self.core.window = Window::UNKNOWN;
+        self.opened = false;
+        self.deadline_ns = u64::MAX;
+        self.core.rest()
     }
 
     fn each_in(&mut self, state: State, mut act: impl FnMut(&mut Self, usize)) {

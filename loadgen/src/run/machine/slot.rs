@@ -91,6 +91,11 @@ impl Slot {
         !matches!(self.state, State::Connecting | State::Closing)
     }
 
+    /// Whether no message is without an answer, except those that were given up.
+    pub fn is_answered(&self) -> bool {
+        self.conversation.unanswered().next().is_none()
+    }
+
     /// When the oldest message was sent that has no answer. A message that the kernel had no
     /// room for waits since it was due.
     pub fn waiting_since_ns(&self) -> Option<u64> {

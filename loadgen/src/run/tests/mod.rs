@@ -6,4 +6,5 @@ mod gates;
 mod loops;
 mod silence;
 mod simulation;
+mod slices;
 mod stalls;

@@ -222,12 +222,13 @@ impl Simulation {
             intervals.add(tally.take_cut());
             total.merge(tally);
         }
+        let duration_ns = end.unwrap_or(0);
         let window = MeasuredWindow {
-            duration_ns: end.unwrap_or(0),
+            duration_ns,
             steal: None,
             interrupted: stop.load(Relaxed),
             overran: shared.overran(),
-            intervals: intervals.finish(),
+            intervals: intervals.finish(duration_ns),
             started_at: SystemTime::UNIX_EPOCH,
         };
         let delivered = server.borrow().delivered;
