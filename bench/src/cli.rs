@@ -20,6 +20,7 @@ use crate::external::External;
 use crate::names;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
+use crate::slicing::Slicing;
 use crate::suite::Suite;
 
 use conformance::ConformanceOptions;
@@ -88,6 +89,11 @@ pub struct RunOptions {
     /// Time of each load before the measurement.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_WARMUP", value_parser = units::time)]
     warmup: Option<Duration>,
+
+    /// Length of the slices in which the load moves between the servers of a block, or `auto`, or
+    /// `off` for one whole window after the other.
+    #[arg(long, value_name = "TIME", env = "ECHOBENCH_SLICE")]
+    slice: Option<Slicing>,
 
     /// Seed of the order of the servers within a block, or `random` [default: random].
     #[arg(long, value_name = "N", env = cases::SEED_VARIABLE, value_parser = cases::seed)]
@@ -164,6 +170,9 @@ impl RunOptions {
         }
         if let Some(warmup) = self.warmup {
             suite.set_warmup(warmup);
+        }
+        if let Some(slicing) = self.slice {
+            suite.set_slicing(slicing);
         }
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));

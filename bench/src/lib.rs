@@ -6,7 +6,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what is measured | [`suite`], [`participant`], [`external`] |
+//! | what is measured | [`suite`], [`slicing`], [`participant`], [`external`] |
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
@@ -27,5 +27,6 @@ pub mod reexec;
 pub mod results;
 pub mod run;
 pub mod server;
+pub mod slicing;
 pub mod suite;
 pub mod trial;

@@ -15,6 +15,8 @@ use toml::{Table, Value};
 use crate::external::External;
 use crate::names::{check_distinct, model};
 use crate::participant::Participant;
+use crate::slicing::Slicing;
+use crate::trial::sliced;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
@@ -46,6 +48,8 @@ pub struct Scenario {
     pub title: String,
     /// What is sent, and when. The run adds the processors and the transport of the server.
     pub plan: Plan,
+    /// Whether the windows of a block are sliced.
+    pub slicing: Slicing,
 }
 
 /// A suite as it is written.
@@ -169,17 +173,28 @@ impl Suite {
         Ok(MODELS.iter().copied().filter(chosen).collect())
     }
 
+    /// Replaces whether and how the windows of all loads are sliced.
+    pub fn set_slicing(&mut self, slicing: Slicing) {
+        for scenario in &mut self.scenarios {
+            scenario.slicing = slicing;
+        }
+    }
+
     /// The number of trials with that many servers.
     pub fn trials(&self, participants: usize) -> usize {
         participants * self.scenarios.len() * self.blocks as usize
     }
 
-    /// The approximate time that these take.
-    pub fn time(&self, participants: usize) -> Duration {
-        let plans = self.scenarios.iter().map(|scenario| &scenario.plan);
-        let block: Duration = plans
-            .map(|plan| plan.warmup.0 + plan.duration().0 + OVERHEAD)
-            .sum();
+    /// The approximate time that these take; the scenarios are those of the run.
+    pub fn time(&self, scenarios: &[record::Scenario], participants: usize) -> Duration {
+        let trial = |scenario: &record::Scenario| {
+            let plan = &scenario.plan;
+            let window = scenario
+                .slice
+                .map_or(plan.duration().0, |slice| sliced::time(plan, slice.0));
+            plan.warmup.0 + window + OVERHEAD
+        };
+        let block: Duration = scenarios.iter().map(trial).sum();
         block * participants as u32 * self.blocks
     }
 }
@@ -193,6 +208,13 @@ impl Scenario {
         if let Some((key, reason)) = DECIDED.into_iter().find(|(key, _)| table.contains_key(*key)) {
             return Err(anyhow!("`{key}` cannot be set in a suite: {reason}")).with_context(scenario);
         }
+        let slicing = match table.contains_key("slice") {
+            true => text(&mut table, "slice")
+                .and_then(|slice| slice.parse())
+                .context("`slice`")
+                .with_context(scenario)?,
+            false => Slicing::Auto,
+        };
         let has_stages = table.contains_key("stages");
         let mut plan: Plan = table.clone().try_into().with_context(scenario)?;
         if !table.contains_key("warmup") {
@@ -201,7 +223,12 @@ impl Scenario {
         if plan.duration.is_none() && !has_stages {
             plan.duration = Some(duration);
         }
-        Ok(Scenario { name, title, plan })
+        Ok(Scenario {
+            name,
+            title,
+            plan,
+            slicing,
+        })
     }
 }
 
@@ -232,8 +259,15 @@ mod tests {
         assert_eq!(connections, [1, 10, 100, 1000]);
         assert!(suite.blocks >= 5, "confidence intervals need blocks");
         let models = suite.models().unwrap().len();
+        let scenario = |scenario: &Scenario| record::Scenario {
+            name: scenario.name.clone(),
+            title: scenario.title.clone(),
+            plan: scenario.plan.clone(),
+            slice: Some(Time(Duration::from_millis(50))),
+        };
+        let scenarios: Vec<_> = suite.scenarios.iter().map(scenario).collect();
         assert!(
-            suite.time(models) < Duration::from_secs(240),
+            suite.time(&scenarios, models) < Duration::from_secs(240),
             "`cargo bench` takes at most five minutes"
         );
     }
@@ -338,8 +372,8 @@ mod tests {
             format!("{:#}", Suite::parse(&QUICK.replace(from, to)).unwrap_err())
         };
         assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
-        assert!(wrong("blocks = 5", "blocks = 5\nblock = 6").contains("unknown field `block`"));
-        assert!(wrong("\"1s\"", "\"1\"").contains("is not a time"));
+        assert!(wrong("blocks = 10", "blocks = 10\nblock = 6").contains("unknown field `block`"));
+        assert!(wrong("\"200ms\"", "\"200\"").contains("is not a time"));
         assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
         let external = "[[external]]\nname = \"mine\"\ncommand = \"./mine {port}\"\n\n[[scenario]]";
         let twice = external.replace("\n[[scenario]]", external);

@@ -17,7 +17,7 @@ mod engine;
 pub mod export;
 mod gates;
 pub mod interrupt;
-mod limits;
+pub mod limits;
 pub mod merge;
 pub mod pacer;
 mod pattern;

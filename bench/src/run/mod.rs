@@ -5,10 +5,13 @@ mod order;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::HumanDuration;
+use loadgen::limits::hard_limit;
 use loadgen::plan::CheckedPlan;
+use record::units::Time;
 use record::words::count;
 use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use servers::models::{self, MODELS, NOT_BUILT};
@@ -20,10 +23,11 @@ use crate::participant::Participant;
 use crate::progress::Progress;
 use crate::results::{self, Results};
 use crate::suite::Suite;
-use crate::trial::{self, Spec};
+use crate::trial::sliced::Block;
+use crate::trial::{self, Entry};
 
 use command_line::command_line;
-use order::order;
+use order::{Group, order};
 
 /// The result of a run.
 #[derive(Debug)]
@@ -79,48 +83,29 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
     let participants = suite.participants()?;
     announce(suite, &description);
 
-    let mut trials = Vec::new();
-    let progress = Progress::new(suite.trials(participants.len()), suite.time(participants.len()));
-    let order = order(
+    let progress = Progress::new(
+        suite.trials(participants.len()),
+        suite.time(&description.scenarios, participants.len()),
+    );
+    let mut run = Measuring {
+        suite,
+        description: &description,
+        results: &mut results,
+        progress: &progress,
+        trials: Vec::new(),
+    };
+    let groups = order(
         suite.blocks,
         suite.scenarios.len(),
         &participants,
         description.seed,
     );
-    for (block, scenario, participant) in order {
-        let scenario = &suite.scenarios[scenario];
-        progress.begin(block, &scenario.name, participant.name());
-        let log = results.log(participant.name(), &scenario.name, block);
-        let started_at = results::now();
-        let spec = Spec {
-            scenario,
-            participant,
-            placement: &description.placement,
-            log,
-        };
-        let Some(outcome) = trial::run(&spec, stop) else {
+    for group in groups {
+        if !run.measure(&group, stop)? {
             break;
-        };
-        if let Outcome::Failed { error, stderr } = &outcome {
-            progress.warn(&format!(
-                "{} under {}: {error}\n{stderr}",
-                participant.name(),
-                scenario.name
-            ));
         }
-        let server = participant.name().to_owned();
-        let trial = Trial {
-            server,
-            scenario: scenario.name.clone(),
-            block,
-            started_at,
-            outcome,
-        };
-        results.add(&trial)?;
-        results.remove_empty_log(&spec.log)?;
-        trials.push(trial);
-        progress.done();
     }
+    let trials = run.trials;
     progress.finish();
     let bad = trials.iter().filter(|trial| is_bad(&trial.outcome)).count();
     let text = reports::text::table(&reports::summary::Summary::of(&description, &trials));
@@ -139,6 +124,105 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
     })
 }
 
+/// A run under way.
+struct Measuring<'a> {
+    suite: &'a Suite,
+    description: &'a Run,
+    results: &'a mut Results,
+    progress: &'a Progress,
+    trials: Vec<Trial>,
+}
+
+impl Measuring<'_> {
+    /// Measures the servers of a block under one load; false if it was interrupted.
+    fn measure(&mut self, group: &Group<Participant>, stop: &AtomicBool) -> anyhow::Result<bool> {
+        match self.description.scenarios[group.scenario].slice {
+            Some(slice) => self.in_slices(group, slice.0, stop),
+            None => self.one_by_one(group, stop),
+        }
+    }
+
+    fn in_slices(
+        &mut self,
+        group: &Group<Participant>,
+        slice: Duration,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<bool> {
+        let scenario = &self.suite.scenarios[group.scenario];
+        let entry = |participant| Entry {
+            participant,
+            log: self.log(group, participant),
+        };
+        let entries: Vec<Entry> = group.servers.iter().copied().map(entry).collect();
+        let block = Block {
+            scenario,
+            slice,
+            placement: &self.description.placement,
+            seed: group.seed,
+        };
+        self.progress.begin(group.block, &scenario.name, "in slices");
+        let started_at = results::now();
+        let Some(outcomes) = block.run(&entries, stop) else {
+            return Ok(false);
+        };
+        for (entry, outcome) in entries.iter().zip(outcomes) {
+            self.keep(group, entry, started_at.clone(), outcome)?;
+        }
+        Ok(true)
+    }
+
+    fn one_by_one(&mut self, group: &Group<Participant>, stop: &AtomicBool) -> anyhow::Result<bool> {
+        let scenario = &self.suite.scenarios[group.scenario];
+        for &participant in &group.servers {
+            self.progress
+                .begin(group.block, &scenario.name, participant.name());
+            let started_at = results::now();
+            let entry = Entry {
+                participant,
+                log: self.log(group, participant),
+            };
+            let Some(outcome) = trial::run(scenario, &entry, &self.description.placement, stop) else {
+                return Ok(false);
+            };
+            self.keep(group, &entry, started_at, outcome)?;
+        }
+        Ok(true)
+    }
+
+    fn log(&self, group: &Group<Participant>, participant: &Participant) -> PathBuf {
+        let scenario = &self.suite.scenarios[group.scenario];
+        self.results.log(participant.name(), &scenario.name, group.block)
+    }
+
+    /// Writes and keeps the outcome of a trial.
+    fn keep(
+        &mut self,
+        group: &Group<Participant>,
+        entry: &Entry,
+        started_at: String,
+        outcome: Outcome,
+    ) -> anyhow::Result<()> {
+        let scenario = &self.suite.scenarios[group.scenario];
+        let server = entry.participant.name();
+        if let Outcome::Failed { error, stderr } = &outcome {
+            self.progress
+                .warn(&format!("{server} under {}: {error}\n{stderr}", scenario.name));
+        }
+        let trial = Trial {
+            server: server.to_owned(),
+            scenario: scenario.name.clone(),
+            block: group.block,
+            started_at,
+            outcome,
+        };
+        self.results.add(&trial)?;
+        self.results.remove_empty_log(&entry.log)?;
+        self.trials.push(trial);
+        self.progress.done();
+        Ok(())
+    }
+}
+
 fn is_bad(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Measured { load, .. } => !load.summary.is_valid(),
@@ -149,17 +233,20 @@ fn is_bad(outcome: &Outcome) -> bool {
 
 fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
     let placement = affinity::split(&affinity::allowed()?);
+    let descriptors = hard_limit();
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
         let plan = trial::plan(scenario, &placement, Transport::Tcp);
         let plan = CheckedPlan::new(&plan, trial::NO_TARGET);
-        let plan = plan.with_context(|| format!("the scenario `{}` cannot be run", scenario.name))?;
+        let cannot = || format!("the scenario `{}` cannot be run", scenario.name);
+        let plan = plan.with_context(cannot)?;
+        let slice = scenario.slicing.slice(&plan, participants.len(), descriptors);
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {
             name,
             title,
             plan: plan.words().clone(),
-            slice: None,
+            slice: slice.with_context(cannot)?.map(Time),
         });
     }
     let server = |participant: &Participant| Server {
@@ -193,7 +280,7 @@ fn announce(suite: &Suite, run: &Run) {
         count(suite.scenarios.len() as u64, "load"),
         count(suite.blocks.into(), "block"),
         count(suite.trials(participants) as u64, "trial"),
-        HumanDuration(suite.time(participants)),
+        HumanDuration(suite.time(&run.scenarios, participants)),
         run.seed,
     );
     // A run of all models names those that this build lacks.

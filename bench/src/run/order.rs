@@ -2,24 +2,39 @@
 
 use fastrand::Rng;
 
-/// The position of a trial: its block, the index of its scenario, and its server.
-pub type Position<'a, Server> = (u32, usize, &'a Server);
+/// The servers of a block under one load, in the order in which they start.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group<'a, Server> {
+    /// The block, from 0.
+    pub block: u32,
+    /// The index of the scenario.
+    pub scenario: usize,
+    /// The servers.
+    pub servers: Vec<&'a Server>,
+    /// A seed of its own.
+    pub seed: u64,
+}
 
-/// A block measures every server once under every load. The servers under one load follow each
-/// other directly, in an order that the seed decides: a slow phase of the machine affects all of
-/// them, and no server is always first.
+/// A block measures every server once under every load. The servers under one load are measured
+/// together or follow each other directly, in an order that the seed decides: a slow phase of the
+/// machine affects all of them, and no server is always first.
 pub fn order<Server>(
     blocks: u32,
     scenarios: usize,
     servers: &[Server],
     seed: u64,
-) -> impl Iterator<Item = Position<'_, Server>> {
+) -> impl Iterator<Item = Group<'_, Server>> {
     let mut random = Rng::with_seed(seed);
-    let groups = (0..blocks).flat_map(move |block| (0..scenarios).map(move |scenario| (block, scenario)));
-    groups.flat_map(move |(block, scenario)| {
+    let places = (0..blocks).flat_map(move |block| (0..scenarios).map(move |scenario| (block, scenario)));
+    places.map(move |(block, scenario)| {
         let mut servers: Vec<&Server> = servers.iter().collect();
         random.shuffle(&mut servers);
-        servers.into_iter().map(move |server| (block, scenario, server))
+        Group {
+            block,
+            scenario,
+            servers,
+            seed: random.u64(..),
+        }
     })
 }
 
@@ -30,35 +45,33 @@ mod tests {
 
     const SERVERS: [&str; 5] = ["fork", "thread", "pool", "epoll", "tokio"];
 
-    fn positions(seed: u64) -> Vec<Position<'static, &'static str>> {
+    fn groups(seed: u64) -> Vec<Group<'static, &'static str>> {
         order(5, 4, &SERVERS, seed).collect()
     }
 
     #[test]
     fn every_server_is_measured_once_in_every_block_and_scenario() {
-        let positions = positions(1);
-        assert_eq!(positions.len(), 5 * 4 * SERVERS.len());
-        assert_eq!(positions.iter().collect::<HashSet<_>>().len(), positions.len());
-    }
-
-    #[test]
-    fn the_servers_under_one_load_follow_each_other() {
-        for group in positions(1).chunks(SERVERS.len()) {
-            let (block, scenario, _) = group[0];
-            assert!(group.iter().all(|place| (place.0, place.1) == (block, scenario)));
+        let groups = groups(1);
+        let places: HashSet<_> = groups.iter().map(|group| (group.block, group.scenario)).collect();
+        assert_eq!((groups.len(), places.len()), (5 * 4, 5 * 4));
+        for group in groups {
+            let servers: HashSet<_> = group.servers.into_iter().collect();
+            assert_eq!(servers.len(), SERVERS.len());
         }
     }
 
     #[test]
     fn the_seed_decides_the_order() {
-        assert_eq!(positions(7), positions(7));
-        assert_ne!(positions(7), positions(8));
+        assert_eq!(groups(7), groups(7));
+        assert_ne!(groups(7), groups(8));
     }
 
     #[test]
-    fn no_server_is_always_first() {
-        let all = positions(7);
-        let firsts: HashSet<_> = all.chunks(SERVERS.len()).map(|group| group[0].2).collect();
+    fn no_server_is_always_first_and_no_group_is_like_another() {
+        let groups = groups(7);
+        let firsts: HashSet<_> = groups.iter().map(|group| group.servers[0]).collect();
         assert!(firsts.len() > 1, "{firsts:?}");
+        let seeds: HashSet<_> = groups.iter().map(|group| group.seed).collect();
+        assert_eq!(seeds.len(), groups.len());
     }
 }

@@ -1,16 +1,18 @@
 //! One trial: starts a fresh server, loads it, meters it, and stops it.
 
 pub mod meter;
+pub mod sliced;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
+use loadgen::RunError;
 use loadgen::plan::CheckedPlan;
-use record::{ErrorKind, LoopKind, Outcome, Placement, Plan};
+use record::{ErrorKind, Load, LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
 
 use crate::host::affinity;
@@ -33,16 +35,11 @@ const EXTERNAL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 /// connections of a process before its exit status is known.
 const EXIT_SEEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// A trial to run.
-#[derive(Clone)]
-pub struct Spec<'a> {
-    /// The load.
-    pub scenario: &'a Scenario,
+/// A server to measure.
+pub struct Entry<'a> {
     /// The server.
     pub participant: &'a Participant,
-    /// The processors of server and generator.
-    pub placement: &'a Placement,
-    /// File for the server's standard error.
+    /// File for its standard error.
     pub log: PathBuf,
 }
 
@@ -74,39 +71,71 @@ pub fn plan(scenario: &Scenario, placement: &Placement, transport: record::Trans
     }
 }
 
-/// Runs a trial; `None` if it was interrupted, since half a window is no result.
-pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
-    if let Some(reason) = spec.participant.unavailable() {
-        return Some(Outcome::Skipped { reason });
-    }
-    let plan = plan(spec.scenario, spec.placement, transport(spec.participant));
-    // The load was checked before the run, but only for streams.
-    if let Err(reason) = CheckedPlan::new(&plan, NO_TARGET) {
-        return Some(Outcome::Skipped {
-            reason: reason.to_string(),
-        });
-    }
-    let outcome = measure(spec, &plan, stop).unwrap_or_else(|error| Outcome::Failed {
-        error: format!("{error:#}"),
-        stderr: server::stderr_tail(&spec.log),
-    });
+/// Runs a trial of a whole window; `None` if it was interrupted, since half a window is no result.
+pub fn run(scenario: &Scenario, entry: &Entry, placement: &Placement, stop: &AtomicBool) -> Option<Outcome> {
+    let outcome = match possible_plan(scenario, entry.participant, placement) {
+        Err(reason) => Outcome::Skipped { reason },
+        Ok(plan) => measure(entry, &plan, placement, stop).unwrap_or_else(|error| failed(&error, &entry.log)),
+    };
     (!stop.load(Relaxed)).then_some(outcome)
 }
 
-fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcome> {
-    let mut server = Server::start(&Launch {
-        program: spec.participant.program(),
+/// The plan of a trial, or why this host or the server cannot carry it out.
+fn possible_plan(
+    scenario: &Scenario,
+    participant: &Participant,
+    placement: &Placement,
+) -> Result<Plan, String> {
+    participant.unavailable().map_or(Ok(()), Err)?;
+    let plan = plan(scenario, placement, transport(participant));
+    // The load was checked before the run, but only for streams.
+    match CheckedPlan::new(&plan, NO_TARGET) {
+        Ok(_) => Ok(plan),
+        Err(reason) => Err(reason.to_string()),
+    }
+}
+
+fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
+    Outcome::Failed {
+        error: format!("{error:#}"),
+        stderr: server::stderr_tail(log),
+    }
+}
+
+fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    let server = start(entry, placement)?;
+    let plan = CheckedPlan::new(plan, server.address())?;
+    let mut meter = Meter::new(server.pid());
+    let load = affinity::with(&placement.generator_cpus, || {
+        loadgen::run(&plan, &mut meter, stop)
+    })?;
+    let load = conclude(server, entry.participant, load)?;
+    let cost = meter.cost(load.summary.echoes);
+    Ok(Outcome::Measured {
+        load,
+        cost,
+        slices: Vec::new(),
+    })
+}
+
+/// Starts a server on its processors.
+fn start(entry: &Entry, placement: &Placement) -> Result<Server, ServerError> {
+    Server::start(&Launch {
+        program: entry.participant.program(),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
-        cpus: spec.placement.server_cpus.clone(),
-        log: spec.log.clone(),
-    })?;
-    let plan = CheckedPlan::new(plan, server.address())?;
-    let mut meter = Meter::new(server.pid());
-    let load = affinity::with(&spec.placement.generator_cpus, || {
-        loadgen::run(&plan, &mut meter, stop)
-    })?;
+        cpus: placement.server_cpus.clone(),
+        log: entry.log.clone(),
+    })
+}
+
+/// Stops a server after its load. An error if it did not survive the load, or there is none.
+fn conclude(
+    mut server: Server,
+    participant: &Participant,
+    load: Result<Load, RunError>,
+) -> anyhow::Result<Load> {
     let ended = match &load {
         Ok(load) if !suggests_an_end(&load.summary.errors) => server.ended()?,
         _ => server.wait(EXIT_SEEN_WITHIN)?,
@@ -115,13 +144,8 @@ fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcom
         anyhow::bail!("the server ended during the trial: {status}");
     }
     let load = load?;
-    end(server, spec.participant)?;
-    let cost = meter.cost(load.summary.echoes);
-    Ok(Outcome::Measured {
-        load,
-        cost,
-        slices: Vec::new(),
-    })
+    end(server, participant)?;
+    Ok(load)
 }
 
 /// Whether errors may be those of a server that ended: the loss of single messages is not.
@@ -150,12 +174,14 @@ fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slicing::Slicing;
 
     fn planned(scenario: Plan, transport: record::Transport) -> Plan {
         let scenario = Scenario {
             name: "one".into(),
             title: "One".into(),
             plan: scenario,
+            slicing: Slicing::Auto,
         };
         let placement = Placement {
             server_cpus: vec![0],

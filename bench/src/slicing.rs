@@ -1,0 +1,146 @@
+//! Whether the windows of a scenario are sliced, and how long a slice is.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use loadgen::can_be_sliced;
+use loadgen::plan::CheckedPlan;
+use record::units;
+
+/// The shortest slice: long against the wake-ups at its start and its end.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// What a slice has for each message in flight. A turn of 1,000 connections takes 18 ms, and a slice
+/// should hold several answers of each.
+const PER_MESSAGE: Duration = Duration::from_micros(30);
+
+/// Descriptors that the harness needs for each server, beside its connections.
+const PER_SERVER: usize = 16;
+
+/// Descriptors that it needs for itself.
+const OWN: usize = 128;
+
+/// How the windows of the servers in a block lie in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Slicing {
+    /// In slices if the load can be sliced, else one after the other.
+    #[default]
+    Auto,
+    /// One after the other.
+    Off,
+    /// In slices of this length.
+    Every(Duration),
+}
+
+/// `auto`, `off`, or a time.
+impl FromStr for Slicing {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "auto" => Ok(Slicing::Auto),
+            "off" => Ok(Slicing::Off),
+            time => {
+                let slice = units::time(time).context("neither `auto` nor `off` nor a time")?;
+                ensure!(slice >= Duration::from_millis(1), "a slice lasts at least 1ms");
+                Ok(Slicing::Every(slice))
+            }
+        }
+    }
+}
+
+impl Slicing {
+    /// The length of the slices; `None` for whole windows. `limit` is how many descriptors this
+    /// process may open. An error if slices are asked for and impossible.
+    pub fn slice(self, plan: &CheckedPlan, servers: usize, limit: u64) -> anyhow::Result<Option<Duration>> {
+        if self == Slicing::Off {
+            return Ok(None);
+        }
+        match (obstacle(plan, servers, limit), self) {
+            (None, Slicing::Every(slice)) => Ok(Some(slice)),
+            (None, _) => Ok(Some(usual(plan))),
+            (Some(obstacle), Slicing::Every(_)) => bail!("its windows cannot be sliced: {obstacle}"),
+            (Some(_), _) => Ok(None),
+        }
+    }
+}
+
+/// What keeps the windows of a load from being sliced.
+fn obstacle(plan: &CheckedPlan, servers: usize, limit: u64) -> Option<String> {
+    if !can_be_sliced(plan) {
+        return Some("only a closed loop that keeps its connections can rest between slices".into());
+    }
+    let words = plan.words();
+    let connections = words.connections() + words.idle;
+    let needed = OWN + servers * (connections + PER_SERVER);
+    (needed as u64 > limit).then(|| {
+        format!(
+            "{servers} servers with {connections} connections each need {needed} descriptors, and this process may \
+             open {limit}"
+        )
+    })
+}
+
+fn usual(plan: &CheckedPlan) -> Duration {
+    let words = plan.words();
+    let in_flight = words.connections() as u32 * words.depth;
+    SHORTEST + PER_MESSAGE * in_flight
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::NO_TARGET;
+    use record::Plan;
+
+    fn plan(connections: usize, change: impl FnOnce(&mut Plan)) -> CheckedPlan {
+        let mut plan = Plan {
+            connections: Some(connections),
+            ..Plan::default()
+        };
+        change(&mut plan);
+        CheckedPlan::new(&plan, NO_TARGET).unwrap()
+    }
+
+    #[test]
+    fn a_slice_holds_several_answers_of_each_connection() {
+        let slice = |connections| {
+            let plan = plan(connections, |_| {});
+            Slicing::Auto.slice(&plan, 7, 20_000).unwrap().unwrap()
+        };
+        assert_eq!(slice(1), Duration::from_micros(20_030));
+        assert_eq!(slice(1000), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn loads_that_cannot_rest_and_crowds_that_do_not_fit_have_whole_windows() {
+        let open = plan(10, |plan| plan.rate = Some("1k/s".parse().unwrap()));
+        let churn = plan(10, |plan| plan.messages_per_connection = Some(3));
+        for plan in [open, churn] {
+            assert_eq!(Slicing::Auto.slice(&plan, 2, 20_000).unwrap(), None);
+            let error = "10ms".parse::<Slicing>().unwrap().slice(&plan, 2, 20_000);
+            assert!(error.unwrap_err().to_string().contains("closed loop"));
+        }
+        let crowd = plan(1000, |_| {});
+        assert!(Slicing::Auto.slice(&crowd, 19, 20_000).unwrap().is_some());
+        assert_eq!(Slicing::Auto.slice(&crowd, 29, 20_000).unwrap(), None);
+        let error = Slicing::Every(SHORTEST).slice(&crowd, 29, 20_000).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("29 servers with 1000 connections each need")
+        );
+    }
+
+    #[test]
+    fn a_slicing_is_a_word_or_a_time() {
+        let parse = |text: &str| text.parse::<Slicing>();
+        assert_eq!(parse("auto").unwrap(), Slicing::Auto);
+        assert_eq!(parse("off").unwrap(), Slicing::Off);
+        assert_eq!(parse("35ms").unwrap(), Slicing::Every(Duration::from_millis(35)));
+        for wrong in ["", "on", "20", "0ms", "1us"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

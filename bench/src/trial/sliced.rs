@@ -1,0 +1,228 @@
+//! A block whose windows are sliced: all its servers run at the same time, and the load moves
+//! between them. What slows the host down for a second slows all of them down.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use loadgen::plan::CheckedPlan;
+use loadgen::{Lane, Observer};
+use nix::sys::signal::{Signal, kill};
+use record::{Cost, Interference, Outcome, Placement, Plan, Slice};
+
+use super::{Entry, conclude, failed, possible_plan, start};
+use crate::host::affinity;
+use crate::participant::Participant;
+use crate::proc::processes::family;
+use crate::proc::usage::cpu_time;
+use crate::server::Server;
+use crate::suite::Scenario;
+use crate::trial::meter::Meter;
+
+/// The part of a slice before it is measured, as a share of the measured part: by then each
+/// connection has its messages in flight.
+const SETTLING: u32 = 5;
+
+/// How long a server is observed without load, and the CPU time that it may use then. One that
+/// uses more polls, and would take time from the others.
+const REST: Duration = Duration::from_millis(10);
+const MOST_AT_REST: Duration = Duration::from_millis(2);
+
+/// A block to run.
+pub struct Block<'a> {
+    /// The load.
+    pub scenario: &'a Scenario,
+    /// The measured part of a slice.
+    pub slice: Duration,
+    /// The processors of servers and generator.
+    pub placement: &'a Placement,
+    /// The seed of the order within turns.
+    pub seed: u64,
+}
+
+impl Block<'_> {
+    /// Measures all servers; returns an outcome for each, in the same order. `None` if it was
+    /// interrupted.
+    pub fn run(&self, entries: &[Entry], stop: &AtomicBool) -> Option<Vec<Outcome>> {
+        let mut seats = Vec::new();
+        for entry in entries {
+            if stop.load(Relaxed) {
+                return None;
+            }
+            seats.push(self.open(entry, stop));
+        }
+        let begin = Instant::now();
+        let mut random = Rng::with_seed(self.seed);
+        let mut order: Vec<usize> = (0..seats.len()).collect();
+        for turn in 0..turns(&self.scenario.plan, self.slice) {
+            random.shuffle(&mut order);
+            for &at in &order {
+                let Seat::Running(running) = &mut seats[at] else {
+                    continue;
+                };
+                running.take_turn(turn, (self.settle(), self.slice), begin, stop);
+                if stop.load(Relaxed) {
+                    return None;
+                }
+                if running.is_over {
+                    // At once: a server that is broken must not disturb the others.
+                    seats[at].end(&entries[at]);
+                }
+            }
+        }
+        seats
+            .iter_mut()
+            .zip(entries)
+            .for_each(|(seat, entry)| seat.end(entry));
+        let outcomes = seats.into_iter().map(|seat| match seat {
+            Seat::Ended(outcome) => outcome,
+            Seat::Running(_) => unreachable!("every server was ended"),
+        });
+        let outcomes = outcomes.collect();
+        (!stop.load(Relaxed)).then_some(outcomes)
+    }
+
+    fn settle(&self) -> Duration {
+        self.slice / SETTLING
+    }
+
+    fn open(&self, entry: &Entry, stop: &AtomicBool) -> Seat {
+        let plan = match possible_plan(self.scenario, entry.participant, self.placement) {
+            Ok(plan) => plan,
+            Err(reason) => return Seat::Ended(Outcome::Skipped { reason }),
+        };
+        match self.connect(entry, &plan, stop) {
+            Ok(running) => Seat::Running(Box::new(running)),
+            Err(error) => Seat::Ended(failed(&error, &entry.log)),
+        }
+    }
+
+    /// Starts a server, opens its connections, and warms it up.
+    fn connect(&self, entry: &Entry, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Running> {
+        let server = start(entry, self.placement)?;
+        let plan = CheckedPlan::new(plan, server.address())?;
+        let opened = affinity::with(&self.placement.generator_cpus, || Lane::open(plan, stop))?;
+        let mut lane = match opened {
+            Ok(lane) => lane,
+            Err(error) => return Err(conclude(server, entry.participant, Err(error)).unwrap_err()),
+        };
+        let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
+        let before = cpu_of(&server);
+        thread::sleep(REST);
+        let polls = cpu_of(&server).saturating_sub(before) > MOST_AT_REST;
+        let mut meter = Meter::new(server.pid());
+        meter.window_opened();
+        let running = Running {
+            server,
+            lane,
+            meter,
+            polls,
+            slices: Vec::new(),
+            is_over: warmed_up.is_none_or(|report| report.is_last),
+        };
+        running.signal(Signal::SIGSTOP);
+        Ok(running)
+    }
+}
+
+/// Turns until each server has been measured for the time that a plan asks for.
+fn turns(plan: &Plan, slice: Duration) -> u32 {
+    plan.duration().0.div_duration_f64(slice).ceil() as u32
+}
+
+/// The time of a whole window in slices.
+pub fn time(plan: &Plan, slice: Duration) -> Duration {
+    turns(plan, slice) * (slice + slice / SETTLING)
+}
+
+/// The place of a server in the block.
+enum Seat {
+    Running(Box<Running>),
+    Ended(Outcome),
+}
+
+impl Seat {
+    fn end(&mut self, entry: &Entry) {
+        // Taken out, since a server that ends is consumed.
+        let nothing = Outcome::Skipped {
+            reason: String::new(),
+        };
+        let seat = std::mem::replace(self, Seat::Ended(nothing));
+        *self = Seat::Ended(match seat {
+            Seat::Ended(outcome) => outcome,
+            Seat::Running(running) => match running.end(entry.participant) {
+                Ok(outcome) => outcome,
+                Err(error) => failed(&error, &entry.log),
+            },
+        });
+    }
+}
+
+/// A server with its connections open.
+struct Running {
+    server: Server,
+    lane: Lane,
+    meter: Meter,
+    /// Whether it uses the processor without load. It is stopped between its slices.
+    polls: bool,
+    slices: Vec<Slice>,
+    /// Whether it cannot have a further slice.
+    is_over: bool,
+}
+
+impl Running {
+    fn take_turn(&mut self, turn: u32, times: (Duration, Duration), begin: Instant, stop: &AtomicBool) {
+        self.signal(Signal::SIGCONT);
+        let before = cpu_of(&self.server);
+        let (settle, measure) = times;
+        let start = begin.elapsed() + settle;
+        let report = self.lane.slice(settle, measure, stop);
+        let cpu = cpu_of(&self.server).saturating_sub(before);
+        self.signal(Signal::SIGSTOP);
+        self.is_over = report.is_none_or(|report| report.is_last);
+        if let Some(report) = report.filter(|report| !report.measured.is_zero()) {
+            self.slices.push(Slice {
+                turn,
+                start_s: start.as_secs_f64(),
+                served: report.served,
+                cpu_s: Some(cpu.as_secs_f64()),
+                interference: Interference::default(),
+            });
+        }
+    }
+
+    /// Sends a signal to the processes of a server that polls.
+    fn signal(&self, signal: Signal) {
+        if self.polls {
+            // One that has ended shows by its load.
+            for pid in family(self.server.pid()) {
+                let _ = kill(pid, signal);
+            }
+        }
+    }
+
+    /// Closes its connections and stops it.
+    fn end(mut self, participant: &Participant) -> anyhow::Result<Outcome> {
+        self.signal(Signal::SIGCONT);
+        self.meter.window_closed();
+        let load = conclude(self.server, participant, self.lane.close())?;
+        let served: u64 = self.slices.iter().map(|slice| slice.served).sum();
+        let cpu_s: Option<f64> = self.slices.iter().map(|slice| slice.cpu_s).sum();
+        let cost = self.meter.cost(served).zip(cpu_s).map(|(cost, cpu_s)| Cost {
+            cpu_s,
+            served: Some(served),
+            cpu_us_per_echo: (served > 0).then(|| cpu_s * 1e6 / served as f64),
+            ..cost
+        });
+        Ok(Outcome::Measured {
+            load,
+            cost,
+            slices: self.slices,
+        })
+    }
+}
+
+fn cpu_of(server: &Server) -> Duration {
+    cpu_time(&family(server.pid()))
+}
