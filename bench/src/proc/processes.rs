@@ -91,11 +91,43 @@ pub fn own_tasks(pid: Pid) -> Vec<PathBuf> {
     tasks
 }
 
+/// Whether every thread of a process is stopped, as after SIGSTOP: one that waits for a processor
+/// when the signal comes runs on for a moment. True of a process that has ended.
+pub fn is_stopped(pid: Pid) -> bool {
+    let state = |task: &PathBuf| -> Option<char> {
+        let stat = fs::read_to_string(task.join("stat")).ok()?;
+        // After the name, which may contain anything.
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    let states = own_tasks(pid);
+    states
+        .iter()
+        .filter_map(state)
+        .all(|state| matches!(state, 'T' | 't' | 'Z'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::{Signal, kill};
     use nix::unistd::getpgrp;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_is_stopped_from_sigstop_to_sigcont() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        assert!(!is_stopped(pid));
+        for (signal, stopped) in [(Signal::SIGSTOP, true), (Signal::SIGCONT, false)] {
+            kill(pid, signal).unwrap();
+            while is_stopped(pid) != stopped {
+                std::thread::yield_now();
+            }
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(is_stopped(pid), "it has ended");
+    }
 
     #[test]
     fn a_child_belongs_to_the_family_and_is_a_zombie_until_waited_for() {

@@ -17,7 +17,7 @@ use crate::conformance::kit::setup::Unsupported;
 use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::participant::Participant;
 use crate::proc::descriptors;
-use crate::proc::processes::{Process, group_members, process};
+use crate::proc::processes::{Process, group_members, is_stopped, process};
 use crate::proc::tcp::{self, Socket};
 use crate::proc::usage;
 
@@ -89,7 +89,7 @@ impl ServerUnderTest {
     /// Stops the main process (SIGSTOP); its children continue.
     pub fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        let is_stopped = || process(self.pid()).is_some_and(|process| process.state == 'T');
+        let is_stopped = || is_stopped(self.pid());
         ensure!(wait_until(STALL, is_stopped), "SIGSTOP did not stop the server");
         Ok(())
     }
@@ -106,7 +106,7 @@ impl ServerUnderTest {
             self.signal_all(Signal::SIGSTOP).is_ok()
                 && self
                     .processes()
-                    .is_ok_and(|all| all.iter().all(|process| process.state == 'T'))
+                    .is_ok_and(|all| all.iter().all(|process| is_stopped(process.pid)))
         };
         ensure!(wait_until(STALL, are_stopped), "SIGSTOP did not stop the server");
         Ok(())
