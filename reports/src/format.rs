@@ -39,6 +39,15 @@ pub fn ratio(estimate: &Estimate) -> String {
     }
 }
 
+/// A share as a percentage: `3%`, `2.1%`.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match (percent - percent.round()).abs() < 1e-9 && percent >= 2.0 {
+        true => format!("{percent:.0}%"),
+        false => format!("{percent:.1}%"),
+    }
+}
+
 /// The sizes of messages: `64 B`, `16 B to 4 KiB`, `sizes in PATH`.
 pub fn message_size(size: &MessageSize) -> String {
     match size {

@@ -6,6 +6,7 @@
 pub mod behaviour;
 pub mod chart;
 pub mod check;
+pub mod comparison;
 pub mod diagnostics;
 mod exclusion;
 pub mod format;
@@ -19,6 +20,7 @@ pub mod summary;
 mod terminal;
 pub mod text;
 pub mod validate;
+mod values;
 pub mod verdict;
 mod workload;
 

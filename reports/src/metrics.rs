@@ -1,7 +1,7 @@
 //! The metrics of a trial: the one list behind the tables, the text, the JSON and the check of
 //! a report.
 
-use record::{Cost, Load};
+use record::{Cost, Interval, Load, Slice};
 
 /// One number of a trial.
 pub struct Metric {
@@ -17,6 +17,19 @@ pub struct Metric {
     pub help: &'static str,
     /// Reads it from a trial; `None` where the trial does not have it.
     pub read: fn(&Load, Option<&Cost>) -> Option<f64>,
+    /// What a slice of a trial has of it.
+    pub of_slice: OfSlice,
+}
+
+/// What a slice has of a metric.
+#[derive(Clone, Copy)]
+pub enum OfSlice {
+    /// Nothing: only a whole trial has it.
+    None,
+    /// A value.
+    Value(fn(&Slice, &Interval) -> Option<f64>),
+    /// A quantile of the latencies, if there are enough of them.
+    Quantile(f64),
 }
 
 /// Which of two values is better.
@@ -46,6 +59,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "Complete and correct echoes per second.",
         read: |load, _| Some(load.summary.echoes_per_s),
+        of_slice: OfSlice::Value(|_, interval| Some(interval.echoes as f64 / interval.duration_s)),
     },
     Metric {
         key: "p50_us",
@@ -55,6 +69,7 @@ pub static METRICS: [Metric; 10] = [
         help: "Median latency: from sending a message, or in an open loop from the time at which it was due, to \
                receiving the last byte of its answer.",
         read: |load, _| load.summary.latencies.main()?.p50,
+        of_slice: OfSlice::Quantile(0.5),
     },
     Metric {
         key: P99,
@@ -63,6 +78,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "99% of the answers had at most this latency.",
         read: |load, _| load.summary.latencies.main()?.p99,
+        of_slice: OfSlice::Quantile(0.99),
     },
     Metric {
         key: "p99_9_us",
@@ -71,6 +87,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "99.9% of the answers had at most this latency.",
         read: |load, _| load.summary.latencies.main()?.p99_9,
+        of_slice: OfSlice::Quantile(0.999),
     },
     Metric {
         key: "max_us",
@@ -79,6 +96,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "The highest latency of each trial, averaged over trials like the other metrics.",
         read: |load, _| load.summary.latencies.main()?.max,
+        of_slice: OfSlice::None,
     },
     Metric {
         key: CPU,
@@ -87,6 +105,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "CPU time of the server's process tree divided by the number of echoes.",
         read: |_, cost| cost?.cpu_us_per_echo,
+        of_slice: OfSlice::Value(|slice, _| Some(slice.cpu_s? * 1e6 / slice.served as f64)),
     },
     Metric {
         key: "switches_per_echo",
@@ -100,6 +119,7 @@ pub static METRICS: [Metric; 10] = [
             let served = cost.served.unwrap_or(load.summary.echoes);
             (served > 0).then(|| switches as f64 / served as f64)
         },
+        of_slice: OfSlice::None,
     },
     Metric {
         key: "pss_bytes",
@@ -108,6 +128,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1_048_576.0,
         help: "Proportional set size of the process tree: shared pages count once.",
         read: |_, cost| cost?.pss_bytes.map(|bytes| bytes as f64),
+        of_slice: OfSlice::None,
     },
     Metric {
         key: "pss_bytes_per_connection",
@@ -120,6 +141,7 @@ pub static METRICS: [Metric; 10] = [
             let bytes = cost?.pss_bytes.filter(|_| open > 0)?;
             Some(bytes as f64 / open as f64)
         },
+        of_slice: OfSlice::None,
     },
     Metric {
         key: UTILISATION,
@@ -128,11 +150,35 @@ pub static METRICS: [Metric; 10] = [
         scale: 0.01,
         help: "CPU utilisation of the load generator's threads; near 100% the generator is the limit.",
         read: |load, _| Some(load.generator.utilisation),
+        of_slice: OfSlice::None,
     },
 ];
 
-/// The metrics that decide a verdict.
-pub const COMPARED: [(&str, Better); 2] = [(ECHOES, Better::Higher), (P99, Better::Lower)];
+/// A metric that decides a verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compared {
+    /// The key of the metric.
+    pub key: &'static str,
+    /// Which of two values is better.
+    pub better: Better,
+    /// Servers whose ratio differs from 1 by at most this are equivalent.
+    pub margin: f64,
+}
+
+/// The metrics that decide a verdict. Percentiles vary more than rates from one run to the next,
+/// and differences below these margins do not matter for the choice of a design.
+pub const COMPARED: [Compared; 2] = [
+    Compared {
+        key: ECHOES,
+        better: Better::Higher,
+        margin: 0.03,
+    },
+    Compared {
+        key: P99,
+        better: Better::Lower,
+        margin: 0.10,
+    },
+];
 
 #[cfg(test)]
 mod tests {
@@ -142,7 +188,7 @@ mod tests {
     fn keys_are_unique_and_those_with_a_constant_exist() {
         let keys: std::collections::BTreeSet<_> = METRICS.iter().map(|metric| metric.key).collect();
         assert_eq!(keys.len(), METRICS.len());
-        assert!(COMPARED.iter().all(|(key, _)| keys.contains(key)));
+        assert!(COMPARED.iter().all(|compared| keys.contains(compared.key)));
         assert!([CPU, UTILISATION].iter().all(|key| keys.contains(key)));
     }
 }

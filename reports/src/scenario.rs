@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use record::words::{plain_line, plain_lines};
-use record::{Cost, Finding, Generator, Load, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
+use record::{Finding, Generator, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
+use crate::comparison::{Blocks, ERROR_RATE};
 use crate::exclusion;
-use crate::metrics::{COMPARED, METRICS, P99};
+use crate::metrics::{COMPARED, METRICS, Metric, P99};
 use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials};
 use crate::stats::Estimate;
-use crate::verdict::{self, Blocks, ToBest, Verdict};
+use crate::values::{MeasuredTrial, values};
+use crate::verdict::{self, ToBest, Verdict};
 
 /// One scenario in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,9 +54,9 @@ impl ScenarioSummary {
         for (row, server) in rows.iter_mut().zip(&run.servers) {
             row.left_out = exclusion::exclude(row, server, &run.servers);
         }
-        let verdicts = judge(&mut rows, &measured);
+        let verdicts = judge(&mut rows, &measured, error_rate(&run.looks));
         let loads = measured.iter().flat_map(|server| &server.trials);
-        let listed_mean = { loads }.find_map(|(_, load, _)| load.listed_mean_bytes);
+        let listed_mean = { loads }.find_map(|trial| trial.load.listed_mean_bytes);
         let mean = scenario.plan.size.mean().or(listed_mean);
         let caveats = rows.iter().filter_map(|row| row.left_out.clone());
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
@@ -80,25 +82,27 @@ impl ScenarioSummary {
 
 /// The trials of one server in one scenario that its numbers rest on.
 struct Measured<'a> {
-    trials: Vec<(u32, &'a Load, Option<&'a Cost>)>,
+    trials: Vec<MeasuredTrial<'a>>,
     basis: Basis,
 }
 
 impl<'a> Measured<'a> {
     fn of(trials: &[&'a Trial], server: &str) -> Self {
-        let all: Vec<(u32, &Load, Option<&Cost>)> = trials
+        let all: Vec<MeasuredTrial> = trials
             .iter()
             .filter(|trial| trial.server == server)
             .filter_map(|trial| match &trial.outcome {
-                Outcome::Measured { load, cost, .. } => Some((trial.block, load, cost.as_ref())),
+                Outcome::Measured { load, cost, slices } => Some(MeasuredTrial {
+                    block: trial.block,
+                    load,
+                    cost: cost.as_ref(),
+                    slices,
+                }),
                 _ => None,
             })
             .collect();
-        let valid: Vec<_> = all
-            .iter()
-            .copied()
-            .filter(|(_, load, _)| load.summary.is_valid())
-            .collect();
+        let is_valid = |trial: &&MeasuredTrial| trial.load.summary.is_valid();
+        let valid: Vec<_> = all.iter().filter(is_valid).copied().collect();
         let basis = match (valid.is_empty(), all.is_empty()) {
             (false, _) => Basis::Valid,
             (true, false) => Basis::Invalid,
@@ -108,19 +112,18 @@ impl<'a> Measured<'a> {
         Measured { trials, basis }
     }
 
-    /// One metric by block; empty unless every trial has it.
-    fn blocks(&self, read: fn(&Load, Option<&Cost>) -> Option<f64>) -> Blocks {
-        let values: Option<Blocks> = self
-            .trials
-            .iter()
-            .map(|(block, load, cost)| Some((*block, read(load, *cost)?)))
+    /// One metric of each trial; nothing unless every trial has it.
+    fn of_trials(&self, metric: &Metric) -> Vec<f64> {
+        let values = self.trials.iter();
+        let values: Option<_> = values
+            .map(|trial| (metric.read)(trial.load, trial.cost))
             .collect();
         values.unwrap_or_default()
     }
 
     /// Judges the generator by its mean utilisation.
     fn saturation(&self) -> Option<Saturation> {
-        let all = || self.trials.iter().map(|(_, load, _)| &load.generator);
+        let all = || self.trials.iter().map(|trial| &trial.load.generator);
         let mean = |of: fn(&Generator) -> f64| all().map(of).sum::<f64>() / self.trials.len() as f64;
         let spinning = all().find(|generator| generator.spins());
         let mean = Generator {
@@ -133,17 +136,17 @@ impl<'a> Measured<'a> {
 
     fn withheld(&self) -> Option<&'a Finding> {
         let mut all = self.trials.iter();
-        all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
+        all.find_map(|trial| trial.load.summary.findings.withheld().next())
     }
 
     /// `None` also where connections open and close: some are always unanswered when the window
     /// ends.
     fn reach(&self) -> Option<Reach> {
-        let (_, first, _) = self.trials.first()?;
+        let first = self.trials.first()?.load;
         if first.plan.messages_per_connection().is_some() {
             return None;
         }
-        let all = || self.trials.iter().map(|(_, load, _)| load.summary.connections);
+        let all = || self.trials.iter().map(|trial| trial.load.summary.connections);
         Some(Reach {
             asked: all().map(|connections| connections.asked).max()?,
             open: all().map(|connections| connections.open).min()?,
@@ -154,10 +157,9 @@ impl<'a> Measured<'a> {
 }
 
 fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
-    let numbers = METRICS.iter().filter_map(|metric| {
-        let values: Vec<f64> = measured.blocks(metric.read).into_values().collect();
-        Some((metric.key, Estimate::of(&values)?))
-    });
+    let numbers = METRICS
+        .iter()
+        .filter_map(|metric| Some((metric.key, Estimate::of(&measured.of_trials(metric))?)));
     let own: Vec<&Trial> = trials
         .iter()
         .copied()
@@ -217,49 +219,49 @@ fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
 }
 
 /// The verdicts; fills in each row's ratio to the best.
-fn judge(rows: &mut [Row], measured: &[Measured<'_>]) -> Vec<Verdict> {
+fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for (key, better) in COMPARED {
-        let Some(metric) = METRICS.iter().find(|metric| metric.key == key) else {
+    for compared in &COMPARED {
+        let Some(metric) = METRICS.iter().find(|metric| metric.key == compared.key) else {
             continue;
         };
-        let blocks: Vec<Blocks> = measured
+        let is_candidate =
+            |row: &Row| row.left_out.is_none() && (metric.key != P99 || row.withheld.is_none());
+        let trials = |at: &usize| &measured[*at].trials[..];
+        let candidates: Vec<usize> = (0..rows.len()).filter(|&at| is_candidate(&rows[at])).collect();
+        let blocks = values(&candidates.iter().map(trials).collect::<Vec<_>>(), metric);
+        let named = candidates.iter().map(|&at| rows[at].server.as_str()).zip(&blocks);
+        let named: Vec<(&str, &Blocks)> = named.filter(|(_, blocks)| !blocks.is_empty()).collect();
+        let verdict = verdict::decide(compared, &named, error_rate);
+        if let Some(best) = rows
             .iter()
-            .map(|measured| measured.blocks(metric.read))
-            .collect();
-        let compared = |row: &Row| row.left_out.is_none() && (key != P99 || row.withheld.is_none());
-        let candidates: Vec<(&str, &Blocks)> = rows
-            .iter()
-            .zip(&blocks)
-            .filter(|(row, blocks)| compared(row) && !blocks.is_empty())
-            .map(|(row, blocks)| (row.server.as_str(), blocks))
-            .collect();
-        let verdict = verdict::decide(key, better, &candidates);
-        let best = verdict.leaders.first().cloned();
-        verdicts.push(verdict);
-        let Some(best) = best else { continue };
-        let Some(own) = rows
-            .iter()
-            .position(|row| row.server == best)
-            .map(|index| &blocks[index])
-        else {
-            continue;
-        };
-        for (row, blocks) in rows.iter_mut().zip(&blocks) {
-            if let Some(ratio) = verdict::compare(blocks, own) {
-                let relation = ratio.relation();
-                row.to_best.insert(
-                    key,
-                    ToBest {
-                        best: best.clone(),
-                        ratio,
-                        relation,
-                    },
-                );
+            .position(|row| Some(&row.server) == verdict.leaders.first())
+        {
+            for at in 0..rows.len() {
+                let pair = || {
+                    let pair = values(&[trials(&at), trials(&best)], metric);
+                    verdict::compare(&pair[0], &pair[1], error_rate)
+                };
+                let Some(ratio) = verdict.evidence.ratio(&rows[at].server).or_else(pair) else {
+                    continue;
+                };
+                let to_best = ToBest {
+                    best: verdict.leaders[0].clone(),
+                    ratio,
+                    relation: ratio.relation(compared.margin),
+                };
+                rows[at].to_best.insert(compared.key, to_best);
             }
         }
+        verdicts.push(verdict);
     }
     verdicts
+}
+
+/// The error rate of each look at the verdicts. Looking
+/// several times must not raise the error rate, so each look has its share of it.
+fn error_rate(looks: &[u32]) -> f64 {
+    ERROR_RATE / looks.len().max(1) as f64
 }
 
 /// Blocks in which no trial is missing. A server that was always skipped is not missing, however

@@ -1,24 +1,14 @@
-//! Every statistic of the report: intervals of means, ratios, ties.
+//! Estimates with their intervals, and what the interval of a ratio shows.
 //!
-//! The replicate is a trial, and effects are ratios within a block. All of it follows from the
-//! mean of a few logarithms and Student's t interval about it: the exponential of the mean is a
-//! geometric mean, and its interval stays above zero.
+//! The interval of one quantity is Student's t interval about the mean of logarithms over trials:
+//! the exponential of the mean is a geometric mean, and its interval stays above zero. Ratios
+//! come from [`crate::comparison`].
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// The confidence level of every interval.
-///
-/// A report makes tens of comparisons; at the usual 95% a few of them would claim a difference
-/// that does not exist.
+/// The confidence level of the interval of one quantity.
 pub const CONFIDENCE: f64 = 0.99;
-
-/// The ratio of an interval's ends up to which it shows a tie, if it contains 1.
-///
-/// Centred on 1 such an interval is -18% to +22%. Five blocks reach that when ratios differ by a
-/// tenth from block to block, as on a shared virtual machine. A wider interval leaves room for a
-/// difference that would matter for a design, so it is no evidence of a tie.
-pub const WIDEST_TIE: f64 = 1.5;
 
 /// The ends of a confidence interval at [`CONFIDENCE`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -75,28 +65,17 @@ impl Estimate {
         Some(estimate)
     }
 
-    /// The ratio of the first to the second value of each pair; a pair comes from one block.
-    /// `None` without pairs, or if a value has no logarithm.
-    pub fn of_ratio(pairs: &[(f64, f64)]) -> Option<Self> {
-        let usable = |value: f64| value.is_finite() && value > 0.0;
-        if pairs.iter().any(|&(a, b)| !usable(a) || !usable(b)) {
-            return None;
-        }
-        // Unlike the logarithm of the quotient, the difference is exactly antisymmetric.
-        let logs: Vec<f64> = pairs.iter().map(|(a, b)| a.ln() - b.ln()).collect();
-        exponential_of_mean(&logs)
-    }
-
-    /// How the first compares with the second, for an estimate of their ratio. `None` without an
-    /// interval: one block decides nothing.
-    pub fn relation(&self) -> Option<Relation> {
+    /// What an estimate of a ratio shows, if ratios that differ from 1 by at most `margin` do not
+    /// matter. `None` without an interval: one block decides nothing.
+    pub fn relation(&self, margin: f64) -> Option<Relation> {
         let interval = self.interval?;
-        Some(if interval.low > 1.0 {
+        let (least, most) = (1.0 / (1.0 + margin), 1.0 + margin);
+        Some(if least <= interval.low && interval.high <= most {
+            Relation::Tied
+        } else if interval.low > 1.0 {
             Relation::Greater
         } else if interval.high < 1.0 {
             Relation::Less
-        } else if interval.high <= interval.low * WIDEST_TIE {
-            Relation::Tied
         } else {
             Relation::Inconclusive
         })
@@ -107,13 +86,13 @@ impl Estimate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
-    /// The interval lies above 1.
+    /// The interval lies above 1, and not within the margin.
     Greater,
-    /// The interval lies below 1.
+    /// The interval lies below 1, and not within the margin.
     Less,
-    /// The interval contains 1 and is narrow.
+    /// The whole interval lies within the margin: no difference that matters.
     Tied,
-    /// The interval contains 1 and is too wide for a tie.
+    /// The interval contains 1, and a difference that matters.
     Inconclusive,
 }
 
@@ -179,28 +158,26 @@ mod tests {
 
     #[test]
     fn an_interval_matches_a_calculation_by_hand() {
-        // Ratios 2, 4, 8: logs are ln2 * (1, 2, 3), mean 2 ln2, deviation ln2, so the
-        // half width is 9.9248 * ln2 / sqrt(3) = 5.7301 ln2 and the ends are 2^(2-+5.7301).
-        let ratio = Estimate::of_ratio(&[(2.0, 1.0), (4.0, 1.0), (8.0, 1.0)]).unwrap();
-        let interval = ratio.interval.unwrap();
-        assert!(near(ratio.value, 4.0, 1e-12));
+        // Logs are ln2 * (1, 2, 3), mean 2 ln2, deviation ln2, so the half width is
+        // 9.9248 * ln2 / sqrt(3) = 5.7301 ln2 and the ends are 2^(2-+5.7301).
+        let estimate = Estimate::of(&[2.0, 4.0, 8.0]).unwrap();
+        let interval = estimate.interval.unwrap();
+        assert!(near(estimate.value, 4.0, 1e-12));
         assert!(near(interval.low.log2(), 2.0 - 5.7301, 1e-3), "{interval:?}");
         assert!(near(interval.high.log2(), 2.0 + 5.7301, 1e-3));
-        assert_eq!(ratio.relation(), Some(Relation::Inconclusive));
     }
 
     #[test]
     fn one_sample_has_a_value_and_no_interval() {
         let one = Estimate::of(&[17.3]).unwrap();
         assert_eq!((one.value, one.interval, one.samples), (17.3, None, 1));
-        assert_eq!(Estimate::of_ratio(&[(3.0, 2.0)]).unwrap().relation(), None);
+        assert_eq!(one.relation(0.1), None);
     }
 
     #[test]
     fn a_zero_leaves_the_arithmetic_mean_without_an_interval() {
         let mean = Estimate::of(&[0.0, 4.0]).unwrap();
         assert_eq!((mean.value, mean.interval), (2.0, None));
-        assert_eq!(Estimate::of_ratio(&[(1.0, 0.0), (1.0, 1.0)]), None);
     }
 
     #[test]
@@ -208,27 +185,25 @@ mod tests {
         for samples in [&[][..], &[1.0, f64::NAN], &[1.0, f64::INFINITY], &[1.0, -1.0]] {
             assert_eq!(Estimate::of(samples), None);
         }
-        assert_eq!(Estimate::of_ratio(&[]), None);
-        assert_eq!(Estimate::of_ratio(&[(f64::NAN, 1.0)]), None);
     }
 
     #[test]
-    fn relations_follow_the_interval() {
-        let relation = |low, high| {
+    fn relations_follow_the_interval_and_the_margin() {
+        let relation = |low, high, margin| {
             let interval = Some(ConfidenceInterval { low, high });
-            Estimate {
+            let estimate = Estimate {
                 value: 1.0,
                 interval,
                 samples: 5,
-            }
-            .relation()
-            .unwrap()
+            };
+            estimate.relation(margin).unwrap()
         };
-        assert_eq!(relation(1.01, 1.2), Relation::Greater);
-        assert_eq!(relation(0.5, 0.99), Relation::Less);
-        assert_eq!(relation(0.9, 1.1), Relation::Tied);
-        assert_eq!(relation(1.0, 1.3), Relation::Tied);
-        assert_eq!(relation(0.6, 1.4), Relation::Inconclusive);
+        assert_eq!(relation(1.01, 1.2, 0.1), Relation::Greater);
+        assert_eq!(relation(0.5, 0.99, 0.1), Relation::Less);
+        assert_eq!(relation(0.95, 1.05, 0.1), Relation::Tied);
+        assert_eq!(relation(0.95, 1.05, 0.03), Relation::Inconclusive);
+        assert_eq!(relation(0.98, 0.99, 0.03), Relation::Tied, "too small to matter");
+        assert_eq!(relation(1.0 / 1.1, 1.1, 0.1), Relation::Tied);
     }
 
     #[test]
@@ -262,27 +237,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn swapping_the_sides_inverts_a_ratio(
-            pairs in prop::collection::vec((1e-3..1e9f64, 1e-3..1e9f64), 2..12)
-        ) {
-            let swapped: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
-            let forward = Estimate::of_ratio(&pairs).unwrap();
-            let backward = Estimate::of_ratio(&swapped).unwrap();
-            prop_assert!(near(forward.value * backward.value, 1.0, 1e-9));
-            if let (Some(ends), Some(others)) = (forward.interval, backward.interval) {
-                prop_assert!(near(ends.low * others.high, 1.0, 1e-6));
-            }
-        }
-
-        #[test]
-        fn equal_sides_are_tied_at_one(side in prop::collection::vec(1e-3..1e9f64, 2..12)) {
-            let pairs: Vec<(f64, f64)> = side.iter().map(|&value| (value, value)).collect();
-            let ratio = Estimate::of_ratio(&pairs).unwrap();
-            prop_assert_eq!(ratio.value, 1.0);
-            prop_assert_eq!(ratio.relation(), Some(Relation::Tied));
-        }
-
-        #[test]
         fn a_mean_lies_within_its_samples_and_its_interval(
             samples in prop::collection::vec(1e-3..1e9f64, 1..12)
         ) {
@@ -292,16 +246,6 @@ mod tests {
             if let Some(interval) = estimate.interval {
                 prop_assert!(interval.contains(estimate.value));
             }
-        }
-
-        #[test]
-        fn a_common_factor_of_the_block_cancels(
-            blocks in prop::collection::vec((1.0..1e6f64, 1.0..1e6f64, 0.1..10.0f64), 2..12)
-        ) {
-            let plain: Vec<(f64, f64)> = blocks.iter().map(|&(a, b, _)| (a, b)).collect();
-            let noisy: Vec<(f64, f64)> = blocks.iter().map(|&(a, b, k)| (a * k, b * k)).collect();
-            let (plain, noisy) = (Estimate::of_ratio(&plain).unwrap(), Estimate::of_ratio(&noisy).unwrap());
-            prop_assert!(near(noisy.value / plain.value, 1.0, 1e-9));
         }
     }
 }

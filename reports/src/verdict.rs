@@ -1,18 +1,22 @@
-//! The verdict of a scenario: the best server, or the group that cannot be told from it, and the
-//! evidence. Pure decisions over the values of each block.
+//! The verdict of a scenario: the best server, or the group that is as good, and the evidence. Pure
+//! decisions over the values of each block.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use record::words::list;
 use serde::{Serialize, Serializer};
 
+use crate::comparison::{Blocks, Comparison};
 use crate::format;
-use crate::metrics::Better;
+use crate::metrics::{Better, Compared};
 use crate::stats::{Estimate, Relation};
 
-/// The values of one metric for one server, by block.
-pub type Blocks = BTreeMap<u32, f64>;
+/// A server with less than this share of the blocks of another is not judged: only the blocks
+/// that all have are compared.
+const FEWEST_BLOCKS: f64 = 0.5;
+
+/// As many rivals are named each with its ratio.
+const MOST_NAMED: usize = 2;
 
 /// The verdict by one metric.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,9 +40,9 @@ pub struct Verdict {
 pub enum Decision {
     /// Better than every other server.
     Winner,
-    /// Tied with some, better than the rest.
+    /// Equivalent to some, better than the rest.
     Tied,
-    /// Some interval contains 1 and is too wide to call a tie.
+    /// Some server is neither equivalent to the best nor told apart from it.
     Inconclusive,
     /// There is no interval, so nothing is decided.
     NoInterval,
@@ -49,6 +53,11 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whether more blocks would show nothing new.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Decision::Inconclusive | Decision::NoInterval)
+    }
+
     /// The word for it in the report.
     pub fn word(self) -> &'static str {
         match self {
@@ -67,62 +76,23 @@ impl Decision {
 pub struct ToBest {
     /// The best server.
     pub best: String,
-    /// Its values divided by those of the best, block by block.
+    /// Its values divided by those of the best.
     pub ratio: Estimate,
     /// What that ratio shows; absent without an interval.
     pub relation: Option<Relation>,
 }
 
-/// The ratio of `one` to `other` over the blocks that both have.
-pub fn compare(one: &Blocks, other: &Blocks) -> Option<Estimate> {
-    let pairs: Vec<(f64, f64)> = one
-        .iter()
-        .filter_map(|(block, value)| Some((*value, *other.get(block)?)))
-        .collect();
-    Estimate::of_ratio(&pairs)
+/// The ratio of `one` to `other`, as if there were no other servers.
+pub fn compare(one: &Blocks, other: &Blocks, error_rate: f64) -> Option<Estimate> {
+    Some(Comparison::of(&[one, other], error_rate)?.ratio(0, 1))
 }
 
-/// The best of the candidates, by name.
-///
-/// Compares means over the blocks that all candidates have, so a server does not gain by
-/// missing a slow block; over each one's own blocks if there is no common block.
-pub fn best<'a>(candidates: &[(&'a str, &Blocks)], better: Better) -> Option<&'a str> {
-    let common = |block: &u32| candidates.iter().all(|(_, blocks)| blocks.contains_key(block));
-    let any_common = candidates.first()?.1.keys().any(common);
-    let mean = |blocks: &Blocks| {
-        let values: Vec<f64> = blocks
-            .iter()
-            .filter(|(block, _)| !any_common || common(block))
-            .map(|(_, value)| *value)
-            .collect();
-        Estimate::of(&values).map(|estimate| estimate.value)
-    };
-    let ranked = candidates
-        .iter()
-        .filter_map(|&(name, blocks)| Some((name, mean(blocks)?)));
-    ranked
-        .reduce(|ahead, next| {
-            if is_better(next.1, ahead.1, better) {
-                next
-            } else {
-                ahead
-            }
-        })
-        .map(|(name, _)| name)
-}
-
-fn is_better(one: f64, other: f64, better: Better) -> bool {
-    match better {
-        Better::Higher => one > other,
-        Better::Lower => one < other,
-    }
-}
-
-/// The verdict on candidates that did the same work. Its first leader is the best.
-pub fn decide(metric: &'static str, better: Better, candidates: &[(&str, &Blocks)]) -> Verdict {
-    let evidence = Evidence::of(candidates, better);
+/// The verdict on candidates that did the same work. Its first leader is the best. With a
+/// probability of `error_rate` it calls any two servers different that are equal.
+pub fn decide(compared: &Compared, candidates: &[(&str, &Blocks)], error_rate: f64) -> Verdict {
+    let evidence = Evidence::of(candidates, compared, error_rate);
     Verdict {
-        metric,
+        metric: compared.key,
         decision: evidence.decision(),
         leaders: evidence.leaders(),
         evidence,
@@ -134,7 +104,7 @@ pub fn decide(metric: &'static str, better: Better, candidates: &[(&str, &Blocks
 pub struct Rival {
     /// Name of the server.
     pub name: String,
-    /// Its values divided by those of the best, block by block.
+    /// Its values divided by those of the best.
     pub ratio: Estimate,
 }
 
@@ -143,45 +113,52 @@ pub struct Rival {
 pub struct Evidence {
     /// The best candidate; absent when there is none.
     pub best: Option<String>,
-    /// How many blocks the best has.
+    /// How many blocks were compared.
     pub blocks: usize,
-    /// Tied with the best, the nearest first.
+    /// The margin within which servers are equivalent.
+    pub margin: f64,
+    /// Equivalent to the best, the nearest first.
     pub tied: Vec<Rival>,
-    /// Neither tied with the best nor told apart from it, the nearest first.
+    /// Neither equivalent to the best nor told apart from it, the nearest first.
     pub unclear: Vec<Rival>,
     /// Worse than the best, the nearest first.
     pub beaten: Vec<Rival>,
-    /// Without an interval, because there are fewer than two blocks in common with the best.
+    /// Without an interval, because there are fewer than two blocks in common.
     pub unjudged: Vec<String>,
-    /// Set aside because they have one block while others have more.
+    /// Set aside because they have few blocks while others have more.
     pub cut_short: Vec<String>,
 }
 
 impl Evidence {
-    fn of(candidates: &[(&str, &Blocks)], better: Better) -> Self {
-        // A server that was cut short to a single block must not undo what the others show.
-        let any_long = candidates.iter().any(|(_, blocks)| blocks.len() > 1);
-        let (judged, short): (Vec<_>, Vec<_>) = candidates
+    fn of(candidates: &[(&str, &Blocks)], compared: &Compared, error_rate: f64) -> Self {
+        // A server that was cut short must not undo what the others show.
+        let most = candidates
             .iter()
-            .partition(|(_, blocks)| !any_long || blocks.len() > 1);
+            .map(|(_, blocks)| blocks.len())
+            .max()
+            .unwrap_or(0);
+        let enough = |blocks: &Blocks| {
+            blocks.len() as f64 >= FEWEST_BLOCKS * most as f64 && (blocks.len() > 1 || most < 2)
+        };
+        let (judged, short): (Vec<_>, Vec<_>) = candidates.iter().partition(|(_, blocks)| enough(blocks));
         let mut evidence = Evidence {
+            margin: compared.margin,
             cut_short: short.iter().map(|(name, _)| (*name).to_owned()).collect(),
             ..Evidence::default()
         };
-        let Some(best) = best(&judged, better) else {
+        let blocks: Vec<&Blocks> = judged.iter().map(|(_, blocks)| *blocks).collect();
+        let Some(comparison) = Comparison::of(&blocks, error_rate) else {
+            evidence.unjudged = judged.iter().map(|(name, _)| (*name).to_owned()).collect();
             return evidence;
         };
-        evidence.best = Some(best.to_owned());
-        let own = judged
-            .iter()
-            .find(|(name, _)| *name == best)
-            .map(|(_, blocks)| *blocks);
-        evidence.blocks = own.map_or(0, Blocks::len);
-        for &(name, blocks) in judged.iter().filter(|(name, _)| *name != best) {
-            let ratio = own.and_then(|own| compare(blocks, own));
-            evidence.sort_in(name, ratio, better);
+        let best = comparison.best(compared.better);
+        evidence.best = Some(judged[best].0.to_owned());
+        for (at, (name, _)) in judged.iter().enumerate().filter(|(at, _)| *at != best) {
+            let ratio = comparison.ratio(at, best);
+            evidence.blocks = ratio.samples;
+            evidence.sort_in(name, ratio);
         }
-        let nearer = |a: &Rival, b: &Rival| match better {
+        let nearer = |a: &Rival, b: &Rival| match compared.better {
             Better::Higher => b.ratio.value.total_cmp(&a.ratio.value),
             Better::Lower => a.ratio.value.total_cmp(&b.ratio.value),
         };
@@ -191,29 +168,54 @@ impl Evidence {
         evidence
     }
 
-    fn sort_in(&mut self, name: &str, ratio: Option<Estimate>, better: Better) {
+    fn sort_in(&mut self, name: &str, ratio: Estimate) {
         let name = name.to_owned();
-        let (Some(ratio), Some(relation)) = (ratio, ratio.and_then(|ratio| ratio.relation())) else {
-            self.unjudged.push(name);
-            return;
-        };
-        let worse = match better {
-            Better::Higher => Relation::Less,
-            Better::Lower => Relation::Greater,
-        };
-        let group = match relation {
-            Relation::Tied => &mut self.tied,
-            relation if relation == worse => &mut self.beaten,
-            // This includes a server that is better than the best over the blocks of this pair:
-            // the blocks contradict each other.
-            _ => &mut self.unclear,
+        let group = match ratio.relation(self.margin) {
+            None => return self.unjudged.push(name),
+            Some(Relation::Tied) => &mut self.tied,
+            Some(Relation::Inconclusive) => &mut self.unclear,
+            // It is on the worse side, since the order is that of the ratios.
+            Some(Relation::Greater | Relation::Less) => &mut self.beaten,
         };
         group.push(Rival { name, ratio });
     }
 
+    /// The ratio of a candidate to the best.
+    pub fn ratio(&self, name: &str) -> Option<Estimate> {
+        let mut rivals = { self.tied.iter() }.chain(&self.unclear).chain(&self.beaten);
+        rivals.find(|rival| rival.name == name).map(|rival| rival.ratio)
+    }
+
+    /// The smallest difference that would have been seen between the best and the servers nearest
+    /// to it, as a share. Absent without an interval.
+    pub fn resolution(&self) -> Option<f64> {
+        let near = self.tied.iter().chain(&self.unclear);
+        let half_width = |rival: &Rival| {
+            let ends = rival.ratio.interval?;
+            Some((ends.high / ends.low).sqrt() - 1.0)
+        };
+        let widest = near.filter_map(half_width).reduce(f64::max);
+        widest.or_else(|| half_width(self.beaten.first()?))
+    }
+
+    /// How many blocks in all would decide what is still open, if intervals narrow with the root of
+    /// the number of blocks.
+    pub fn blocks_needed(&self) -> Option<u32> {
+        let needed = |rival: &Rival| {
+            let ends = rival.ratio.interval?;
+            let half = (ends.high / ends.low).ln() / 2.0;
+            let off = rival.ratio.value.ln().abs();
+            // It is either told apart from 1, or seen to lie within the margin.
+            let enough = off.max(self.margin.ln_1p() - off);
+            Some(self.blocks as f64 * (half / enough).powi(2))
+        };
+        let blocks = self.unclear.iter().filter_map(needed).reduce(f64::max)?;
+        Some(blocks.ceil().min(f64::from(u32::MAX)) as u32)
+    }
+
     fn decision(&self) -> Decision {
         let judged = self.tied.len() + self.unclear.len() + self.beaten.len();
-        if self.best.is_none() {
+        if self.best.is_none() && self.unjudged.is_empty() {
             Decision::Nothing
         } else if judged + self.unjudged.len() == 0 {
             Decision::Alone
@@ -241,29 +243,27 @@ impl Evidence {
 impl Display for Evidence {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let decision = self.decision();
-        let Some(best) = &self.best else {
-            return f.write_str("No server can be compared.");
-        };
         let mut sentences = Vec::new();
+        let Some(best) = &self.best else {
+            return f.write_str(match self.unjudged.len() {
+                0 => "No server can be compared.",
+                _ => "The servers have no block in common, so nothing is decided.",
+            });
+        };
+        let margin = format::percent(self.margin);
         match decision {
             Decision::Nothing | Decision::Winner => {}
             Decision::Alone => sentences.push(format!(
                 "Only {best} can be judged, so there is nothing to compare it with."
             )),
-            Decision::NoInterval if self.blocks < 2 => sentences.push(format!(
+            Decision::NoInterval => sentences.push(format!(
                 "{best} is ahead, but one block gives no interval, so nothing is decided."
             )),
-            Decision::NoInterval => sentences.push(format!(
-                "{best} is ahead, but {} fewer than two blocks in common with it: without an interval nothing \
-                 is decided.",
-                has(&self.unjudged)
-            )),
             Decision::Inconclusive => sentences.push(format!(
-                "{} and {} too wide to tell.",
-                contain_one(&self.unclear, best),
-                if self.unclear.len() == 1 { "is" } else { "are" }
+                "Neither told apart from {best} nor within {margin} of it: {}.",
+                named(&self.unclear)
             )),
-            Decision::Tied => sentences.push(contain_one(&self.tied, best) + "."),
+            Decision::Tied => sentences.push(format!("Within {margin} of {best}: {}.", named(&self.tied))),
         }
         if let Some(next) = self.beaten.first() {
             let which = match decision {
@@ -273,8 +273,14 @@ impl Display for Evidence {
             let ratio = format::ratio(&next.ratio);
             sentences.push(format!("{which} is {}, at {ratio} of {best}.", next.name));
         }
+        if let Some(resolution) = self.resolution() {
+            let resolution = format::percent(resolution);
+            sentences.push(format!(
+                "Differences of {resolution} and more would have been seen."
+            ));
+        }
         let short = self.cut_short.iter();
-        sentences.extend(short.map(|name| format!("{name} has only one block and is not judged.")));
+        sentences.extend(short.map(|name| format!("{name} has too few blocks and is not judged.")));
         f.write_str(&sentences.join(" "))
     }
 }
@@ -285,20 +291,14 @@ impl Serialize for Evidence {
     }
 }
 
-fn contain_one(rivals: &[Rival], best: &str) -> String {
-    let each: Vec<String> = rivals
-        .iter()
-        .map(|rival| format!("{}/{best} {}", rival.name, format::ratio(&rival.ratio)))
-        .collect();
-    match each.as_slice() {
-        [one] => format!("The interval of {one} contains 1"),
-        some => format!("The intervals of {} contain 1", list(some)),
+/// Rivals with their ratios: `b 0.99 (0.98 to 1.01) and c 0.98 (0.97 to 1.00)`. Of many, the farthest.
+fn named(rivals: &[Rival]) -> String {
+    let with_ratio = |rival: &Rival| format!("{} {}", rival.name, format::ratio(&rival.ratio));
+    match rivals {
+        [] => String::new(),
+        few if few.len() <= MOST_NAMED => list(&few.iter().map(with_ratio).collect::<Vec<_>>()),
+        [.., farthest] => format!("{} servers, the farthest {}", rivals.len(), with_ratio(farthest)),
     }
-}
-
-fn has(names: &[String]) -> String {
-    let verb = if names.len() == 1 { "has" } else { "have" };
-    format!("{} {verb}", list(names))
 }
 
 #[cfg(test)]
@@ -306,7 +306,10 @@ mod tests {
     use super::*;
 
     fn blocks(values: &[f64]) -> Blocks {
-        (0..).zip(values.iter().copied()).collect()
+        (0..)
+            .zip(values)
+            .map(|(block, &value)| (block, [(0, value)].into()))
+            .collect()
     }
 
     fn decided(servers: &[(&str, &[f64])], better: Better) -> Verdict {
@@ -315,7 +318,12 @@ mod tests {
             .map(|(name, values)| (*name, blocks(values)))
             .collect();
         let candidates: Vec<(&str, &Blocks)> = owned.iter().map(|(name, blocks)| (*name, blocks)).collect();
-        decide("m", better, &candidates)
+        let compared = Compared {
+            key: "m",
+            better,
+            margin: 0.03,
+        };
+        decide(&compared, &candidates, 0.05)
     }
 
     fn names(rivals: &[Rival]) -> Vec<&str> {
@@ -349,11 +357,11 @@ mod tests {
     }
 
     #[test]
-    fn similar_servers_are_tied_and_the_next_one_is_known() {
+    fn equivalent_servers_are_tied_and_the_next_one_is_known() {
         let verdict = decided(
             &[
                 ("a", &[100.0, 101.0, 99.0, 100.0, 100.0]),
-                ("b", &[99.0, 101.0, 100.0, 99.0, 100.0]),
+                ("b", &[99.5, 101.0, 99.0, 99.5, 100.0]),
                 ("c", &[50.0, 51.0, 50.0, 50.0, 49.0]),
             ],
             Better::Higher,
@@ -364,6 +372,29 @@ mod tests {
         );
         assert_eq!(names(&verdict.evidence.tied), ["b"]);
         assert_eq!(names(&verdict.evidence.beaten), ["c"]);
+    }
+
+    #[test]
+    fn what_is_open_says_how_many_blocks_would_decide_it() {
+        let verdict = decided(
+            &[
+                ("a", &[100.0, 108.0, 100.0, 96.0]),
+                ("b", &[98.0, 99.0, 99.0, 100.0]),
+            ],
+            Better::Higher,
+        );
+        assert_eq!(verdict.decision, Decision::Inconclusive);
+        let blocks = verdict.evidence.blocks_needed().unwrap();
+        assert!(blocks > 4, "{blocks}");
+        // By hand: half the interval against the larger of the distances to 1 and to the margin.
+        let ratio = verdict.evidence.unclear[0].ratio;
+        let ends = ratio.interval.unwrap();
+        let half = (ends.high / ends.low).ln() / 2.0;
+        let off = ratio.value.ln().abs();
+        let enough = off.max(1.03f64.ln() - off);
+        assert_eq!(blocks, (4.0 * (half / enough).powi(2)).ceil() as u32);
+        let decided = decided(&[("a", &[100.0, 101.0]), ("b", &[50.0, 50.5])], Better::Higher);
+        assert_eq!(decided.evidence.blocks_needed(), None);
     }
 
     #[test]
@@ -388,6 +419,7 @@ mod tests {
             (Decision::NoInterval, vec!["a".into()])
         );
         assert_eq!(one.evidence.unjudged, ["b"]);
+        assert_eq!(one.evidence.resolution(), None);
         assert_eq!(
             decided(&[("a", &[1.0, 2.0])], Better::Higher).decision,
             Decision::Alone
@@ -396,56 +428,84 @@ mod tests {
     }
 
     #[test]
-    fn a_server_cut_short_to_one_block_is_set_aside() {
-        let verdict = decided(
-            &[
-                ("a", &[100.0, 101.0, 99.0]),
-                ("b", &[50.0, 50.0, 51.0]),
-                ("short", &[900.0]),
-            ],
-            Better::Higher,
-        );
-        assert_eq!(
-            (verdict.decision, verdict.leaders),
-            (Decision::Winner, vec!["a".into()])
-        );
-        assert_eq!(verdict.evidence.cut_short, ["short"]);
+    fn a_server_with_few_blocks_is_set_aside() {
+        for short in [&[900.0][..], &[900.0, 900.0]] {
+            let verdict = decided(
+                &[
+                    ("a", &[100.0, 101.0, 99.0, 100.0, 100.0]),
+                    ("b", &[50.0, 50.0, 51.0, 50.0, 50.0]),
+                    ("short", short),
+                ],
+                Better::Higher,
+            );
+            assert_eq!(
+                (verdict.decision, verdict.leaders),
+                (Decision::Winner, vec!["a".into()])
+            );
+            assert_eq!(verdict.evidence.cut_short, ["short"]);
+        }
     }
 
     #[test]
     fn the_best_is_found_over_the_blocks_that_all_servers_have() {
         // `late` missed the slow block; over its own blocks it would lead.
         let steady = blocks(&[100.0, 10.0, 100.0]);
-        let late: Blocks = [(0, 90.0), (2, 90.0)].into();
+        let late: Blocks = [(0, [(0, 90.0)].into()), (2, [(0, 90.0)].into())].into();
+        let compared = crate::metrics::COMPARED[0];
+        let verdict = decide(&compared, &[("steady", &steady), ("late", &late)], 0.05);
+        assert_eq!(verdict.leaders[0], "steady");
+        let never: Blocks = [(5, [(0, 1.0)].into()), (6, [(0, 1.0)].into())].into();
+        let verdict = decide(&compared, &[("steady", &steady), ("never", &never)], 0.05);
+        assert_eq!(verdict.decision, Decision::NoInterval);
         assert_eq!(
-            best(&[("steady", &steady), ("late", &late)], Better::Higher),
-            Some("steady")
+            verdict.evidence.to_string(),
+            "The servers have no block in common, so nothing is decided."
         );
     }
 
     #[test]
     fn the_evidence_is_written_in_sentences() {
-        let ratio = |value| Estimate {
+        let ratio = |value: f64, half: f64| Estimate {
             value,
-            interval: None,
+            interval: Some(crate::stats::ConfidenceInterval {
+                low: value / half,
+                high: value * half,
+            }),
             samples: 5,
         };
-        let rival = |name: &str, value| Rival {
+        let rival = |name: &str, value, half| Rival {
             name: name.into(),
-            ratio: ratio(value),
+            ratio: ratio(value, half),
         };
         let evidence = Evidence {
             best: Some("a".into()),
             blocks: 5,
-            tied: vec![rival("b", 0.99), rival("c", 0.98)],
-            beaten: vec![rival("d", 0.5)],
+            margin: 0.03,
+            tied: vec![rival("b", 0.99, 1.01), rival("c", 0.985, 1.012)],
+            beaten: vec![rival("d", 0.5, 1.02)],
             cut_short: vec!["e".into()],
             ..Evidence::default()
         };
         assert_eq!(
             evidence.to_string(),
-            "The intervals of b/a 0.990 (no interval) and c/a 0.980 (no interval) contain 1. The next after them is \
-             d, at 0.500 (no interval) of a. e has only one block and is not judged."
+            "Within 3% of a: b 0.990 (0.980 to 1.00) and c 0.985 (0.973 to 0.997). The next after them is d, at \
+             0.500 (0.490 to 0.510) of a. Differences of 1.2% and more would have been seen. e has too few blocks \
+             and is not judged."
+        );
+        let many = Evidence {
+            tied: vec![
+                rival("b", 0.99, 1.01),
+                rival("c", 0.985, 1.01),
+                rival("d", 0.98, 1.005),
+            ],
+            beaten: Vec::new(),
+            cut_short: Vec::new(),
+            ..evidence
+        };
+        assert_eq!(
+            many.to_string(),
+            "Within 3% of a: 3 servers, the farthest d 0.980 (0.975 to 0.985). Differences of 1.0% and more would \
+             have been seen."
         );
     }
 }

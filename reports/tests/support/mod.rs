@@ -195,7 +195,7 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
     let alone = if served == 1 { 0.32 } else { 1.0 };
     // The noise of a block affects all of its servers.
     let block_noise = (Random(u64::from(block) * 977 + asked).normal() * 0.04).exp();
-    let noise = block_noise * (random.normal() * 0.012).exp();
+    let noise = block_noise * (random.normal() * 0.008).exp();
     let rate = model.rate * alone * noise / (1.0 + model.strain * crowd * crowd);
     let echoes = (rate * 2.0) as u64;
     let histogram = latencies(random, 1e9 * served as f64 / rate, echoes);

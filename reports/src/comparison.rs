@@ -1,0 +1,372 @@
+//! All servers of a verdict compared with each other, with simultaneous intervals.
+//!
+//! In each turn of a block every server was measured within a fraction of a second, so the noise
+//! of the machine is common to them: a value is taken relative to the median server of its turn.
+//! Within a block the Hodges-Lehmann estimate of these logarithms passes over disturbed slices.
+//! The block is the level of replication, with its fresh processes. The intervals of all pairs
+//! hold together: their width comes from the largest difference, in units of its standard error,
+//! that appears when the names of the servers are exchanged at random within each block.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::metrics::Better;
+use crate::stats::{ConfidenceInterval, Estimate};
+
+/// The values of one metric for one server in a block, by turn. A window that was not sliced is
+/// one turn.
+pub type Turns = BTreeMap<u32, f64>;
+
+/// The values of one metric for one server, by block.
+pub type Blocks = BTreeMap<u32, Turns>;
+
+/// How often a verdict on equal servers may claim any difference.
+pub const ERROR_RATE: f64 = 0.05;
+
+/// Random exchanges of names. The seed is fixed: the same records give the same report.
+const EXCHANGES: usize = 2000;
+const SEED: u64 = 0x5EED;
+
+/// Few blocks estimate the variance of a pair badly, so it is drawn towards the mean over all
+/// pairs, as if that had been seen in this many more blocks (a moderated t statistic).
+const PRIOR_BLOCKS: f64 = 4.0;
+
+/// Servers compared over the blocks that all of them have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The logarithm of each server's value relative to the others.
+    scores: Vec<f64>,
+    /// The standard error of the difference of each pair; absent with one block.
+    errors: Option<Pairs>,
+    /// How many standard errors an interval extends to each side.
+    critical: f64,
+    blocks: usize,
+}
+
+impl Comparison {
+    /// Compares servers, with intervals that all hold at once except with a probability of
+    /// `error_rate`. `None` if no block has values of all of them, or a value has no logarithm.
+    pub fn of(servers: &[&Blocks], error_rate: f64) -> Option<Self> {
+        let common = servers.first()?.keys().copied();
+        let is_common = |block: &u32| servers.iter().all(|blocks| blocks.contains_key(block));
+        let scores: Option<Vec<Vec<f64>>> = common
+            .filter(is_common)
+            .map(|block| {
+                let turns: Vec<&Turns> = servers.iter().map(|blocks| &blocks[&block]).collect();
+                scores_of_block(&turns)
+            })
+            .collect();
+        let scores = scores.filter(|scores| !scores.is_empty())?;
+        let means = means(&scores);
+        let (errors, critical) = match scores.len() {
+            1 => (None, f64::INFINITY),
+            _ => {
+                let errors = standard_errors(&scores);
+                (Some(errors), critical(&scores, &means, error_rate)?)
+            }
+        };
+        Some(Comparison {
+            scores: means,
+            errors,
+            critical,
+            blocks: scores.len(),
+        })
+    }
+
+    /// The index of the best server.
+    pub fn best(&self, better: Better) -> usize {
+        let all = 0..self.scores.len();
+        let ahead = |&one: &usize, &other: &usize| {
+            let order = self.scores[one].total_cmp(&self.scores[other]);
+            match better {
+                Better::Higher => order,
+                Better::Lower => order.reverse(),
+            }
+        };
+        // The first of those that are equal.
+        all.rev().max_by(ahead).expect("there is a server")
+    }
+
+    /// The value of one server divided by that of another.
+    pub fn ratio(&self, one: usize, other: usize) -> Estimate {
+        let difference = self.scores[one] - self.scores[other];
+        let interval = self.errors.as_ref().map(|errors| {
+            let half = match errors.of(one, other) {
+                0.0 => 0.0,
+                error => self.critical * error,
+            };
+            ConfidenceInterval {
+                low: (difference - half).exp(),
+                high: (difference + half).exp(),
+            }
+        });
+        Estimate {
+            value: difference.exp(),
+            interval: interval.filter(|ends| ends.low.is_finite() && ends.high.is_finite()),
+            samples: self.blocks,
+        }
+    }
+}
+
+/// A number for each pair of servers.
+#[derive(Debug, Clone, PartialEq)]
+struct Pairs {
+    servers: usize,
+    /// By the first server and the second, row by row.
+    values: Vec<f64>,
+}
+
+impl Pairs {
+    fn of(&self, one: usize, other: usize) -> f64 {
+        self.values[one * self.servers + other]
+    }
+}
+
+/// The location of each server in a block, relative to the median server. `None` if a value has no
+/// logarithm or the servers have no turn in common.
+fn scores_of_block(servers: &[&Turns]) -> Option<Vec<f64>> {
+    let common = servers.first()?.keys().copied();
+    let is_common = |turn: &u32| servers.iter().all(|turns| turns.contains_key(turn));
+    let mut relative = vec![Vec::new(); servers.len()];
+    for turn in common.filter(is_common) {
+        let values: Vec<f64> = servers.iter().map(|turns| turns[&turn]).collect();
+        let has_logarithm = |value: &f64| value.is_finite() && *value > 0.0;
+        if !values.iter().all(has_logarithm) {
+            return None;
+        }
+        let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+        let centre = median(&mut logs.clone());
+        for (values, log) in relative.iter_mut().zip(logs) {
+            values.push(log - centre);
+        }
+    }
+    let locations = relative.iter().map(|values| hodges_lehmann(values));
+    locations.collect()
+}
+
+/// The median of the means of all pairs of values, each value with itself included.
+fn hodges_lehmann(values: &[f64]) -> Option<f64> {
+    let pairs = values.iter().enumerate();
+    let mut means: Vec<f64> = pairs
+        .flat_map(|(at, one)| values[at..].iter().map(move |other| (one + other) / 2.0))
+        .collect();
+    (!means.is_empty()).then(|| median(&mut means))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
+
+/// The mean of each server over blocks.
+fn means(blocks: &[Vec<f64>]) -> Vec<f64> {
+    let mut sums = vec![0.0; blocks[0].len()];
+    for block in blocks {
+        for (sum, score) in sums.iter_mut().zip(block) {
+            *sum += score;
+        }
+    }
+    sums.iter().map(|sum| sum / blocks.len() as f64).collect()
+}
+
+/// The standard error of the mean difference of each pair.
+fn standard_errors(blocks: &[Vec<f64>]) -> Pairs {
+    let (count, servers) = (blocks.len() as f64, blocks[0].len());
+    let means = means(blocks);
+    let mut squares = vec![0.0; servers * servers];
+    for block in blocks {
+        for one in 0..servers {
+            let own = block[one] - means[one];
+            for other in one + 1..servers {
+                squares[one * servers + other] += (own - (block[other] - means[other])).powi(2);
+            }
+        }
+    }
+    let degrees = count - 1.0;
+    let pairs = (servers * (servers - 1) / 2).max(1) as f64;
+    let pooled = squares.iter().sum::<f64>() / degrees / pairs;
+    let mut values = vec![0.0; servers * servers];
+    for one in 0..servers {
+        for other in one + 1..servers {
+            let own = squares[one * servers + other];
+            let variance = (own + PRIOR_BLOCKS * pooled) / (degrees + PRIOR_BLOCKS);
+            let error = (variance / count).sqrt();
+            values[one * servers + other] = error;
+            values[other * servers + one] = error;
+        }
+    }
+    Pairs { servers, values }
+}
+
+/// How many standard errors the largest difference between equal servers exceeds with a
+/// probability of `error_rate`.
+fn critical(blocks: &[Vec<f64>], means: &[f64], error_rate: f64) -> Option<f64> {
+    let degrees = blocks.len() as f64 - 1.0;
+    let student = StudentsT::new(0.0, 1.0, degrees).ok()?;
+    let of_one_pair = student.inverse_cdf(1.0 - error_rate / 2.0);
+    if means.len() <= 2 {
+        return Some(of_one_pair);
+    }
+    let mut residuals: Vec<Vec<f64>> = blocks
+        .iter()
+        .map(|block| {
+            block
+                .iter()
+                .zip(means)
+                .map(|(score, mean)| score - mean)
+                .collect()
+        })
+        .collect();
+    let mut random = Rng::with_seed(SEED);
+    let mut largest: Vec<f64> = (0..EXCHANGES)
+        .map(|_| {
+            residuals.iter_mut().for_each(|block| random.shuffle(block));
+            largest_difference(&residuals)
+        })
+        .collect();
+    largest.sort_by(f64::total_cmp);
+    let rank = ((1.0 - error_rate) * EXCHANGES as f64).ceil() as usize;
+    Some(largest[rank.min(EXCHANGES - 1)])
+}
+
+/// The largest difference of two servers, in units of its standard error.
+fn largest_difference(blocks: &[Vec<f64>]) -> f64 {
+    let (means, errors) = (means(blocks), standard_errors(blocks));
+    let mut largest: f64 = 0.0;
+    for one in 0..means.len() {
+        for other in one + 1..means.len() {
+            let difference = (means[one] - means[other]).abs();
+            if difference > 0.0 {
+                largest = largest.max(difference / errors.of(one, other));
+            }
+        }
+    }
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(values: &[f64]) -> Blocks {
+        (0..)
+            .zip(values)
+            .map(|(block, &value)| (block, [(0, value)].into()))
+            .collect()
+    }
+
+    fn compared(servers: &[&[f64]]) -> Comparison {
+        let blocks: Vec<Blocks> = servers.iter().map(|values| whole(values)).collect();
+        Comparison::of(&blocks.iter().collect::<Vec<_>>(), ERROR_RATE).unwrap()
+    }
+
+    #[test]
+    fn two_servers_have_the_interval_of_student_t() {
+        // Ratios 2, 4, 8: logs are ln2 * (1, 2, 3), mean 2 ln2, deviation ln2. Two-sided 95% with two
+        // degrees of freedom is 4.3027 in any table, so the half width is 4.3027 ln2 / sqrt(3).
+        let ratio = compared(&[&[2.0, 4.0, 8.0], &[1.0, 1.0, 1.0]]).ratio(0, 1);
+        let ends = ratio.interval.unwrap();
+        assert!((ratio.value - 4.0).abs() < 1e-9);
+        let half = 4.3027 / 3f64.sqrt();
+        assert!((ends.low.log2() - (2.0 - half)).abs() < 1e-3, "{ends:?}");
+        assert!((ends.high.log2() - (2.0 + half)).abs() < 1e-3, "{ends:?}");
+    }
+
+    #[test]
+    fn one_block_has_ratios_and_no_interval() {
+        let one = compared(&[&[2.0], &[1.0], &[4.0]]);
+        assert_eq!(one.best(Better::Higher), 2);
+        assert_eq!(one.best(Better::Lower), 1);
+        let ratio = one.ratio(0, 1);
+        assert!((ratio.value - 2.0).abs() < 1e-12);
+        assert_eq!((ratio.interval, ratio.samples), (None, 1));
+    }
+
+    #[test]
+    fn only_common_blocks_and_turns_count() {
+        let one: Blocks = [(0, [(0, 2.0), (1, 2.0)].into()), (7, [(0, 99.0)].into())].into();
+        let other: Blocks = [(0, [(1, 1.0), (2, 50.0)].into())].into();
+        let comparison = Comparison::of(&[&one, &other], ERROR_RATE).unwrap();
+        assert!((comparison.ratio(0, 1).value - 2.0).abs() < 1e-12);
+        assert_eq!(comparison.ratio(0, 1).samples, 1);
+        let later: Blocks = [(3, [(0, 1.0)].into())].into();
+        assert_eq!(Comparison::of(&[&one, &later], ERROR_RATE), None);
+        assert_eq!(Comparison::of(&[], ERROR_RATE), None);
+    }
+
+    #[test]
+    fn a_value_without_a_logarithm_compares_nothing() {
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let blocks = [whole(&[1.0, wrong]), whole(&[1.0, 1.0])];
+            assert_eq!(Comparison::of(&[&blocks[0], &blocks[1]], ERROR_RATE), None);
+        }
+    }
+
+    #[test]
+    fn a_few_disturbed_slices_do_not_count() {
+        let turns = |disturbed: &[u32]| -> Turns {
+            let value = |turn| match disturbed.contains(&turn) {
+                true => 20.0,
+                false => 100.0,
+            };
+            (0..10).map(|turn| (turn, value(turn))).collect()
+        };
+        let blocks = |disturbed: [&[u32]; 3]| -> Blocks { (0..).zip(disturbed.map(turns)).collect() };
+        let quiet = blocks([&[], &[], &[]]);
+        let disturbed = blocks([&[1, 5], &[], &[9, 2]]);
+        let comparison = Comparison::of(&[&quiet, &disturbed], ERROR_RATE).unwrap();
+        assert_eq!(comparison.ratio(1, 0).value, 1.0);
+    }
+
+    #[test]
+    fn the_median_of_the_means_of_pairs_is_right() {
+        assert_eq!(hodges_lehmann(&[1.0, 2.0, 9.0]), Some(3.5));
+        assert_eq!(hodges_lehmann(&[4.0]), Some(4.0));
+        assert_eq!(hodges_lehmann(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn ratios_are_consistent(
+            values in prop::collection::vec(prop::collection::vec(0.5..2.0f64, 4), 3)
+        ) {
+            let servers: Vec<&[f64]> = values.iter().map(|values| &values[..]).collect();
+            let all = compared(&servers);
+            let (forward, backward) = (all.ratio(0, 1), all.ratio(1, 0));
+            prop_assert!((forward.value * backward.value - 1.0).abs() < 1e-9);
+            let (ends, others) = (forward.interval.unwrap(), backward.interval.unwrap());
+            prop_assert!((ends.low * others.high - 1.0).abs() < 1e-6);
+            // The order never contradicts the estimates.
+            let by_way = all.ratio(0, 2).value * all.ratio(2, 1).value;
+            prop_assert!((by_way / forward.value - 1.0).abs() < 1e-9);
+            let best = all.best(Better::Higher);
+            prop_assert!((0..3).all(|other| all.ratio(other, best).value <= 1.0));
+        }
+
+        #[test]
+        fn what_is_common_to_a_turn_cancels(
+            turns in prop::collection::vec((1.0..1e6f64, 1.0..1e6f64, 1.0..1e6f64, 0.1..10.0f64), 8)
+        ) {
+            let server = |value: fn(&(f64, f64, f64, f64)) -> f64, noisy: bool| -> Blocks {
+                let value = |turn: &(f64, f64, f64, f64)| value(turn) * if noisy { turn.3 } else { 1.0 };
+                let block = |turns: &[(f64, f64, f64, f64)]| (0..).zip(turns.iter().map(value)).collect();
+                (0..).zip(turns.chunks(2).map(block)).collect()
+            };
+            let all = |noisy| {
+                let servers = [server(|turn| turn.0, noisy), server(|turn| turn.1, noisy), server(|turn| turn.2, noisy)];
+                Comparison::of(&servers.iter().collect::<Vec<_>>(), ERROR_RATE).unwrap().ratio(0, 1)
+            };
+            let (plain, noisy) = (all(false), all(true));
+            prop_assert!((noisy.value / plain.value - 1.0).abs() < 1e-9);
+            let (plain, noisy) = (plain.interval.unwrap(), noisy.interval.unwrap());
+            prop_assert!((noisy.low / plain.low - 1.0).abs() < 1e-6);
+        }
+    }
+}
