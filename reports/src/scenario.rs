@@ -237,12 +237,12 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Ve
             .iter()
             .position(|row| Some(&row.server) == verdict.leaders.first())
         {
-            for at in 0..rows.len() {
+            for (at, row) in rows.iter_mut().enumerate() {
                 let pair = || {
                     let pair = values(&[trials(&at), trials(&best)], metric);
                     verdict::compare(&pair[0], &pair[1], error_rate)
                 };
-                let Some(ratio) = verdict.evidence.ratio(&rows[at].server).or_else(pair) else {
+                let Some(ratio) = verdict.evidence.ratio(&row.server).or_else(pair) else {
                     continue;
                 };
                 let to_best = ToBest {
@@ -250,7 +250,7 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Ve
                     ratio,
                     relation: ratio.relation(compared.margin),
                 };
-                rows[at].to_best.insert(compared.key, to_best);
+                row.to_best.insert(compared.key, to_best);
             }
         }
         verdicts.push(verdict);
