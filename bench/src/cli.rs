@@ -78,11 +78,16 @@ pub struct RunOptions {
     #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = external_or_none)]
     server: Vec<Option<External>>,
 
-    /// Trials of each server under each load; confidence intervals need at least 2.
+    /// Trials of each server under each load, whatever they show; confidence intervals need at least
+    /// 2 [default: as many as decide the verdicts, as far as the suite and the budget allow].
     #[arg(long, value_name = "N", env = "ECHOBENCH_BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
     blocks: Option<u32>,
 
-    /// Measured time of each load.
+    /// Time for the whole run: no block begins that would end later.
+    #[arg(long, value_name = "TIME", env = "ECHOBENCH_BUDGET", value_parser = units::time)]
+    budget: Option<Duration>,
+
+    /// Measured time of each server in each block.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_DURATION", value_parser = units::time)]
     duration: Option<Duration>,
 
@@ -164,7 +169,10 @@ impl RunOptions {
     /// Prepares a run of a suite; these options override its values.
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
         self.choose_servers(&mut suite)?;
-        suite.blocks = self.blocks.unwrap_or(suite.blocks);
+        if let Some(blocks) = self.blocks {
+            suite.set_blocks(blocks);
+        }
+        suite.budget = self.budget.or(suite.budget);
         if let Some(duration) = self.duration {
             suite.set_duration(duration);
         }

@@ -42,6 +42,11 @@ impl Progress {
         self.bar.inc(1);
     }
 
+    /// That many trials are not needed any more.
+    pub fn shorten(&self, trials: usize) {
+        self.bar.dec_length(trials as u64);
+    }
+
     /// Prints an error that does not end the run.
     pub fn warn(&self, text: &str) {
         self.bar.suspend(|| eprintln!("echobench: {}", text.trim_end()));

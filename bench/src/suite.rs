@@ -29,8 +29,13 @@ const OVERHEAD: Duration = Duration::from_millis(120);
 pub struct Suite {
     /// Name in the report.
     pub name: String,
-    /// Trials of each server under each load.
+    /// The most trials of each server under each load.
     pub blocks: u32,
+    /// The numbers of blocks after which the verdicts are looked at. A scenario ends at the first look
+    /// that decides them.
+    pub looks: Vec<u32>,
+    /// No block begins that would end after this time.
+    pub budget: Option<Duration>,
     /// Names of models.
     servers: Vec<String>,
     /// Servers of the user.
@@ -58,6 +63,9 @@ pub struct Scenario {
 struct SuiteFile {
     name: String,
     blocks: u32,
+    #[serde(default)]
+    looks: Vec<u32>,
+    budget: Option<Time>,
     /// Defaults of the scenarios.
     warmup: Time,
     duration: Time,
@@ -99,9 +107,18 @@ impl Suite {
             scenarios: scenarios.collect::<anyhow::Result<_>>()?,
             name: file.name,
             blocks: file.blocks,
+            looks: file.looks,
+            budget: file.budget.map(|budget| budget.0),
             servers: file.servers,
             externals: file.external,
         };
+        let ascend = suite.looks.is_sorted_by(|one, next| one < next);
+        let last = suite.looks.last().copied().unwrap_or(suite.blocks);
+        ensure!(
+            ascend && last == suite.blocks && !suite.looks.contains(&0),
+            "`looks` must be numbers of blocks in rising order, the last one {}, as `blocks` says",
+            suite.blocks
+        );
         suite.models()?;
         check_distinct(&suite.externals)?;
         ensure!(!suite.scenarios.is_empty(), "there is no [[scenario]] to measure");
@@ -173,6 +190,13 @@ impl Suite {
         Ok(MODELS.iter().copied().filter(chosen).collect())
     }
 
+    /// Replaces the number of blocks: the verdicts are looked at once, at the end.
+    pub fn set_blocks(&mut self, blocks: u32) {
+        self.blocks = blocks;
+        self.looks.clear();
+        self.budget = None;
+    }
+
     /// Replaces whether and how the windows of all loads are sliced.
     pub fn set_slicing(&mut self, slicing: Slicing) {
         for scenario in &mut self.scenarios {
@@ -195,7 +219,8 @@ impl Suite {
             plan.warmup.0 + window + OVERHEAD
         };
         let block: Duration = scenarios.iter().map(trial).sum();
-        block * participants as u32 * self.blocks
+        let time = block * participants as u32 * self.blocks;
+        self.budget.map_or(time, |budget| budget.min(time))
     }
 }
 
@@ -249,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_suite_has_four_loads_and_takes_less_than_four_minutes() {
+    fn the_built_in_suite_has_four_loads_and_takes_at_most_four_minutes() {
         let suite = Suite::quick().unwrap();
         let connections: Vec<_> = suite
             .scenarios
@@ -267,7 +292,7 @@ mod tests {
         };
         let scenarios: Vec<_> = suite.scenarios.iter().map(scenario).collect();
         assert!(
-            suite.time(&scenarios, models) < Duration::from_secs(240),
+            suite.time(&scenarios, models) <= Duration::from_secs(240),
             "`cargo bench` takes at most five minutes"
         );
     }
@@ -372,9 +397,12 @@ mod tests {
             format!("{:#}", Suite::parse(&QUICK.replace(from, to)).unwrap_err())
         };
         assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
-        assert!(wrong("blocks = 10", "blocks = 10\nblock = 6").contains("unknown field `block`"));
+        assert!(wrong("blocks = 40", "blocks = 40\nblock = 6").contains("unknown field `block`"));
         assert!(wrong("\"200ms\"", "\"200\"").contains("is not a time"));
         assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
+        for looks in ["10, 5, 40", "5, 10", "0, 40", "5, 5, 40"] {
+            assert!(wrong("5, 10, 20, 40", looks).contains("rising order"), "{looks}");
+        }
         let external = "[[external]]\nname = \"mine\"\ncommand = \"./mine {port}\"\n\n[[scenario]]";
         let twice = external.replace("\n[[scenario]]", external);
         assert!(wrong("[[scenario]]", &twice).contains("two servers have the name `mine`"));

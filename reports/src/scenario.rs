@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use record::units::Time;
 use record::words::{plain_line, plain_lines};
 use record::{Finding, Generator, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
@@ -29,6 +30,10 @@ pub struct ScenarioSummary {
     pub plan: Plan,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
+    /// How many it was to have, at least.
+    pub blocks_planned: u32,
+    /// The length of the slices; absent if each server had the machine for a whole window.
+    pub slice: Option<Time>,
     /// A row for every server of the run, measured or not.
     pub rows: Vec<Row>,
     /// The best server by each of [`COMPARED`].
@@ -39,7 +44,7 @@ pub struct ScenarioSummary {
 
 impl ScenarioSummary {
     /// Summarises the trials of one scenario.
-    pub(crate) fn of(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> Self {
+    pub fn of(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> Self {
         let measured: Vec<Measured<'_>> = run
             .servers
             .iter()
@@ -61,17 +66,25 @@ impl ScenarioSummary {
         let caveats = rows.iter().filter_map(|row| row.left_out.clone());
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_withheld));
+        let complete = complete_blocks(run, trials);
         ScenarioSummary {
             name: plain_line(&scenario.name),
             title: plain_line(&scenario.title),
             connections: scenario.plan.connections(),
             message_bytes: mean.map(|mean| mean.round() as u64),
             plan: scenario.plan.clone(),
-            blocks_complete: complete_blocks(run, trials),
+            blocks_complete: complete,
+            blocks_planned: run.planned_blocks(complete),
+            slice: scenario.slice,
             caveats: caveats.collect(),
             rows,
             verdicts,
         }
+    }
+
+    /// Whether more blocks would change no verdict.
+    pub fn is_decided(&self) -> bool {
+        self.verdicts.iter().all(|verdict| verdict.decision.is_final())
     }
 
     /// The rows that have numbers.

@@ -16,6 +16,8 @@ pub struct Summary {
     pub started_at: String,
     /// How many blocks were planned.
     pub blocks: u32,
+    /// The numbers of blocks after which verdicts were looked at; empty if only at the end.
+    pub looks: Vec<u32>,
     /// The servers in the order of the run.
     pub servers: Vec<Server>,
     /// The scenarios in the order of the run.
@@ -44,6 +46,7 @@ impl Summary {
             suite: plain_line(&run.suite),
             started_at: plain_line(&run.started_at),
             blocks: run.blocks,
+            looks: run.looks.clone(),
             servers: run.servers.iter().map(plain_server).collect(),
             diagnostics: diagnostics::of(run, trials, &scenarios),
             scenarios,

@@ -259,10 +259,18 @@ impl Display for Evidence {
             Decision::NoInterval => sentences.push(format!(
                 "{best} is ahead, but one block gives no interval, so nothing is decided."
             )),
-            Decision::Inconclusive => sentences.push(format!(
-                "Neither told apart from {best} nor within {margin} of it: {}.",
-                named(&self.unclear)
-            )),
+            Decision::Inconclusive => {
+                let unclear = named(&self.unclear);
+                sentences.push(format!(
+                    "Neither told apart from {best} nor within {margin} of it: {unclear}."
+                ));
+                if let Some(needed) = self.blocks_needed().filter(|&needed| needed > self.blocks as u32) {
+                    sentences.push(format!(
+                        "{} blocks were run; about {needed} would decide it.",
+                        self.blocks
+                    ));
+                }
+            }
             Decision::Tied => sentences.push(format!("Within {margin} of {best}: {}.", named(&self.tied))),
         }
         if let Some(next) = self.beaten.first() {

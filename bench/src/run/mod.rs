@@ -1,8 +1,10 @@
 //! Runs a suite: every trial in a fair order, each result written as soon as it exists.
 
+mod budget;
 mod command_line;
 mod order;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,6 +16,7 @@ use loadgen::plan::CheckedPlan;
 use record::units::Time;
 use record::words::count;
 use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
+use reports::scenario::ScenarioSummary;
 use servers::models::{self, MODELS, NOT_BUILT};
 use servers::sys::process::raise_descriptor_limit;
 
@@ -26,6 +29,7 @@ use crate::suite::Suite;
 use crate::trial::sliced::Block;
 use crate::trial::{self, Entry};
 
+use budget::Budget;
 use command_line::command_line;
 use order::{Group, order};
 
@@ -93,6 +97,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         results: &mut results,
         progress: &progress,
         trials: Vec::new(),
+        decided: HashSet::new(),
     };
     let groups = order(
         suite.blocks,
@@ -100,10 +105,16 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         &participants,
         description.seed,
     );
+    let mut budget = Budget::start(suite.budget);
     for group in groups {
-        if !run.measure(&group, stop)? {
+        if run.decided.contains(&group.scenario) {
+            continue;
+        }
+        if !budget.is_enough_for(group.scenario) || !run.measure(&group, stop)? {
             break;
         }
+        budget.spent_on(group.scenario);
+        run.look(&group);
     }
     let trials = run.trials;
     progress.finish();
@@ -131,6 +142,8 @@ struct Measuring<'a> {
     results: &'a mut Results,
     progress: &'a Progress,
     trials: Vec<Trial>,
+    /// Scenarios whose verdicts further blocks would not change.
+    decided: HashSet<usize>,
 }
 
 impl Measuring<'_> {
@@ -139,6 +152,22 @@ impl Measuring<'_> {
         match self.description.scenarios[group.scenario].slice {
             Some(slice) => self.in_slices(group, slice.0, stop),
             None => self.one_by_one(group, stop),
+        }
+    }
+
+    /// Looks at the verdicts of a scenario, if it is time to.
+    fn look(&mut self, group: &Group<Participant>) {
+        let blocks = group.block + 1;
+        if !self.description.looks.contains(&blocks) {
+            return;
+        }
+        let scenario = &self.description.scenarios[group.scenario];
+        let own = self.trials.iter().filter(|trial| trial.scenario == scenario.name);
+        let summary = ScenarioSummary::of(self.description, scenario, &own.collect::<Vec<_>>());
+        if summary.is_decided() {
+            self.decided.insert(group.scenario);
+            let left = self.suite.blocks - blocks;
+            self.progress.shorten(left as usize * group.servers.len());
         }
     }
 
@@ -264,7 +293,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         scenarios,
         servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
-        looks: Vec::new(),
+        looks: suite.looks.clone(),
         seed,
         placement,
         host: fingerprint::read(),
@@ -274,12 +303,17 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
 fn announce(suite: &Suite, run: &Run) {
     let participants = run.servers.len();
     eprintln!(
-        "{}: {}, {}, {}: {}, about {}; seed {}",
+        "{}: {}, {}, {}{}, {} {}; seed {}",
         suite.name,
         count(participants as u64, "server"),
         count(suite.scenarios.len() as u64, "load"),
+        if suite.looks.is_empty() { "" } else { "at most " },
         count(suite.blocks.into(), "block"),
-        count(suite.trials(participants) as u64, "trial"),
+        if suite.looks.is_empty() {
+            "about"
+        } else {
+            "at most about"
+        },
         HumanDuration(suite.time(&run.scenarios, participants)),
         run.seed,
     );

@@ -40,6 +40,14 @@ pub struct Run {
     pub host: Host,
 }
 
+impl Run {
+    /// How many blocks a scenario was to have that ended after `blocks`: it may end at each look.
+    pub fn planned_blocks(&self, blocks: u32) -> u32 {
+        let next = self.looks.iter().copied().find(|&look| look >= blocks);
+        next.unwrap_or(self.blocks)
+    }
+}
+
 /// A load that every server is measured under.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {

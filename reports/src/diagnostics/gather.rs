@@ -46,11 +46,12 @@ fn outcomes(trials: &[Trial], loads: &[&Load]) -> Diagnostic {
 }
 
 fn blocks(run: &Run, scenarios: &[ScenarioSummary]) -> Diagnostic {
-    let complete = scenarios.iter().map(|scenario| scenario.blocks_complete);
-    Diagnostic::Blocks {
-        complete: complete.min().unwrap_or(0),
-        planned: run.blocks,
-    }
+    let blocks = { scenarios.iter() }.map(|scenario| (scenario.blocks_complete, scenario.blocks_planned));
+    // The scenario that lacks most.
+    let worst =
+        blocks.min_by_key(|&(complete, planned)| (i64::from(complete) - i64::from(planned), complete));
+    let (complete, planned) = worst.unwrap_or((0, run.blocks));
+    Diagnostic::Blocks { complete, planned }
 }
 
 fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {

@@ -1,7 +1,8 @@
 //! The page: what the templates show, and rendering it.
 
 use askama::Template;
-use record::words::counted;
+use record::numbers::micros;
+use record::words::{counted, list};
 use record::{LoopKind, Measured, Records};
 
 use super::cells::{Cell, cells};
@@ -12,7 +13,8 @@ use super::{filters, machine};
 use crate::behaviour::Behaviour;
 use crate::chart::style::Styles;
 use crate::chart::{self, Figure, plot};
-use crate::metrics::{ECHOES, METRICS, Metric};
+use crate::format::percent;
+use crate::metrics::{COMPARED, Compared, ECHOES, METRICS, Metric};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
 use crate::summary::Summary;
@@ -68,15 +70,13 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         extent: extent(&summary),
         measured: summary.measured_anything(),
         incidents: incidents(&summary),
-        tables: summary
-            .scenarios
-            .iter()
-            .map(|scenario| TableView::of(scenario, summary.blocks))
-            .collect(),
+        tables: summary.scenarios.iter().map(TableView::of).collect(),
         metrics: &METRICS,
         figures,
         legend: legend(&summary, &styles)?,
         loops: Loops::of(&summary),
+        margins: margins(),
+        sliced: summary.scenarios.iter().any(|scenario| scenario.slice.is_some()),
         behaviour,
         machine: machine::facts(run),
         seed: run.seed,
@@ -123,6 +123,8 @@ struct RunPage<'a> {
     figures: Vec<FigureView>,
     legend: Vec<Key<'a>>,
     loops: Loops,
+    margins: String,
+    sliced: bool,
     behaviour: Option<Behaviour>,
     machine: Vec<(&'static str, String)>,
     seed: u64,
@@ -161,7 +163,7 @@ struct TableView<'a> {
 }
 
 impl<'a> TableView<'a> {
-    fn of(scenario: &'a ScenarioSummary, planned: u32) -> Self {
+    fn of(scenario: &'a ScenarioSummary) -> Self {
         let leaders = scenario.verdicts.iter().find(|verdict| verdict.metric == ECHOES);
         let rows = scenario.rows.iter().map(|row| RowView {
             row,
@@ -170,7 +172,7 @@ impl<'a> TableView<'a> {
         });
         TableView {
             scenario,
-            blocks: format!("{} of {planned} blocks complete", scenario.blocks_complete),
+            blocks: extent_of(scenario),
             rows: rows.collect(),
         }
     }
@@ -218,12 +220,40 @@ fn legend<'a>(summary: &'a Summary, styles: &Styles) -> Result<Vec<Key<'a>>, cha
         .collect()
 }
 
+/// `10 of 10 blocks complete, in slices of 23 ms`.
+fn extent_of(scenario: &ScenarioSummary) -> String {
+    let (complete, planned) = (scenario.blocks_complete, scenario.blocks_planned);
+    let slices = scenario.slice.map_or(String::new(), |slice| {
+        format!(", in slices of {}", micros(slice.0.as_secs_f64() * 1e6))
+    });
+    format!("{complete} of {planned} blocks complete{slices}")
+}
+
+/// `5 blocks planned`, or `at most 40 blocks` if verdicts were looked at earlier.
+fn blocks(summary: &Summary) -> String {
+    let blocks = counted(summary.blocks as usize, "block");
+    match summary.looks.is_empty() {
+        true => format!("{blocks} planned"),
+        false => format!("at most {blocks}"),
+    }
+}
+
+/// `3% for echoes and 10% for p99`.
+fn margins() -> String {
+    let margin = |compared: &Compared| {
+        let metric = METRICS.iter().find(|metric| metric.key == compared.key);
+        let title = metric.map_or("", |metric| metric.title);
+        format!("{} for {title}", percent(compared.margin))
+    };
+    list(&COMPARED.iter().map(margin).collect::<Vec<_>>())
+}
+
 fn extent(summary: &Summary) -> String {
     format!(
-        "{}, {}, {} planned",
+        "{}, {}, {}",
         counted(summary.servers.len(), "server"),
         counted(summary.scenarios.len(), "scenario"),
-        counted(summary.blocks as usize, "block")
+        blocks(summary)
     )
 }
 
