@@ -6,7 +6,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what is measured | [`suite`], [`participant`], [`external`] |
+//! | what is measured | [`suite`], [`participant`], [`external`], [`target`] |
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
@@ -28,4 +28,5 @@ pub mod results;
 pub mod run;
 pub mod server;
 pub mod suite;
+pub mod target;
 pub mod trial;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use loadgen::plan::CheckedPlan;
 use record::{ErrorKind, LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
@@ -18,6 +18,7 @@ use crate::participant::Participant;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
 use crate::suite::Scenario;
+use crate::target::ResolvedTarget;
 use crate::trial::meter::Meter;
 
 /// Stands for the address of a server that has not started.
@@ -94,8 +95,14 @@ pub fn run(spec: &Spec, stop: &AtomicBool) -> Option<Outcome> {
 }
 
 fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    if let Participant::Target(target) = spec.participant {
+        return load_target(target, spec.placement, plan, stop);
+    }
     let mut server = Server::start(&Launch {
-        program: spec.participant.program(),
+        program: spec
+            .participant
+            .program()
+            .context("the server cannot be started")?,
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,
@@ -124,27 +131,41 @@ fn measure(spec: &Spec, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Outcom
     })
 }
 
+/// Loads a server that runs already. It cannot be metered, and how it ends does not show.
+fn load_target(
+    target: &ResolvedTarget,
+    placement: &Placement,
+    plan: &Plan,
+    stop: &AtomicBool,
+) -> anyhow::Result<Outcome> {
+    let plan = CheckedPlan::new(plan, target.address())?;
+    let load = affinity::with(&placement.generator_cpus, || loadgen::run(&plan, &mut (), stop))??;
+    Ok(Outcome::Measured {
+        load,
+        cost: None,
+        slices: Vec::new(),
+    })
+}
+
 /// Whether errors may be those of a server that ended: the loss of single messages is not.
 fn suggests_an_end(errors: &BTreeMap<ErrorKind, u64>) -> bool {
     errors.keys().any(|kind| !kind.is_of_a_message())
 }
 
 fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
-    match participant {
-        Participant::Model(_) | Participant::Executable(_) => {
-            let status = server.stop(STOP_WITHIN)?;
-            ensure!(
-                status.success(),
-                "after the load and SIGTERM the server ended with {status}"
-            );
-        }
-        // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
-        Participant::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
-            Ok(_) | Err(ServerError::NotStopped(_)) => {}
-            Err(error) => return Err(error.into()),
-        },
+    if participant.keeps_contract() {
+        let status = server.stop(STOP_WITHIN)?;
+        ensure!(
+            status.success(),
+            "after the load and SIGTERM the server ended with {status}"
+        );
+        return Ok(());
     }
-    Ok(())
+    // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
+    match server.stop(EXTERNAL_STOPS_WITHIN) {
+        Ok(_) | Err(ServerError::NotStopped(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
