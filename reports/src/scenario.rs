@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::exclusion;
 use crate::metrics::{COMPARED, METRICS, P99};
-use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials};
+use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials, Unmetered};
 use crate::stats::Estimate;
 use crate::verdict::{self, Blocks, ToBest, Verdict};
 
@@ -76,6 +76,13 @@ impl ScenarioSummary {
     pub fn measured(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.basis != Basis::Nothing)
     }
+
+    /// The servers whose use of CPU time and memory is not known, with the reason.
+    pub fn unmetered(&self) -> impl Iterator<Item = (&str, Unmetered)> {
+        self.rows
+            .iter()
+            .filter_map(|row| Some((row.server.as_str(), row.unmetered?)))
+    }
 }
 
 /// The trials of one server in one scenario that its numbers rest on.
@@ -131,6 +138,11 @@ impl<'a> Measured<'a> {
         Some(mean.saturation())
     }
 
+    /// Whether it is known in every trial what the server used.
+    fn is_metered(&self) -> bool {
+        self.trials.iter().all(|(_, _, cost)| cost.is_some())
+    }
+
     fn withheld(&self) -> Option<&'a Finding> {
         let mut all = self.trials.iter();
         all.find_map(|(_, load, _)| load.summary.findings.withheld().next())
@@ -173,6 +185,7 @@ fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
         connections: measured.reach(),
         withheld: measured.withheld().cloned(),
         saturation: measured.saturation(),
+        unmetered: (!measured.is_metered()).then(|| Unmetered::of_family(&server.family)),
         errors: errors(&own),
         left_out: None,
     }
