@@ -4,6 +4,7 @@ mod conformance;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -22,6 +23,7 @@ use crate::results;
 use crate::run::{self, Finished, Prepared};
 use crate::slicing::Slicing;
 use crate::suite::Suite;
+use crate::target::Target;
 
 use conformance::ConformanceOptions;
 
@@ -75,8 +77,21 @@ pub struct RunOptions {
     /// `{host}` stands for the address and `{address}` for both. The command is split into words as a
     /// shell does, but no shell runs it. The server must stay in the foreground; it is ready when
     /// it listens. SIGTERM stops it, and SIGKILL three seconds later.
-    #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = external_or_none)]
+    #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = some_or_none::<External>)]
     server: Vec<Option<External>>,
+
+    /// A server that already runs, measured beside the others instead of the targets of the
+    /// suite; repeat for several.
+    ///
+    /// HOST is a name, an IPv4 address or an IPv6 address in brackets; it is looked up once. What
+    /// the server uses of its host is not known. It is neither started nor stopped.
+    #[arg(long, value_name = "NAME=HOST:PORT", env = "ECHOBENCH_TARGET", value_parser = some_or_none::<Target>)]
+    target: Vec<Option<Target>>,
+
+    /// Allow targets that are not loopback addresses: a load can take a host or a network down
+    /// that others use.
+    #[arg(long)]
+    allow_remote: bool,
 
     /// Trials of each server under each load, whatever they show; confidence intervals need at least
     /// 2 [default: as many as decide the verdicts, as far as the suite and the budget allow].
@@ -115,6 +130,7 @@ const EXAMPLES: &str = "Examples:
   echobench run --models all
   echobench run --models epoll,tokio --blocks 10 --duration 2s
   echobench run --models epoll --server 'mine=./my-server --port {port}'
+  echobench run --models none --target old=127.0.0.1:7007 --target new=127.0.0.1:7008
   echobench run my-suite.toml";
 
 /// Write the report of a run again from its results, with the newest complete conformance
@@ -163,6 +179,10 @@ impl RunOptions {
         if !externals.is_empty() {
             suite.select_external(externals)?;
         }
+        let targets: Vec<Target> = self.target.iter().flatten().cloned().collect();
+        if !targets.is_empty() {
+            suite.select_targets(targets)?;
+        }
         Ok(())
     }
 
@@ -184,7 +204,13 @@ impl RunOptions {
         }
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-        run::prepare(suite, seed, &self.output.unwrap_or_else(results::new_folder))
+        let participants = suite.participants(self.allow_remote)?;
+        run::prepare(
+            suite,
+            participants,
+            seed,
+            &self.output.unwrap_or_else(results::new_folder),
+        )
     }
 }
 
@@ -253,7 +279,7 @@ fn models_by_name(name: &str) -> anyhow::Result<String> {
 }
 
 /// `None` if the text is empty, as an empty variable counts as unset.
-fn external_or_none(text: &str) -> anyhow::Result<Option<External>> {
+fn some_or_none<T: FromStr<Err = anyhow::Error>>(text: &str) -> anyhow::Result<Option<T>> {
     match text.trim() {
         "" => Ok(None),
         text => text.parse().map(Some),

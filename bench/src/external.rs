@@ -9,7 +9,8 @@ use std::str::FromStr;
 use anyhow::{Context, bail, ensure};
 use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
-use servers::models;
+
+use crate::names::check_free;
 
 /// An external echo server: `NAME=COMMAND`, where `{port}` in the command stands for the port to
 /// listen on.
@@ -51,15 +52,7 @@ impl FromStr for External {
 impl External {
     /// Creates a server. Its command is split into words as by a shell, without running one.
     pub fn new(name: &str, command: &str) -> anyhow::Result<Self> {
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-        ensure!(
-            !name.is_empty() && name.chars().all(plain),
-            "`{name}` is not a name: use letters, digits, `-`, `_` and `.`"
-        );
-        ensure!(
-            models::find(name).is_none() && models::left_out(name).is_none(),
-            "`{name}` is the name of a model: choose another name"
-        );
+        check_free(name)?;
         let words = shlex::split(command)
             .with_context(|| format!("the command of `{name}` ends within a quotation: `{command}`"))?;
         ensure!(!words.is_empty(), "the command of `{name}` is empty");

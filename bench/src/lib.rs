@@ -6,7 +6,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what is measured | [`suite`], [`slicing`], [`participant`], [`external`] |
+//! | what is measured | [`suite`], [`slicing`], [`participant`], [`external`], [`target`] |
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
@@ -29,4 +29,5 @@ pub mod run;
 pub mod server;
 pub mod slicing;
 pub mod suite;
+pub mod target;
 pub mod trial;

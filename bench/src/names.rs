@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use anyhow::{Context, ensure};
 use servers::models::{self, MODELS, Model};
 
-use crate::external::External;
-
 /// The model of that name; the error suggests the nearest.
 pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
     models::find(name).with_context(|| match models::left_out(name) {
@@ -18,16 +16,26 @@ pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
     })
 }
 
-/// Checks that no two external servers have the same name. ([`External::new`] refuses the names
-/// of models.)
-pub fn check_distinct(externals: &[External]) -> anyhow::Result<()> {
-    let mut names = HashSet::new();
-    for external in externals {
-        ensure!(
-            names.insert(external.name()),
-            "two servers have the name `{}`",
-            external.name()
-        );
+/// Checks that a server that is not a model may have this name.
+pub fn check_free(name: &str) -> anyhow::Result<()> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    ensure!(
+        !name.is_empty() && name.chars().all(plain),
+        "`{name}` is not a name: use letters, digits, `-`, `_` and `.`"
+    );
+    ensure!(
+        models::find(name).is_none() && models::left_out(name).is_none(),
+        "`{name}` is the name of a model: choose another name"
+    );
+    Ok(())
+}
+
+/// Checks that no two servers of the user have the same name. ([`check_free`] refuses the names of
+/// models.)
+pub fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        ensure!(seen.insert(name), "two servers have the name `{name}`");
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A server that takes part in a run: a model of the registry or another program.
+//! A server that takes part in a run: a model of the registry, another program, or a server that
+//! already runs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use servers::models::Model;
 
 use crate::external::External;
 use crate::server::Program;
+use crate::target::ResolvedTarget;
 
 /// A server under comparison or under test.
 #[derive(Clone)]
@@ -18,6 +20,8 @@ pub enum Participant {
     External(External),
     /// An executable that keeps the contract of a model: a server that a test provides.
     Executable(Executable),
+    /// A server that already runs: it is neither started nor stopped.
+    Target(ResolvedTarget),
 }
 
 /// A program that takes the options of a model, prints the ready line and stops on SIGTERM.
@@ -40,6 +44,7 @@ impl Participant {
             Participant::Model(model) => model.name(),
             Participant::External(external) => external.name(),
             Participant::Executable(executable) => &executable.name,
+            Participant::Target(target) => target.name(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Participant {
         match self {
             Participant::Model(model) => model.family().to_string(),
             Participant::External(_) | Participant::Executable(_) => "external".into(),
+            Participant::Target(_) => "target".into(),
         }
     }
 
@@ -57,14 +63,15 @@ impl Participant {
             Participant::Model(model) => model.summary(),
             Participant::External(external) => external.command(),
             Participant::Executable(executable) => &executable.name,
+            Participant::Target(target) => target.summary(),
         }
     }
 
-    /// The protocol that it serves; external servers are assumed to serve TCP.
+    /// The protocol that it serves; external servers and targets are assumed to serve TCP.
     pub fn transport(&self) -> Transport {
         match self {
             Participant::Model(model) => model.transport(),
-            Participant::External(_) => Transport::Stream,
+            Participant::External(_) | Participant::Target(_) => Transport::Stream,
             Participant::Executable(executable) => executable.transport,
         }
     }
@@ -74,26 +81,27 @@ impl Participant {
     pub fn unavailable(&self) -> Option<String> {
         match self {
             Participant::Model(model) => model.probe().err().map(|reason| reason.to_string()),
-            Participant::External(_) | Participant::Executable(_) => None,
+            Participant::External(_) | Participant::Executable(_) | Participant::Target(_) => None,
         }
     }
 
     /// Whether it keeps the contract of a model: it takes the models' options and exits with
     /// status 0 on SIGTERM.
     pub fn keeps_contract(&self) -> bool {
-        !matches!(self, Participant::External(_))
+        !matches!(self, Participant::External(_) | Participant::Target(_))
     }
 
-    /// How to start it.
-    pub fn program(&self) -> Program {
-        match self {
+    /// How to start it; `None` for a target, which runs already.
+    pub fn program(&self) -> Option<Program> {
+        Some(match self {
             Participant::Model(model) => Program::Model(model.name()),
             Participant::External(external) => Program::External(external.clone()),
             Participant::Executable(executable) => Program::Command {
                 path: executable.path.clone(),
                 environment: executable.environment.clone(),
             },
-        }
+            Participant::Target(_) => return None,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::external::External;
 use crate::names::{check_distinct, model};
 use crate::participant::Participant;
 use crate::slicing::Slicing;
+use crate::target::Target;
 use crate::trial::sliced;
 
 /// The suite of `cargo bench`.
@@ -40,6 +41,8 @@ pub struct Suite {
     servers: Vec<String>,
     /// Servers of the user.
     externals: Vec<External>,
+    /// Servers that already run.
+    targets: Vec<Target>,
     /// The loads.
     pub scenarios: Vec<Scenario>,
 }
@@ -73,6 +76,8 @@ struct SuiteFile {
     servers: Vec<String>,
     #[serde(default)]
     external: Vec<External>,
+    #[serde(default)]
+    target: Vec<Target>,
     scenario: Vec<Table>,
 }
 
@@ -111,6 +116,7 @@ impl Suite {
             budget: file.budget.map(|budget| budget.0),
             servers: file.servers,
             externals: file.external,
+            targets: file.target,
         };
         let ascend = suite.looks.is_sorted_by(|one, next| one < next);
         let last = suite.looks.last().copied().unwrap_or(suite.blocks);
@@ -120,7 +126,7 @@ impl Suite {
             suite.blocks
         );
         suite.models()?;
-        check_distinct(&suite.externals)?;
+        suite.check_names()?;
         ensure!(!suite.scenarios.is_empty(), "there is no [[scenario]] to measure");
         let mut names = HashSet::new();
         for scenario in &suite.scenarios {
@@ -162,22 +168,36 @@ impl Suite {
 
     /// Replaces the external servers of the suite.
     pub fn select_external(&mut self, externals: Vec<External>) -> anyhow::Result<()> {
-        check_distinct(&externals)?;
         self.externals = externals;
-        Ok(())
+        self.check_names()
+    }
+
+    /// Replaces the targets of the suite.
+    pub fn select_targets(&mut self, targets: Vec<Target>) -> anyhow::Result<()> {
+        self.targets = targets;
+        self.check_names()
+    }
+
+    fn check_names(&self) -> anyhow::Result<()> {
+        let externals = self.externals.iter().map(External::name);
+        check_distinct(externals.chain(self.targets.iter().map(Target::name)))
     }
 
     /// The servers to measure: the models in the order of the registry, then the external
-    /// servers, whose programs must exist on this host.
-    pub fn participants(&self) -> anyhow::Result<Vec<Participant>> {
+    /// servers, whose programs must exist on this host, then the targets, which must accept
+    /// connections. Targets on other hosts need `allow_remote`.
+    pub fn participants(&self, allow_remote: bool) -> anyhow::Result<Vec<Participant>> {
         let models = self.models()?.into_iter().map(Participant::Model);
         self.externals.iter().try_for_each(External::check)?;
+        let targets = self.targets.iter().map(|target| target.resolve(allow_remote));
+        let targets: Vec<_> = targets.collect::<anyhow::Result<_>>()?;
         let participants: Vec<_> = models
             .chain(self.externals.iter().cloned().map(Participant::External))
+            .chain(targets.into_iter().map(Participant::Target))
             .collect();
         ensure!(
             !participants.is_empty(),
-            "no server is named: give models or an external server"
+            "no server is named: give models, an external server or a target"
         );
         Ok(participants)
     }
@@ -301,7 +321,7 @@ mod tests {
     fn the_suite_of_all_models_is_valid() {
         let mut suite = Suite::parse(include_str!("../suites/models.toml")).unwrap();
         suite.select(&["all".into()]).unwrap();
-        assert_eq!(suite.participants().unwrap().len(), MODELS.len());
+        assert_eq!(suite.participants(false).unwrap().len(), MODELS.len());
     }
 
     /// A suite of one scenario with these keys.
@@ -423,7 +443,7 @@ mod tests {
     fn external_servers_follow_the_models_or_stand_alone() {
         let mut suite = Suite::quick().unwrap();
         let names = |suite: &Suite| -> Vec<String> {
-            let participants = suite.participants().unwrap();
+            let participants = suite.participants(false).unwrap();
             participants
                 .iter()
                 .map(|participant| participant.name().into())
@@ -436,6 +456,6 @@ mod tests {
         suite.select(&["none".into()]).unwrap();
         assert_eq!(names(&suite), ["shell"]);
         suite.select_external(Vec::new()).unwrap();
-        assert!(suite.participants().is_err());
+        assert!(suite.participants(false).is_err());
     }
 }

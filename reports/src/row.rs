@@ -35,6 +35,9 @@ pub struct Row {
     /// Whether the generator had time to spare, on average over trials; absent without numbers.
     #[serde(skip)]
     pub saturation: Option<Saturation>,
+    /// Why the numbers do not include what the server used; absent when they do, and without
+    /// numbers.
+    pub unmetered: Option<Unmetered>,
     /// Errors over all measured trials, by kind.
     pub errors: BTreeMap<&'static str, u64>,
     /// Why the verdicts leave the server out; absent when they do not.
@@ -72,6 +75,40 @@ pub enum Basis {
     Invalid,
     /// No trial was measured, so there are no numbers.
     Nothing,
+}
+
+/// Why it is not known what a server used. Its `Display` is the end of a sentence about the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmetered {
+    /// It was not started for the run, and may run on another host.
+    RanAlready,
+    /// The host of the run does not show it.
+    Unreadable,
+}
+
+impl Unmetered {
+    /// The reason for a server of this family.
+    pub fn of_family(family: &str) -> Self {
+        match family {
+            "target" => Unmetered::RanAlready,
+            _ => Unmetered::Unreadable,
+        }
+    }
+}
+
+impl Display for Unmetered {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unmetered::RanAlready => "is not metered: it was running already",
+            Unmetered::Unreadable => "is not metered: this host does not show what all its processes use",
+        })
+    }
+}
+
+impl Serialize for Unmetered {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The outcomes of the trials of a row.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::comparison::{Blocks, ERROR_RATE};
 use crate::exclusion;
 use crate::metrics::{COMPARED, METRICS, Metric, P99};
-use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials};
+use crate::row::{Basis, Caveat, Incident, InvalidTrial, Reach, Row, Trials, Unmetered};
 use crate::stats::Estimate;
 use crate::values::{MeasuredTrial, values};
 use crate::verdict::{self, ToBest, Verdict};
@@ -91,6 +91,13 @@ impl ScenarioSummary {
     pub fn measured(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.basis != Basis::Nothing)
     }
+
+    /// The servers whose use of CPU time and memory is not known, with the reason.
+    pub fn unmetered(&self) -> impl Iterator<Item = (&str, Unmetered)> {
+        self.rows
+            .iter()
+            .filter_map(|row| Some((row.server.as_str(), row.unmetered?)))
+    }
 }
 
 /// The trials of one server in one scenario that its numbers rest on.
@@ -147,6 +154,11 @@ impl<'a> Measured<'a> {
         Some(mean.saturation())
     }
 
+    /// Whether it is known in every trial what the server used.
+    fn is_metered(&self) -> bool {
+        self.trials.iter().all(|trial| trial.cost.is_some())
+    }
+
     fn withheld(&self) -> Option<&'a Finding> {
         let mut all = self.trials.iter();
         all.find_map(|trial| trial.load.summary.findings.withheld().next())
@@ -188,6 +200,7 @@ fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
         connections: measured.reach(),
         withheld: measured.withheld().cloned(),
         saturation: measured.saturation(),
+        unmetered: (!measured.is_metered()).then(|| Unmetered::of_family(&server.family)),
         errors: errors(&own),
         left_out: None,
     }

@@ -59,6 +59,9 @@ pub fn table(summary: &Summary) -> String {
 fn of_scenario(scenario: &ScenarioSummary) -> String {
     let mut text = format!("{}: {}\n", scenario.name, scenario.title);
     text += &numbers(&scenario.rows);
+    for (server, reason) in scenario.unmetered() {
+        text += &paragraph(&format!("{server} {reason}."), "  ", WIDTH);
+    }
     for verdict in &scenario.verdicts {
         let what = if verdict.metric == ECHOES {
             "most echoes"

@@ -8,7 +8,7 @@ use record::histogram::{Encoded, Quantiles};
 use record::{ErrorKind, Finding, Findings, LoopKind, Outcome, Record, Run, Span, Trial, Wait};
 use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::{Diagnostic, Place, Weight};
-use reports::row::{Basis, Cause, Reach, Row};
+use reports::row::{Basis, Cause, Reach, Row, Unmetered};
 use reports::summary::Summary;
 use reports::validate::Invalid;
 use reports::verdict::Decision;
@@ -440,6 +440,70 @@ fn a_server_that_a_figure_cannot_draw_is_listed_there() {
             "{cause}"
         );
     }
+}
+
+#[test]
+fn a_server_whose_cost_is_not_known_has_no_cost_and_the_report_says_why() {
+    let models = [
+        model("epoll", "readiness", 1e5, 5.0),
+        model("tokio", "async", 1e5, 5.0),
+        model("mine", "target", 1e5, 5.0),
+    ];
+    let run = run(&models, &[10], 5);
+    let mut all = trials(&models, &[10], 5);
+    for trial in &mut all {
+        if let Outcome::Measured { cost, .. } = &mut trial.outcome {
+            // The host showed the cost of `tokio` in some trials only.
+            if trial.server == "mine" || (trial.server == "tokio" && trial.block > 2) {
+                *cost = None;
+            }
+        }
+    }
+    let summary = Summary::of(&run, &all);
+    let reasons = [("tokio", Unmetered::Unreadable), ("mine", Unmetered::RanAlready)];
+    assert!(summary.scenarios[0].unmetered().eq(reasons));
+    let (text, page) = (text::table(&summary), page(&run, &all));
+    let json = serde_json::to_value(&summary).unwrap();
+    for (server, reason) in reasons {
+        assert!(text.contains(&format!("{server} {reason}.")), "{text}");
+        assert!(page.contains(&format!("{server} {reason}.")));
+        assert!(page.contains(&format!("{server} {reason} in 10-connections.")));
+        let rows = json["scenarios"][0]["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["server"] == server).unwrap();
+        assert_eq!(row["unmetered"], reason.to_string());
+        for key in [
+            "cpu_us_per_echo",
+            "switches_per_echo",
+            "pss_bytes",
+            "pss_bytes_per_connection",
+        ] {
+            assert!(row["numbers"].get(key).is_none(), "{server} {key}");
+        }
+        assert!(row["numbers"]["echoes_per_s"].is_object());
+    }
+    assert!(json["scenarios"][0]["rows"][0]["unmetered"].is_null());
+}
+
+#[test]
+fn servers_on_other_hosts_beside_local_ones_are_a_warning() {
+    let models = [
+        model("epoll", "readiness", 1e5, 5.0),
+        model("mine", "target", 1e5, 5.0),
+    ];
+    let (mut run, mut all) = (run(&models, &[10], 5), trials(&models, &[10], 5));
+    for trial in &mut all {
+        if let (Outcome::Measured { load, .. }, "mine") = (&mut trial.outcome, trial.server.as_str()) {
+            load.target = "192.0.2.7:7007".into();
+        }
+    }
+    let warning = "mine was measured over a network and the others over loopback";
+    assert!(page(&run, &all).contains(warning));
+    run.servers.remove(0);
+    run.placement.server_cpus.clear();
+    all.retain(|trial| trial.server == "mine");
+    let page = page(&run, &all);
+    assert!(!page.contains(warning) && page.contains("includes the network in between"));
+    assert!(page.contains("The generator ran on processor 1; the processors of servers that were running"));
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Resul
     let placement = affinity::split(&affinity::allowed()?);
     let runnable: Vec<_> = participants
         .iter()
-        .filter(|participant| is_runnable(participant))
+        // Criterion's groups start their servers.
+        .filter(|participant| participant.program().is_some() && is_runnable(participant))
         .collect();
     let connecting: Vec<_> = runnable
         .iter()
@@ -103,7 +104,7 @@ fn start(participant: &Participant, placement: &Placement) -> Server {
     let log = results::home().join(format!("criterion-{}.log", participant.name()));
     std::fs::create_dir_all(results::home()).expect("the target folder can be written to");
     let launch = Launch {
-        program: participant.program(),
+        program: participant.program().expect("targets are left out"),
         listen: ANY_PORT,
         arguments: Vec::new(),
         conditions: Conditions::NONE,

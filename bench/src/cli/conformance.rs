@@ -113,7 +113,7 @@ impl ConformanceOptions {
     }
 
     fn sweep(&self) -> anyhow::Result<Sweep> {
-        names::check_distinct(&self.server)?;
+        names::check_distinct(self.server.iter().map(External::name))?;
         self.server.iter().try_for_each(External::check)?;
         let mut models: Vec<&dyn Model> = Vec::new();
         for model in &self.models {

@@ -50,16 +50,22 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Prepared {
     suite: Suite,
+    participants: Vec<Participant>,
     description: Run,
     conformance: Option<Conformance>,
     results: Results,
 }
 
 /// Checks a suite before anything is measured, and makes the folder of its results.
-pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepared> {
+pub fn prepare(
+    suite: Suite,
+    participants: Vec<Participant>,
+    seed: u64,
+    folder: &Path,
+) -> anyhow::Result<Prepared> {
     // External servers inherit the limit, so it must be the same for the first as for the last.
     raise_descriptor_limit();
-    let description = describe(&suite, seed, &suite.participants()?)?;
+    let description = describe(&suite, seed, &participants)?;
     let mut results = Results::create(folder)?;
     results.begin(&description)?;
     // A copy, so that the report needs only the folder of the run.
@@ -69,6 +75,7 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
     }
     Ok(Prepared {
         suite,
+        participants,
         description,
         conformance,
         results,
@@ -79,12 +86,12 @@ pub fn prepare(suite: Suite, seed: u64, folder: &Path) -> anyhow::Result<Prepare
 pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finished> {
     let Prepared {
         suite,
+        participants,
         description,
         conformance,
         mut results,
     } = prepared;
     let suite = &suite;
-    let participants = suite.participants()?;
     announce(suite, &description);
 
     let progress = Progress::new(
@@ -261,7 +268,14 @@ fn is_bad(outcome: &Outcome) -> bool {
 }
 
 fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
-    let placement = affinity::split(&affinity::allowed()?);
+    let mut placement = affinity::split(&affinity::allowed()?);
+    // Targets run elsewhere; the generator keeps its half, so that runs remain comparable.
+    if participants
+        .iter()
+        .all(|participant| participant.program().is_none())
+    {
+        placement.server_cpus.clear();
+    }
     let descriptors = hard_limit();
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {

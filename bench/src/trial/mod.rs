@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::ensure;
-use loadgen::RunError;
 use loadgen::plan::CheckedPlan;
+use loadgen::{Observer, RunError};
+use nix::unistd::Pid;
 use record::{ErrorKind, Load, LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
 
@@ -103,14 +104,16 @@ fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
 }
 
 fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
-    let server = start(entry, placement)?;
-    let plan = CheckedPlan::new(plan, server.address())?;
-    let mut meter = Meter::new(server.pid());
-    let load = affinity::with(&placement.generator_cpus, || {
-        loadgen::run(&plan, &mut meter, stop)
-    })?;
-    let load = conclude(server, entry.participant, load)?;
-    let cost = meter.cost(load.summary.echoes);
+    let live = Live::start(entry, placement)?;
+    let plan = CheckedPlan::new(plan, live.address)?;
+    let mut meter = live.pid().map(Meter::new);
+    let observer: &mut dyn Observer = match &mut meter {
+        Some(meter) => meter,
+        None => &mut (),
+    };
+    let load = affinity::with(&placement.generator_cpus, || loadgen::run(&plan, observer, stop))?;
+    let load = live.conclude(entry.participant, load)?;
+    let cost = meter.and_then(|meter| meter.cost(load.summary.echoes));
     Ok(Outcome::Measured {
         load,
         cost,
@@ -118,34 +121,59 @@ fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool)
     })
 }
 
-/// Starts a server on its processors.
-fn start(entry: &Entry, placement: &Placement) -> Result<Server, ServerError> {
-    Server::start(&Launch {
-        program: entry.participant.program(),
-        listen: ANY_PORT,
-        arguments: Vec::new(),
-        conditions: Conditions::NONE,
-        cpus: placement.server_cpus.clone(),
-        log: entry.log.clone(),
-    })
+/// A server that is ready for its load.
+struct Live {
+    /// `None` of a target: it runs already, cannot be metered, and how it ends does not show.
+    server: Option<Server>,
+    address: SocketAddr,
 }
 
-/// Stops a server after its load. An error if it did not survive the load, or there is none.
-fn conclude(
-    mut server: Server,
-    participant: &Participant,
-    load: Result<Load, RunError>,
-) -> anyhow::Result<Load> {
-    let ended = match &load {
-        Ok(load) if !suggests_an_end(&load.summary.errors) => server.ended()?,
-        _ => server.wait(EXIT_SEEN_WITHIN)?,
-    };
-    if let Some(status) = ended {
-        anyhow::bail!("the server ended during the trial: {status}");
+impl Live {
+    /// Starts a server on its processors, unless it runs already.
+    fn start(entry: &Entry, placement: &Placement) -> Result<Self, ServerError> {
+        let program = match entry.participant {
+            Participant::Target(target) => {
+                return Ok(Live {
+                    server: None,
+                    address: target.address(),
+                });
+            }
+            participant => participant.program().expect("only a target has no program"),
+        };
+        let server = Server::start(&Launch {
+            program,
+            listen: ANY_PORT,
+            arguments: Vec::new(),
+            conditions: Conditions::NONE,
+            cpus: placement.server_cpus.clone(),
+            log: entry.log.clone(),
+        })?;
+        Ok(Live {
+            address: server.address(),
+            server: Some(server),
+        })
     }
-    let load = load?;
-    end(server, participant)?;
-    Ok(load)
+
+    fn pid(&self) -> Option<Pid> {
+        self.server.as_ref().map(Server::pid)
+    }
+
+    /// Stops a server after its load. An error if it did not survive the load, or there is none.
+    fn conclude(self, participant: &Participant, load: Result<Load, RunError>) -> anyhow::Result<Load> {
+        let Some(mut server) = self.server else {
+            return Ok(load?);
+        };
+        let ended = match &load {
+            Ok(load) if !suggests_an_end(&load.summary.errors) => server.ended()?,
+            _ => server.wait(EXIT_SEEN_WITHIN)?,
+        };
+        if let Some(status) = ended {
+            anyhow::bail!("the server ended during the trial: {status}");
+        }
+        let load = load?;
+        end(server, participant)?;
+        Ok(load)
+    }
 }
 
 /// Whether errors may be those of a server that ended: the loss of single messages is not.
@@ -154,21 +182,19 @@ fn suggests_an_end(errors: &BTreeMap<ErrorKind, u64>) -> bool {
 }
 
 fn end(server: Server, participant: &Participant) -> anyhow::Result<()> {
-    match participant {
-        Participant::Model(_) | Participant::Executable(_) => {
-            let status = server.stop(STOP_WITHIN)?;
-            ensure!(
-                status.success(),
-                "after the load and SIGTERM the server ended with {status}"
-            );
-        }
-        // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
-        Participant::External(_) => match server.stop(EXTERNAL_STOPS_WITHIN) {
-            Ok(_) | Err(ServerError::NotStopped(_)) => {}
-            Err(error) => return Err(error.into()),
-        },
+    if participant.keeps_contract() {
+        let status = server.stop(STOP_WITHIN)?;
+        ensure!(
+            status.success(),
+            "after the load and SIGTERM the server ended with {status}"
+        );
+        return Ok(());
     }
-    Ok(())
+    // Only models must end with status 0: SIGTERM may kill any other program, or be ignored.
+    match server.stop(EXTERNAL_STOPS_WITHIN) {
+        Ok(_) | Err(ServerError::NotStopped(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use fastrand::Rng;
 use loadgen::plan::CheckedPlan;
 use loadgen::{Lane, Observer};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use record::{Cost, Interference, Outcome, Placement, Plan, Slice};
 
-use super::{Entry, conclude, failed, possible_plan, start};
+use super::{Entry, Live, failed, possible_plan};
 use crate::host::affinity;
 use crate::participant::Participant;
 use crate::proc::processes::family;
 use crate::proc::usage::cpu_time;
-use crate::server::Server;
 use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
@@ -100,21 +100,21 @@ impl Block<'_> {
 
     /// Starts a server, opens its connections, and warms it up.
     fn connect(&self, entry: &Entry, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Running> {
-        let server = start(entry, self.placement)?;
-        let plan = CheckedPlan::new(plan, server.address())?;
+        let live = Live::start(entry, self.placement)?;
+        let plan = CheckedPlan::new(plan, live.address)?;
         let opened = affinity::with(&self.placement.generator_cpus, || Lane::open(plan, stop))?;
         let mut lane = match opened {
             Ok(lane) => lane,
-            Err(error) => return Err(conclude(server, entry.participant, Err(error)).unwrap_err()),
+            Err(error) => return Err(live.conclude(entry.participant, Err(error)).unwrap_err()),
         };
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
-        let before = cpu_of(&server);
-        thread::sleep(REST);
-        let polls = cpu_of(&server).saturating_sub(before) > MOST_AT_REST;
-        let mut meter = Meter::new(server.pid());
-        meter.window_opened();
+        let mut meter = live.pid().map(Meter::new);
+        let polls = live.pid().is_some_and(uses_cpu_at_rest);
+        if let Some(meter) = &mut meter {
+            meter.window_opened();
+        }
         let running = Running {
-            server,
+            live,
             lane,
             meter,
             polls,
@@ -161,9 +161,10 @@ impl Seat {
 
 /// A server with its connections open.
 struct Running {
-    server: Server,
+    live: Live,
     lane: Lane,
-    meter: Meter,
+    /// `None` if the server runs elsewhere.
+    meter: Option<Meter>,
     /// Whether it uses the processor without load. It is stopped between its slices.
     polls: bool,
     slices: Vec<Slice>,
@@ -174,11 +175,14 @@ struct Running {
 impl Running {
     fn take_turn(&mut self, turn: u32, times: (Duration, Duration), begin: Instant, stop: &AtomicBool) {
         self.signal(Signal::SIGCONT);
-        let before = cpu_of(&self.server);
+        let before = self.cpu();
         let (settle, measure) = times;
         let start = begin.elapsed() + settle;
         let report = self.lane.slice(settle, measure, stop);
-        let cpu = cpu_of(&self.server).saturating_sub(before);
+        let cpu = self
+            .cpu()
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before));
         self.signal(Signal::SIGSTOP);
         self.is_over = report.is_none_or(|report| report.is_last);
         if let Some(report) = report.filter(|report| !report.measured.is_zero()) {
@@ -186,35 +190,45 @@ impl Running {
                 turn,
                 start_s: start.as_secs_f64(),
                 served: report.served,
-                cpu_s: Some(cpu.as_secs_f64()),
+                cpu_s: cpu.map(|cpu| cpu.as_secs_f64()),
                 interference: Interference::default(),
             });
         }
     }
 
+    /// CPU time of its processes.
+    fn cpu(&self) -> Option<Duration> {
+        self.live.pid().map(cpu_of)
+    }
+
     /// Sends a signal to the processes of a server that polls.
     fn signal(&self, signal: Signal) {
-        if self.polls {
+        let polling = self.live.pid().filter(|_| self.polls);
+        for pid in polling.into_iter().flat_map(family) {
             // One that has ended shows by its load.
-            for pid in family(self.server.pid()) {
-                let _ = kill(pid, signal);
-            }
+            let _ = kill(pid, signal);
         }
     }
 
     /// Closes its connections and stops it.
     fn end(mut self, participant: &Participant) -> anyhow::Result<Outcome> {
         self.signal(Signal::SIGCONT);
-        self.meter.window_closed();
-        let load = conclude(self.server, participant, self.lane.close())?;
+        if let Some(meter) = &mut self.meter {
+            meter.window_closed();
+        }
+        let load = self.live.conclude(participant, self.lane.close())?;
         let served: u64 = self.slices.iter().map(|slice| slice.served).sum();
         let cpu_s: Option<f64> = self.slices.iter().map(|slice| slice.cpu_s).sum();
-        let cost = self.meter.cost(served).zip(cpu_s).map(|(cost, cpu_s)| Cost {
-            cpu_s,
-            served: Some(served),
-            cpu_us_per_echo: (served > 0).then(|| cpu_s * 1e6 / served as f64),
-            ..cost
-        });
+        let cost = self
+            .meter
+            .and_then(|meter| meter.cost(served))
+            .zip(cpu_s)
+            .map(|(cost, cpu_s)| Cost {
+                cpu_s,
+                served: Some(served),
+                cpu_us_per_echo: (served > 0).then(|| cpu_s * 1e6 / served as f64),
+                ..cost
+            });
         Ok(Outcome::Measured {
             load,
             cost,
@@ -223,6 +237,13 @@ impl Running {
     }
 }
 
-fn cpu_of(server: &Server) -> Duration {
-    cpu_time(&family(server.pid()))
+fn cpu_of(pid: Pid) -> Duration {
+    cpu_time(&family(pid))
+}
+
+/// Whether a server polls: it uses the processor without load.
+fn uses_cpu_at_rest(pid: Pid) -> bool {
+    let before = cpu_of(pid);
+    thread::sleep(REST);
+    cpu_of(pid).saturating_sub(before) > MOST_AT_REST
 }

@@ -37,7 +37,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         absent.extend(without.iter().map(|row| Absent {
             scenario: scenario.name.clone(),
             server: row.server.clone(),
-            cause: Missing::Echoes,
+            cause: row.unmetered.map_or(Missing::Echoes, Missing::Cost),
         }));
         if rows.is_empty() {
             continue;

@@ -7,6 +7,7 @@ use record::histogram::DecodeError;
 
 use super::caption::Caption;
 use super::style::Styles;
+use crate::row::Unmetered;
 use crate::summary::Summary;
 
 /// The input of a figure.
@@ -65,6 +66,8 @@ pub struct Absent {
 pub enum Missing {
     /// It echoed nothing, so its CPU time cannot be divided by echoes.
     Echoes,
+    /// It is not known what it used.
+    Cost(Unmetered),
     /// It has too few answers for a percentile.
     Answers,
     /// Connections arrive by a schedule, so their number is not fixed.
@@ -74,6 +77,7 @@ pub enum Missing {
 impl Display for Missing {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Missing::Cost(reason) => return reason.fmt(f),
             Missing::Echoes => "echoed nothing, so it has no CPU time per echo",
             Missing::Answers => "has too few answers for a percentile",
             Missing::Connections => "has no fixed number of connections",

@@ -86,8 +86,10 @@ pub enum Diagnostic {
     },
     /// The network between server and generator.
     Network {
-        /// Whether it was loopback in every trial.
-        loopback: bool,
+        /// Servers at addresses that are not loopback addresses.
+        remote: Vec<String>,
+        /// Whether others were at loopback addresses.
+        mixed: bool,
     },
     /// Errors of connections and messages.
     Errors {
@@ -140,6 +142,7 @@ impl Diagnostic {
             Diagnostic::Generator { .. } => Weight::Warning,
             Diagnostic::Spread { known: false, .. } => Weight::Warning,
             Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
+            Diagnostic::Network { mixed: true, .. } => Weight::Warning,
             Diagnostic::Spread { .. }
             | Diagnostic::Network { .. }
             | Diagnostic::Errors { .. }

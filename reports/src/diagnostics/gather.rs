@@ -13,20 +13,21 @@ use crate::scenario::ScenarioSummary;
 
 /// The diagnostics of a run, the most important first.
 pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Diagnostic> {
-    let loads: Vec<&Load> = trials
+    let measured: Vec<(&str, &Load)> = trials
         .iter()
         .filter_map(|trial| match &trial.outcome {
-            Outcome::Measured { load, .. } => Some(load),
+            Outcome::Measured { load, .. } => Some((trial.server.as_str(), load)),
             _ => None,
         })
         .collect();
+    let loads: Vec<&Load> = measured.iter().map(|(_, load)| *load).collect();
     let mut all = vec![
         outcomes(trials, &loads),
         blocks(run, scenarios),
         Diagnostic::Processors(run.placement.clone()),
     ];
     if !loads.is_empty() {
-        all.extend([generator(scenarios), spread(scenarios), network(&loads)]);
+        all.extend([generator(scenarios), spread(scenarios), network(&measured)]);
         all.extend(errors(&loads));
         all.extend(wake_up(&loads));
     }
@@ -96,9 +97,12 @@ fn spread(scenarios: &[ScenarioSummary]) -> Diagnostic {
     Diagnostic::Spread { known, unsteady }
 }
 
-fn network(loads: &[&Load]) -> Diagnostic {
+fn network(measured: &[(&str, &Load)]) -> Diagnostic {
+    let (local, remote): (Vec<_>, Vec<_>) = measured.iter().partition(|(_, load)| is_loopback(&load.target));
+    let remote: BTreeSet<String> = remote.iter().map(|(server, _)| plain_line(server)).collect();
     Diagnostic::Network {
-        loopback: loads.iter().all(|load| is_loopback(&load.target)),
+        mixed: !local.is_empty() && !remote.is_empty(),
+        remote: remote.into_iter().collect(),
     }
 }
 

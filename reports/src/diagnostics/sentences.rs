@@ -37,10 +37,17 @@ impl Display for Diagnostic {
                 f.write_str("No server has two valid trials, so the spread is unknown.")
             }
             Diagnostic::Spread { unsteady, .. } => write_spread(f, unsteady),
-            Diagnostic::Network { loopback: true } => f.write_str(
+            Diagnostic::Network { remote, .. } if remote.is_empty() => f.write_str(
                 "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
             ),
-            Diagnostic::Network { loopback: false } => f.write_str(
+            Diagnostic::Network { remote, mixed: true } => write!(
+                f,
+                "{} {} measured over a network and the others over loopback: their ratios compare the paths as well \
+                 as the servers.",
+                list(remote),
+                if remote.len() == 1 { "was" } else { "were" }
+            ),
+            Diagnostic::Network { .. } => f.write_str(
                 "The server's address is not a loopback address: every latency includes the network in between.",
             ),
             Diagnostic::Errors { count, examples } => {
@@ -126,6 +133,11 @@ fn write_processors(f: &mut Formatter<'_>, placement: &Placement) -> fmt::Result
         )
     } else if is_recorded(placement) {
         write!(f, "The server ran on {server}, the generator on {generator}.")
+    } else if !placement.generator_cpus.is_empty() {
+        write!(
+            f,
+            "The generator ran on {generator}; the processors of servers that were running already are not known."
+        )
     } else {
         f.write_str("The processors of server and generator are not recorded.")
     }

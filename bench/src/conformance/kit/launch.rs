@@ -15,7 +15,7 @@ use crate::server::Launch;
 pub fn concurrency(participant: &Participant, connections: usize) -> Option<usize> {
     workers(participant, connections).or_else(|| match participant {
         Participant::Model(model) => limit(*model),
-        Participant::External(_) | Participant::Executable(_) => None,
+        Participant::External(_) | Participant::Executable(_) | Participant::Target(_) => None,
     })
 }
 
@@ -38,7 +38,7 @@ pub fn launch(participant: &Participant, setup: &Setup, listen: SocketAddr, log:
         workers(participant, setup.connections).map(|workers| ["--workers".to_owned(), workers.to_string()]);
     let of_case = setup.arguments.iter().map(|&argument| argument.to_owned());
     Launch {
-        program: participant.program(),
+        program: participant.program().expect("a case starts its server"),
         listen,
         arguments: workers.into_iter().flatten().chain(of_case).collect(),
         conditions: setup.conditions,
