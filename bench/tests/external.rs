@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use record::{Measured, Outcome, Run};
+use record::{Finding, Measured, Outcome, Run};
 use tempfile::TempDir;
 
 /// Most of these tests wait for a time limit.
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let tests: [Test; 14] = [
+    let tests: [Test; 15] = [
         ("a_server_that_prints_anything_is_measured_like_any_other", prints),
         (
             "one_that_ignores_sigterm_is_killed_with_its_children_and_is_measured",
@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         ("one_that_listens_elsewhere_is_reported", listens_elsewhere),
         ("one_that_leaves_its_group_is_not_the_server", leaves_its_group),
         ("one_that_ends_under_load_fails_its_trial", ends_under_load),
+        ("a_block_goes_on_without_those_that_fail_in_it", goes_on),
         ("a_killed_harness_leaves_nothing_of_it", harness_is_killed),
         ("invalid_servers_are_refused_before_anything_is_measured", invalid),
         (
@@ -298,6 +299,52 @@ fn leaves_its_group() -> Result {
 fn ends_under_load() -> Result {
     let reason = "the server ended during the trial: exit status: 0";
     expect_failed(trial("tired", &suite())?, reason, "ending under load")
+}
+
+/// The servers of a block have the load in turns: one ends, one stops answering, one keeps running.
+fn goes_on() -> Result {
+    let folder = suite_with("", "1s");
+    let kinds = ["tired", "forgetful", "talkative"];
+    let servers = kinds.map(|kind| format!("{kind}={}", command(kind, &folder)));
+    let arguments: Vec<&str> = servers
+        .iter()
+        .flat_map(|server| ["--server", server.as_str()])
+        .collect();
+    let output = run(&folder, &arguments).args(["--slice", "50ms"]).output()?;
+    let (_, trials) = records(&folder)?;
+    expect_gone(folder.path())?;
+    expect(trials.len() == kinds.len(), stderr(&output))?;
+    let outcome = |kind: &str| &trials.iter().find(|trial| trial.server == kind).unwrap().outcome;
+    match outcome("tired") {
+        Outcome::Failed { error, .. } => expect(error.contains("the server ended"), error)?,
+        other => return Err(format!("{other:?}").into()),
+    }
+    match outcome("forgetful") {
+        Outcome::Measured { load, slices, .. } => {
+            let went_silent = |finding: &Finding| matches!(finding, Finding::WentSilent { .. });
+            expect(load.summary.findings.iter().any(went_silent), &load.summary)?;
+            expect(slices.len() < 20 && slices.len() == load.intervals.len(), slices)?;
+        }
+        other => return Err(format!("{other:?}").into()),
+    }
+    match outcome("talkative") {
+        Outcome::Measured {
+            load,
+            slices,
+            cost: Some(cost),
+        } => {
+            let turns: Vec<u32> = slices.iter().map(|slice| slice.turn).collect();
+            expect(turns == (0..20).collect::<Vec<_>>(), turns)?;
+            expect(
+                slices.is_sorted_by(|one, next| one.start_s < next.start_s),
+                slices,
+            )?;
+            let served: u64 = slices.iter().map(|slice| slice.served).sum();
+            expect(cost.served == Some(served) && served >= load.summary.echoes, cost)?;
+            expect(load.summary.connections.answered == 3, &load.summary)
+        }
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 fn harness_is_killed() -> Result {

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitCode, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -46,6 +47,19 @@ pub fn play() -> Option<ExitCode> {
     };
     start.be(kind).expect("the server works");
     Some(ExitCode::SUCCESS)
+}
+
+/// Whether the forgetful server answers no more.
+static HAS_FORGOTTEN: AtomicBool = AtomicBool::new(false);
+
+fn echo_until_forgotten(mut client: TcpStream) -> io::Result<()> {
+    let mut message = [0; 64];
+    loop {
+        client.read_exact(&mut message)?;
+        if !HAS_FORGOTTEN.load(Ordering::SeqCst) {
+            client.write_all(&message)?;
+        }
+    }
 }
 
 /// The arguments of a server.
@@ -102,6 +116,15 @@ impl Start {
                 thread::sleep(Duration::from_millis(100));
                 eprintln!("ending under load");
                 Ok(())
+            }
+            // Answers for a while, then never again.
+            "forgetful" => {
+                let listener = self.listen()?;
+                thread::spawn(|| {
+                    thread::sleep(Duration::from_millis(700));
+                    HAS_FORGOTTEN.store(true, Ordering::SeqCst);
+                });
+                serve(listener, echo_until_forgotten)
             }
             "unlucky" => self.try_twice(),
             "squatter" => {
