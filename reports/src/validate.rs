@@ -241,6 +241,7 @@ fn slices(place: &str, load: &Load, slices: &[Slice]) -> Result<(), Invalid> {
     for slice in slices {
         measurable(place, "start_s of a slice", slice.start_s)?;
         measurable(place, "cpu_s of a slice", slice.cpu_s.unwrap_or(0.0))?;
+        measurable(place, "foreign_cpu of a slice", slice.foreign_cpu.unwrap_or(0.0))?;
     }
     Ok(())
 }

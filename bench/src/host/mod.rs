@@ -2,3 +2,4 @@
 
 pub mod affinity;
 pub mod fingerprint;
+pub mod foreign;

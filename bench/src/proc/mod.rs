@@ -8,4 +8,5 @@ pub mod counters;
 pub mod descriptors;
 pub mod processes;
 pub mod tcp;
+pub mod tree_clock;
 pub mod usage;

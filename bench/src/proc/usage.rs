@@ -21,13 +21,14 @@ pub fn cpu_time(pids: &[Pid]) -> Duration {
         .sum()
 }
 
-fn own_cpu_time(pid: Pid) -> Duration {
+/// CPU time of a live process, with its ended threads.
+pub fn own_cpu_time(pid: Pid) -> Duration {
     let time = clock_getcpuclockid(pid).and_then(clock_gettime);
     time.map_or(Duration::ZERO, Duration::from)
 }
 
 /// CPU time of the children that have been waited for, and of their children.
-fn children_cpu_time(pid: Pid) -> Duration {
+pub fn children_cpu_time(pid: Pid) -> Duration {
     let ticks = processes::process(pid).map_or(0, |process| process.children_ticks);
     Duration::from_secs_f64(ticks as f64 / ticks_per_second() as f64)
 }

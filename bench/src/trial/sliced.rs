@@ -9,14 +9,14 @@ use fastrand::Rng;
 use loadgen::plan::CheckedPlan;
 use loadgen::{Lane, Observer};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use record::{Cost, Interference, Outcome, Placement, Plan, Slice};
+use record::{Cost, Outcome, Placement, Plan, Slice};
 
 use super::{Entry, Live, failed, possible_plan};
 use crate::host::affinity;
+use crate::host::foreign::ForeignMeter;
 use crate::participant::Participant;
 use crate::proc::processes::family;
-use crate::proc::usage::cpu_time;
+use crate::proc::tree_clock::TreeClock;
 use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
@@ -52,7 +52,14 @@ impl Block<'_> {
             }
             seats.push(self.open(entry, stop));
         }
-        let begin = Instant::now();
+        let slicing = Slicing {
+            settle: self.slice / SETTLING,
+            measure: self.slice,
+            foreign: ForeignMeter::new(
+                [&self.placement.server_cpus[..], &self.placement.generator_cpus].concat(),
+            ),
+            begin: Instant::now(),
+        };
         let mut random = Rng::with_seed(self.seed);
         let mut order: Vec<usize> = (0..seats.len()).collect();
         for turn in 0..turns(&self.scenario.plan, self.slice) {
@@ -61,7 +68,7 @@ impl Block<'_> {
                 let Seat::Running(running) = &mut seats[at] else {
                     continue;
                 };
-                running.take_turn(turn, (self.settle(), self.slice), begin, stop);
+                running.take_turn(turn, &slicing, stop);
                 if stop.load(Relaxed) {
                     return None;
                 }
@@ -81,10 +88,6 @@ impl Block<'_> {
         });
         let outcomes = outcomes.collect();
         (!stop.load(Relaxed)).then_some(outcomes)
-    }
-
-    fn settle(&self) -> Duration {
-        self.slice / SETTLING
     }
 
     fn open(&self, entry: &Entry, stop: &AtomicBool) -> Seat {
@@ -109,7 +112,8 @@ impl Block<'_> {
         };
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
         let mut meter = live.pid().map(Meter::new);
-        let polls = live.pid().is_some_and(uses_cpu_at_rest);
+        let mut clock = live.pid().map(TreeClock::new);
+        let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
         if let Some(meter) = &mut meter {
             meter.window_opened();
         }
@@ -117,6 +121,7 @@ impl Block<'_> {
             live,
             lane,
             meter,
+            clock,
             polls,
             slices: Vec::new(),
             is_over: warmed_up.is_none_or(|report| report.is_last),
@@ -159,12 +164,22 @@ impl Seat {
     }
 }
 
+/// What all slices of a block have in common.
+struct Slicing {
+    settle: Duration,
+    measure: Duration,
+    /// `None` if this host does not count the time of others finely enough.
+    foreign: Option<ForeignMeter>,
+    begin: Instant,
+}
+
 /// A server with its connections open.
 struct Running {
     live: Live,
     lane: Lane,
     /// `None` if the server runs elsewhere.
     meter: Option<Meter>,
+    clock: Option<TreeClock>,
     /// Whether it uses the processor without load. It is stopped between its slices.
     polls: bool,
     slices: Vec<Slice>,
@@ -173,16 +188,20 @@ struct Running {
 }
 
 impl Running {
-    fn take_turn(&mut self, turn: u32, times: (Duration, Duration), begin: Instant, stop: &AtomicBool) {
+    fn take_turn(&mut self, turn: u32, slicing: &Slicing, stop: &AtomicBool) {
         self.signal(Signal::SIGCONT);
+        let all_before = slicing.foreign.as_ref().and_then(ForeignMeter::read);
         let before = self.cpu();
-        let (settle, measure) = times;
-        let start = begin.elapsed() + settle;
-        let report = self.lane.slice(settle, measure, stop);
+        let start = slicing.begin.elapsed() + slicing.settle;
+        let report = self.lane.slice(slicing.settle, slicing.measure, stop);
         let cpu = self
             .cpu()
             .zip(before)
             .map(|(after, before)| after.saturating_sub(before));
+        let foreign_cpu = slicing.foreign.as_ref().and_then(|meter| {
+            // The time of a server that runs elsewhere is not foreign, and not known.
+            Some(meter.share(all_before?, meter.read()?, cpu?))
+        });
         self.signal(Signal::SIGSTOP);
         self.is_over = report.is_none_or(|report| report.is_last);
         if let Some(report) = report.filter(|report| !report.measured.is_zero()) {
@@ -191,14 +210,14 @@ impl Running {
                 start_s: start.as_secs_f64(),
                 served: report.served,
                 cpu_s: cpu.map(|cpu| cpu.as_secs_f64()),
-                interference: Interference::default(),
+                foreign_cpu,
             });
         }
     }
 
     /// CPU time of its processes.
-    fn cpu(&self) -> Option<Duration> {
-        self.live.pid().map(cpu_of)
+    fn cpu(&mut self) -> Option<Duration> {
+        self.clock.as_mut().map(TreeClock::read)
     }
 
     /// Sends a signal to the processes of a server that polls.
@@ -237,13 +256,9 @@ impl Running {
     }
 }
 
-fn cpu_of(pid: Pid) -> Duration {
-    cpu_time(&family(pid))
-}
-
 /// Whether a server polls: it uses the processor without load.
-fn uses_cpu_at_rest(pid: Pid) -> bool {
-    let before = cpu_of(pid);
+fn uses_cpu_at_rest(clock: &mut TreeClock) -> bool {
+    let before = clock.read();
     thread::sleep(REST);
-    cpu_of(pid).saturating_sub(before) > MOST_AT_REST
+    clock.read().saturating_sub(before) > MOST_AT_REST
 }

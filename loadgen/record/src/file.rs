@@ -154,7 +154,7 @@ mod tests {
     use crate::histogram::{self, Encoded, Quantiles};
     use crate::load::{Connections, Generator, Interval, Load, Summary};
     use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
-    use crate::run::{Cost, Host, Interference, Outcome, Placement, Server, Slice};
+    use crate::run::{Cost, Host, Outcome, Placement, Server, Slice};
     use crate::span::Span;
     use crate::units::{Rate, Time};
     use proptest::prelude::*;
@@ -296,7 +296,7 @@ mod tests {
                         served: 3,
                         start_s: rate,
                         cpu_s: Some(rate),
-                        interference: Interference { steal: Some(0.5), ..Interference::default() },
+                        foreign_cpu: Some(0.5),
                     }],
                 }),
                 trial(Outcome::Skipped { reason: reason.clone() }),

@@ -190,27 +190,10 @@ pub struct Slice {
     /// last answer, in seconds; absent if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_s: Option<f64>,
-    /// What others took from the processors of server and generator within it.
-    #[serde(default)]
-    pub interference: Interference,
-}
-
-/// What others took from the processors of a measurement. Absent where it cannot be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Interference {
-    /// Share of the processors' time used by programs that are neither server nor generator.
+    /// Share of the time of the processors of server and generator that other programs used; absent
+    /// if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_cpu: Option<f64>,
-    /// Share of the processors' time that the hypervisor took.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steal: Option<f64>,
-    /// Share of the time for which the server's tasks were ready to run while others had their
-    /// processors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_kept_waiting: Option<f64>,
-    /// The same for the generator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generator_kept_waiting: Option<f64>,
 }
 
 /// What the server's process tree used within the measured window.
