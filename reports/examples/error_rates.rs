@@ -1,7 +1,8 @@
 //! Prints how often verdicts on simulated servers are wrong, and what they find: the error rate and
 //! the power of the method, for several kinds of noise.
 //!
-//! `cargo run --release -p reports --example error_rates`
+//! `cargo run --release -p reports --example error_rates [NOISE]`; with a part of the name of a kind
+//! of noise, of this kind alone.
 
 #[path = "../tests/support/noise.rs"]
 mod noise;
@@ -62,7 +63,11 @@ fn study(servers: usize, slower: f64, looks: &[u32], noise: &Noise) -> Seen {
             seen.claims += usize::from(beaten.iter().any(|rival| !is_slow(&rival.name)));
             seen.found += usize::from(beaten.iter().any(|rival| is_slow(&rival.name)));
             seen.decided += usize::from(matches!(verdict.decision, Decision::Winner | Decision::Tied));
-            seen.half_widths.extend(verdict.evidence.resolution());
+            let evidence = &verdict.evidence;
+            let rivals = { evidence.tied.iter() }.chain(&evidence.unclear).chain(beaten);
+            let ends = rivals.filter_map(|rival| rival.ratio.interval);
+            seen.half_widths
+                .extend(ends.map(|ends| (ends.high / ends.low).sqrt() - 1.0));
             seen.blocks += look;
             break;
         }
@@ -76,6 +81,7 @@ fn main() {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let kinds = [
+        ("quiet machine", Noise::QUIET),
         ("shared machine", Noise::SHARED),
         (
             "every third server 2.5 times as noisy",
@@ -99,7 +105,8 @@ fn main() {
             },
         ),
     ];
-    for (name, noise) in kinds {
+    let chosen = std::env::args().nth(1).unwrap_or_default();
+    for (name, noise) in { kinds }.into_iter().filter(|(name, _)| name.contains(&chosen)) {
         for servers in [2, 7, 29] {
             for looks in [&[10][..], &LOOKS] {
                 for slower in [0.0, 0.05, 0.1] {

@@ -33,6 +33,11 @@ const SEED: u64 = 0x5EED;
 /// pairs, as if that had been seen in this many more blocks (a moderated t statistic).
 const PRIOR_BLOCKS: f64 = 4.0;
 
+/// Exchanging residuals instead of values keeps real differences out of the width, but is not exact: by
+/// simulation it errs up to a fifth more often than it should, where servers differ in noise or
+/// blocks are few. So it aims lower.
+const AIM: f64 = 0.8;
+
 /// Servers compared over the blocks that all of them have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
@@ -231,7 +236,8 @@ fn critical(blocks: &[Vec<f64>], means: &[f64], error_rate: f64) -> Option<f64> 
         })
         .collect();
     largest.sort_by(f64::total_cmp);
-    let rank = ((1.0 - error_rate) * EXCHANGES as f64).ceil() as usize;
+    let aim = error_rate * AIM;
+    let rank = ((1.0 - aim) * EXCHANGES as f64).ceil() as usize;
     Some(largest[rank.min(EXCHANGES - 1)])
 }
 

@@ -20,7 +20,7 @@ pub mod summary;
 mod terminal;
 pub mod text;
 pub mod validate;
-mod values;
+pub mod values;
 pub mod verdict;
 mod workload;
 

@@ -59,7 +59,8 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "Complete and correct echoes per second.",
         read: |load, _| Some(load.summary.echoes_per_s),
-        of_slice: OfSlice::Value(|_, interval| Some(interval.echoes as f64 / interval.duration_s)),
+        // Half an echo for none: a server that is held up for a slice still has a value.
+        of_slice: OfSlice::Value(|_, interval| Some((interval.echoes as f64).max(0.5) / interval.duration_s)),
     },
     Metric {
         key: "p50_us",

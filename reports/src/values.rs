@@ -1,7 +1,9 @@
 //! The values that servers are compared by: of each slice, or of a whole window.
 
-use record::histogram::{self, Histogram, SAMPLES_BEYOND, quantile};
-use record::{Cost, Load, Slice};
+use std::collections::BTreeSet;
+
+use record::histogram::{self, Histogram, quantile};
+use record::{Cost, Interval, Load, Slice};
 
 use crate::comparison::{Blocks, Turns};
 use crate::metrics::{Metric, OfSlice};
@@ -20,67 +22,75 @@ pub struct MeasuredTrial<'a> {
 }
 
 impl MeasuredTrial<'_> {
-    /// The smallest number of echoes in one of its slices; 0 without slices.
-    fn fewest_echoes(&self) -> u64 {
-        let echoes = self.load.intervals.iter().map(|interval| interval.echoes);
-        echoes.min().unwrap_or(0)
+    fn whole(&self, metric: &Metric) -> Option<Turns> {
+        Some([(0, (metric.read)(self.load, self.cost)?)].into())
     }
 
-    /// A metric by turn; `None` if the trial does not have it.
-    fn turns(&self, metric: &Metric, at_once: u32) -> Option<Turns> {
-        let whole = || Some([(0, (metric.read)(self.load, self.cost)?)].into());
-        if self.slices.is_empty() {
-            return whole();
-        }
-        let slices = self.slices.iter().zip(&self.load.intervals);
-        match metric.of_slice {
-            OfSlice::None => whole(),
-            OfSlice::Value(read) => slices
-                .map(|(slice, interval)| Some((slice.turn, read(slice, interval)?)))
-                .collect(),
-            OfSlice::Quantile(q) => {
-                let mut merged: std::collections::BTreeMap<u32, Histogram> = Default::default();
-                for (slice, interval) in slices {
-                    let sum = merged
-                        .entry(slice.turn / at_once)
-                        .or_insert_with(histogram::empty);
-                    *sum += interval.latency.decode().ok()?;
-                }
-                // The last turns may be too few for a quantile.
-                let turns = merged.into_iter();
-                let turns: Turns = turns
-                    .filter_map(|(turn, histogram)| Some((turn, quantile(&histogram, q)? as f64)))
-                    .collect();
-                match turns.is_empty() {
-                    true => whole(),
-                    false => Some(turns),
-                }
-            }
-        }
+    fn slices(&self) -> impl Iterator<Item = (&Slice, &Interval)> {
+        self.slices.iter().zip(&self.load.intervals)
     }
 }
 
 /// A metric of several servers by block and turn, so that they can be compared. Of a server that
 /// does not have it in every trial, nothing.
 pub fn values(servers: &[&[MeasuredTrial]], metric: &Metric) -> Vec<Blocks> {
-    let at_once = match metric.of_slice {
-        OfSlice::Quantile(q) => turns_at_once(servers, q),
-        _ => 1,
-    };
-    let of_server = |trials: &&[MeasuredTrial]| {
-        let blocks = trials.iter();
-        let blocks: Option<Blocks> = blocks
-            .map(|trial| Some((trial.block, trial.turns(metric, at_once)?)))
-            .collect();
-        blocks.unwrap_or_default()
-    };
-    servers.iter().map(of_server).collect()
+    let trials = servers.iter().flat_map(|trials| trials.iter());
+    let blocks: BTreeSet<u32> = trials.map(|trial| trial.block).collect();
+    let mut found = vec![Some(Blocks::new()); servers.len()];
+    for block in blocks {
+        let own = |trials: &&[MeasuredTrial]| trials.iter().position(|trial| trial.block == block);
+        let (places, trials): (Vec<usize>, Vec<&MeasuredTrial>) = { servers.iter().enumerate() }
+            .filter_map(|(at, trials)| Some((at, &trials[own(trials)?])))
+            .unzip();
+        for (at, turns) in places.into_iter().zip(of_block(&trials, metric)) {
+            found[at] = found[at].take().zip(turns).map(|(mut blocks, turns)| {
+                blocks.insert(block, turns);
+                blocks
+            });
+        }
+    }
+    found.into_iter().map(Option::unwrap_or_default).collect()
 }
 
-/// How many turns have enough samples together for a quantile of each server.
-fn turns_at_once(servers: &[&[MeasuredTrial]], q: f64) -> u32 {
-    let needed = SAMPLES_BEYOND / (1.0 - q);
-    let trials = servers.iter().flat_map(|trials| trials.iter());
-    let fewest = trials.map(MeasuredTrial::fewest_echoes).min().unwrap_or(0);
-    (needed / fewest.max(1) as f64).ceil().max(1.0) as u32
+/// A metric of the trials of one block by turn.
+fn of_block(trials: &[&MeasuredTrial], metric: &Metric) -> Vec<Option<Turns>> {
+    let whole = || trials.iter().map(|trial| trial.whole(metric)).collect();
+    if trials.iter().any(|trial| trial.slices.is_empty()) {
+        return whole();
+    }
+    match metric.of_slice {
+        OfSlice::None => whole(),
+        OfSlice::Value(read) => {
+            let values = |(slice, interval): (&Slice, &Interval)| Some((slice.turn, read(slice, interval)?));
+            let turns = trials.iter().map(|trial| trial.slices().map(values).collect());
+            turns.collect()
+        }
+        OfSlice::Quantile(q) => match quantiles(trials, q) {
+            Some(turns) => turns.into_iter().map(Some).collect(),
+            None => whole(),
+        },
+    }
+}
+
+/// A quantile by turn. Consecutive turns, the same for all servers, are taken together until each
+/// server has enough samples; the last turns may be too few. `None` if all turns are.
+fn quantiles(trials: &[&MeasuredTrial], q: f64) -> Option<Vec<Turns>> {
+    let slices = trials.iter().flat_map(|trial| trial.slices);
+    let turns: BTreeSet<u32> = slices.map(|slice| slice.turn).collect();
+    let mut merged = vec![histogram::empty(); trials.len()];
+    let mut found = vec![Turns::new(); trials.len()];
+    for turn in turns {
+        for (sum, trial) in merged.iter_mut().zip(trials) {
+            for (_, interval) in trial.slices().filter(|(slice, _)| slice.turn == turn) {
+                *sum += interval.latency.decode().ok()?;
+            }
+        }
+        let values: Option<Vec<u64>> = merged.iter().map(|sum| quantile(sum, q)).collect();
+        let Some(values) = values else { continue };
+        for (turns, value) in found.iter_mut().zip(values) {
+            turns.insert(turn, value as f64);
+        }
+        merged.iter_mut().for_each(Histogram::reset);
+    }
+    found.iter().all(|turns| !turns.is_empty()).then_some(found)
 }

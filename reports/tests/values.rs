@@ -1,0 +1,65 @@
+//! The values that servers are compared by.
+
+mod support;
+
+use record::histogram::{self, Encoded};
+use record::{Interval, Load, Slice};
+use reports::comparison::Blocks;
+use reports::metrics::{ECHOES, METRICS, P99};
+use reports::values::{MeasuredTrial, values};
+
+/// A trial whose slices have as many echoes, all with the same latency.
+fn load(echoes: &[u64], latency_ns: u64) -> (Load, Vec<Slice>) {
+    let interval = |&echoes: &u64| {
+        let mut latency = histogram::empty();
+        latency.saturating_record_n(latency_ns, echoes);
+        Interval {
+            start_s: 0.0,
+            duration_s: 0.02,
+            echoes,
+            latency: Encoded::new(&latency),
+        }
+    };
+    let slice = |turn| Slice {
+        turn,
+        ..Slice::default()
+    };
+    let mut load = support::load(&histogram::empty(), 10, 1e5, 2000, 10);
+    load.intervals = echoes.iter().map(interval).collect();
+    (load, (0..).map(slice).take(echoes.len()).collect())
+}
+
+fn trial<'a>((load, slices): &'a (Load, Vec<Slice>)) -> [MeasuredTrial<'a>; 1] {
+    [MeasuredTrial {
+        block: 3,
+        load,
+        cost: None,
+        slices,
+    }]
+}
+
+fn turns(servers: &[&[MeasuredTrial]], key: &str) -> Vec<Vec<u32>> {
+    let metric = METRICS.iter().find(|metric| metric.key == key).unwrap();
+    let of_server = |blocks: Blocks| blocks[&3].keys().copied().collect();
+    values(servers, metric).into_iter().map(of_server).collect()
+}
+
+#[test]
+fn turns_are_merged_for_all_servers_until_each_has_enough_samples() {
+    let (one, other) = (
+        load(&[2000, 2000, 2000, 2000], 100),
+        load(&[2000, 600, 600, 1000], 200),
+    );
+    let (one, other) = (trial(&one), trial(&other));
+    // The second turn waits for the third; one poor turn does not merge the others.
+    assert_eq!(turns(&[&one, &other], P99), [[0, 2, 3], [0, 2, 3]]);
+    assert_eq!(turns(&[&one], P99), [[0, 1, 2, 3]]);
+}
+
+#[test]
+fn a_slice_without_echoes_has_a_rate() {
+    let stalled = load(&[2000, 0], 100);
+    let metric = METRICS.iter().find(|metric| metric.key == ECHOES).unwrap();
+    let values = values(&[&trial(&stalled)], metric);
+    assert_eq!(values[0][&3], [(0, 100_000.0), (1, 25.0)].into());
+}
