@@ -39,8 +39,10 @@ const P99_BELOW: Duration = Duration::from_millis(10);
 /// Echoes in a window: all but the slowest are within the p99.
 const ECHOES: usize = 100;
 
-/// Noise only adds latency, so the best window counts.
+/// Noise only adds latency, so the best window counts: of this many at least, and of as many as
+/// there is time for, since on a busy host most of them are disturbed.
 const WINDOWS: usize = 20;
+const TRIED_FOR: Duration = Duration::from_secs(20);
 
 fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     let idle = idle_connections(server)?;
@@ -49,15 +51,14 @@ fn drive(server: &mut ServerUnderTest) -> anyhow::Result<()> {
     // The first client is served even where others wait.
     let mut active = crowd.swap_remove(0);
     let mut best = Duration::MAX;
-    for _ in 0..WINDOWS {
+    let (begin, mut windows) = (Instant::now(), 0);
+    while best >= P99_BELOW && (windows < WINDOWS || begin.elapsed() < TRIED_FOR) {
         best = best.min(p99(&mut active).context("the active connection")?);
-        if best < P99_BELOW {
-            break;
-        }
+        windows += 1;
     }
     ensure!(
         best < P99_BELOW,
-        "beside {idle} idle connections the p99 of the active one was {best:?} in the best of {WINDOWS} windows; \
+        "beside {idle} idle connections the p99 of the active one was {best:?} in the best of {windows} windows; \
          the limit is {P99_BELOW:?}"
     );
     server.note(format!(
