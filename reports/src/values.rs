@@ -8,6 +8,17 @@ use record::{Cost, Interval, Load, Slice};
 use crate::comparison::{Blocks, Turns};
 use crate::metrics::{Metric, OfSlice};
 
+/// A slice of which other programs used more than this share is disturbed.
+pub const DISTURBED: f64 = 0.1;
+
+/// Turns with a disturbed slice are left out of a block if at least this share of its turns remains.
+const ENOUGH_TURNS: f64 = 0.5;
+
+/// Whether other programs took so much of a slice that its values are not the servers' own.
+pub fn is_disturbed(slice: &Slice) -> bool {
+    slice.foreign_cpu.is_some_and(|share| share > DISTURBED)
+}
+
 /// A measured trial.
 #[derive(Clone, Copy)]
 pub struct MeasuredTrial<'a> {
@@ -58,28 +69,45 @@ fn of_block(trials: &[&MeasuredTrial], metric: &Metric) -> Vec<Option<Turns>> {
     if trials.iter().any(|trial| trial.slices.is_empty()) {
         return whole();
     }
+    let turns = quiet_turns(trials);
     match metric.of_slice {
         OfSlice::None => whole(),
         OfSlice::Value(read) => {
             let values = |(slice, interval): (&Slice, &Interval)| Some((slice.turn, read(slice, interval)?));
-            let turns = trials.iter().map(|trial| trial.slices().map(values).collect());
-            turns.collect()
+            let own = |trial: &&MeasuredTrial| -> Option<Turns> {
+                let quiet = trial.slices().filter(|(slice, _)| turns.contains(&slice.turn));
+                quiet.map(values).collect()
+            };
+            trials.iter().map(own).collect()
         }
-        OfSlice::Quantile(q) => match quantiles(trials, q) {
+        OfSlice::Quantile(q) => match quantiles(trials, &turns, q) {
             Some(turns) => turns.into_iter().map(Some).collect(),
             None => whole(),
         },
     }
 }
 
+/// The turns in which no slice of these trials was disturbed; all turns if too few remain.
+fn quiet_turns(trials: &[&MeasuredTrial]) -> BTreeSet<u32> {
+    let slices = || trials.iter().flat_map(|trial| trial.slices);
+    let all: BTreeSet<u32> = slices().map(|slice| slice.turn).collect();
+    let disturbed = slices()
+        .filter(|slice| is_disturbed(slice))
+        .map(|slice| slice.turn);
+    let disturbed: BTreeSet<u32> = disturbed.collect();
+    let quiet: BTreeSet<u32> = all.difference(&disturbed).copied().collect();
+    match quiet.len() as f64 >= ENOUGH_TURNS * all.len() as f64 {
+        true => quiet,
+        false => all,
+    }
+}
+
 /// A quantile by turn. Consecutive turns, the same for all servers, are taken together until each
 /// server has enough samples; the last turns may be too few. `None` if all turns are.
-fn quantiles(trials: &[&MeasuredTrial], q: f64) -> Option<Vec<Turns>> {
-    let slices = trials.iter().flat_map(|trial| trial.slices);
-    let turns: BTreeSet<u32> = slices.map(|slice| slice.turn).collect();
+fn quantiles(trials: &[&MeasuredTrial], turns: &BTreeSet<u32>, q: f64) -> Option<Vec<Turns>> {
     let mut merged = vec![histogram::empty(); trials.len()];
     let mut found = vec![Turns::new(); trials.len()];
-    for turn in turns {
+    for &turn in turns {
         for (sum, trial) in merged.iter_mut().zip(trials) {
             for (_, interval) in trial.slices().filter(|(slice, _)| slice.turn == turn) {
                 *sum += interval.latency.decode().ok()?;

@@ -63,3 +63,27 @@ fn a_slice_without_echoes_has_a_rate() {
     let values = values(&[&trial(&stalled)], metric);
     assert_eq!(values[0][&3], [(0, 100_000.0), (1, 25.0)].into());
 }
+
+#[test]
+fn turns_with_a_disturbed_slice_are_left_out_unless_they_are_most() {
+    let disturbed = |disturbed: &[usize]| {
+        let (load, mut slices) = load(&[2000; 6], 100);
+        for &turn in disturbed {
+            slices[turn].foreign_cpu = Some(0.3);
+        }
+        (load, slices)
+    };
+    let quiet = disturbed(&[]);
+    let some = disturbed(&[1, 4]);
+    let most = disturbed(&[0, 1, 2, 5]);
+    for key in [ECHOES, P99] {
+        let left = turns(&[&trial(&quiet), &trial(&some)], key);
+        assert_eq!(left, [[0, 2, 3, 5], [0, 2, 3, 5]]);
+        let all: Vec<u32> = (0..6).collect();
+        assert_eq!(
+            turns(&[&trial(&quiet), &trial(&most)], key),
+            [all.clone(), all.clone()]
+        );
+        assert_eq!(turns(&[&trial(&quiet)], key), [all]);
+    }
+}

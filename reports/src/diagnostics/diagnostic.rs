@@ -11,6 +11,11 @@ pub(super) const UNSTEADY: f64 = 1.25;
 /// Fewer blocks than this give wide intervals.
 pub(super) const ENOUGH_BLOCKS: u32 = 5;
 
+/// Shares of disturbed slices: beyond the first one it is worth knowing, beyond the second the
+/// numbers are not those of a quiet machine.
+const RARELY_DISTURBED: f64 = 0.02;
+const OFTEN_DISTURBED: f64 = 0.15;
+
 /// How much a diagnostic matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +89,15 @@ pub enum Diagnostic {
         /// Servers with a wide interval, each with the scenario.
         unsteady: Vec<(String, String)>,
     },
+    /// What other programs used of the processors of server and generator, where slices tell.
+    OtherPrograms {
+        /// The share of their time.
+        share: f64,
+        /// Slices of which they used much.
+        disturbed: usize,
+        /// All slices.
+        slices: usize,
+    },
     /// The network between server and generator.
     Network {
         /// Servers at addresses that are not loopback addresses.
@@ -142,6 +156,13 @@ impl Diagnostic {
             Diagnostic::Generator { .. } => Weight::Warning,
             Diagnostic::Spread { known: false, .. } => Weight::Warning,
             Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
+            Diagnostic::OtherPrograms {
+                disturbed, slices, ..
+            } => match *disturbed as f64 / (*slices).max(1) as f64 {
+                share if share > OFTEN_DISTURBED => Weight::Warning,
+                share if share > RARELY_DISTURBED => Weight::Note,
+                _ => Weight::Good,
+            },
             Diagnostic::Network { mixed: true, .. } => Weight::Warning,
             Diagnostic::Spread { .. }
             | Diagnostic::Network { .. }
@@ -161,6 +182,7 @@ impl Diagnostic {
             Diagnostic::Processors(_) => "Processors",
             Diagnostic::Generator { .. } | Diagnostic::BusyPolls => "Load generator",
             Diagnostic::Spread { .. } => "Spread over trials",
+            Diagnostic::OtherPrograms { .. } => "Other programs",
             Diagnostic::Network { .. } => "Network",
             Diagnostic::Errors { .. } => "Errors",
             Diagnostic::WakeUp => "Wake-up",

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use record::words::plain_line;
-use record::{Load, Outcome, Run, Saturation, Trial, Wait};
+use record::{Load, Outcome, Run, Saturation, Slice, Trial, Wait};
 
 use super::diagnostic::{Diagnostic, Place, UNSTEADY};
 use crate::metrics::{ECHOES, UTILISATION};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
+use crate::values::is_disturbed;
 
 /// The diagnostics of a run, the most important first.
 pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Diagnostic> {
@@ -28,6 +29,7 @@ pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Dia
     ];
     if !loads.is_empty() {
         all.extend([generator(scenarios), spread(scenarios), network(&measured)]);
+        all.extend(other_programs(trials));
         all.extend(errors(&loads));
         all.extend(wake_up(&loads));
     }
@@ -110,6 +112,21 @@ fn is_loopback(target: &str) -> bool {
     let address = target.parse::<SocketAddr>().map(|address| address.ip());
     let address = address.or_else(|_| target.parse::<IpAddr>());
     address.map_or_else(|_| target.starts_with("localhost"), |ip| ip.is_loopback())
+}
+
+/// `None` if no slice tells.
+fn other_programs(trials: &[Trial]) -> Option<Diagnostic> {
+    let slices = trials.iter().flat_map(|trial| match &trial.outcome {
+        Outcome::Measured { slices, .. } => &slices[..],
+        _ => &[],
+    });
+    let known: Vec<&Slice> = slices.filter(|slice| slice.foreign_cpu.is_some()).collect();
+    let shares: f64 = known.iter().filter_map(|slice| slice.foreign_cpu).sum();
+    (!known.is_empty()).then(|| Diagnostic::OtherPrograms {
+        share: shares / known.len() as f64,
+        disturbed: known.iter().filter(|slice| is_disturbed(slice)).count(),
+        slices: known.len(),
+    })
 }
 
 fn errors(loads: &[&Load]) -> Option<Diagnostic> {

@@ -3,8 +3,11 @@
 use std::fmt::{self, Display, Formatter};
 
 use record::Placement;
-use record::numbers::number;
+use record::numbers::{number, thousands};
 use record::words::{counted, list};
+
+use crate::format::percent;
+use crate::values::DISTURBED;
 
 use super::diagnostic::{Diagnostic, ENOUGH_BLOCKS, Place, UNSTEADY, is_recorded};
 
@@ -37,6 +40,11 @@ impl Display for Diagnostic {
                 f.write_str("No server has two valid trials, so the spread is unknown.")
             }
             Diagnostic::Spread { unsteady, .. } => write_spread(f, unsteady),
+            Diagnostic::OtherPrograms {
+                share,
+                disturbed,
+                slices,
+            } => write_other_programs(f, *share, *disturbed, *slices),
             Diagnostic::Network { remote, .. } if remote.is_empty() => f.write_str(
                 "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
             ),
@@ -197,6 +205,25 @@ fn write_spread(f: &mut Formatter<'_>, unsteady: &[(String, String)]) -> fmt::Re
         "The throughput interval spans more than {limit}% for {}.",
         shortened(&each)
     )
+}
+
+fn write_other_programs(f: &mut Formatter<'_>, share: f64, disturbed: usize, slices: usize) -> fmt::Result {
+    write!(
+        f,
+        "Programs that are neither server nor generator used {} of their processors. In {} of {} slices they used \
+         more than {}; ",
+        percent(share),
+        thousands(disturbed as f64),
+        thousands(slices as f64),
+        percent(DISTURBED),
+    )?;
+    f.write_str(match disturbed {
+        0 => "nothing is left out of the comparison.",
+        _ => {
+            "turns with such a slice are left out of the comparison, unless they are most of a block. The numbers in \
+             the tables have all slices."
+        }
+    })
 }
 
 /// A list that names only the first few.
