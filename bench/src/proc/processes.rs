@@ -56,12 +56,19 @@ pub fn family(root: Pid) -> Vec<Pid> {
     let mut found = vec![root];
     let mut next = 0;
     while next < found.len() {
-        for task in tasks(found[next]) {
-            let children = fs::read_to_string(task.join("children")).unwrap_or_default();
-            let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-            found.extend(pids.map(Pid::from_raw));
-        }
+        found.extend(children(found[next]));
         next += 1;
+    }
+    found
+}
+
+/// The children of all threads of a process; empty if it does not exist.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for task in tasks(pid) {
+        let children = fs::read_to_string(task.join("children")).unwrap_or_default();
+        let pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        found.extend(pids.map(Pid::from_raw));
     }
     found
 }

@@ -17,14 +17,14 @@ use super::processes;
 /// CPU time that a process tree has used since it started; `pids` are its live members.
 pub fn cpu_time(pids: &[Pid]) -> Duration {
     pids.iter()
-        .map(|&pid| own_cpu_time(pid) + children_cpu_time(pid))
+        .map(|&pid| own_cpu_time(pid).unwrap_or_default() + children_cpu_time(pid))
         .sum()
 }
 
-/// CPU time of a live process, with its ended threads.
-pub fn own_cpu_time(pid: Pid) -> Duration {
+/// CPU time of a process, with its ended threads; `None` if it does not exist.
+pub fn own_cpu_time(pid: Pid) -> Option<Duration> {
     let time = clock_getcpuclockid(pid).and_then(clock_gettime);
-    time.map_or(Duration::ZERO, Duration::from)
+    time.ok().map(Duration::from)
 }
 
 /// CPU time of the children that have been waited for, and of their children.

@@ -112,7 +112,7 @@ impl Block<'_> {
         };
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
         let mut meter = live.pid().map(Meter::new);
-        let mut clock = live.pid().map(TreeClock::new);
+        let mut clock = live.pid().and_then(TreeClock::new);
         let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
         if let Some(meter) = &mut meter {
             meter.window_opened();
@@ -194,10 +194,7 @@ impl Running {
         let before = self.cpu();
         let start = slicing.begin.elapsed() + slicing.settle;
         let report = self.lane.slice(slicing.settle, slicing.measure, stop);
-        let cpu = self
-            .cpu()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before));
+        let cpu = self.cpu().zip(before).map(|(after, before)| after - before);
         let foreign_cpu = slicing.foreign.as_ref().and_then(|meter| {
             // The time of a server that runs elsewhere is not foreign, and not known.
             Some(meter.share(all_before?, meter.read()?, cpu?))
@@ -217,7 +214,7 @@ impl Running {
 
     /// CPU time of its processes.
     fn cpu(&mut self) -> Option<Duration> {
-        self.clock.as_mut().map(TreeClock::read)
+        self.clock.as_mut().and_then(TreeClock::read)
     }
 
     /// Sends a signal to the processes of a server that polls.
@@ -260,5 +257,6 @@ impl Running {
 fn uses_cpu_at_rest(clock: &mut TreeClock) -> bool {
     let before = clock.read();
     thread::sleep(REST);
-    clock.read().saturating_sub(before) > MOST_AT_REST
+    let used = clock.read().zip(before).map(|(after, before)| after - before);
+    used.is_some_and(|used| used > MOST_AT_REST)
 }
