@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use loadgen::can_be_sliced;
 use loadgen::plan::CheckedPlan;
-use record::units;
+use record::{Plan, units};
 
 /// The shortest slice: long against the wake-ups at its start and its end.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -20,6 +20,25 @@ const PER_SERVER: usize = 16;
 
 /// Descriptors that it needs for itself.
 const OWN: usize = 128;
+
+/// The part of a slice before it is measured, as a share of the measured part: by then each
+/// connection has its messages in flight.
+const SETTLING: u32 = 5;
+
+/// How long a slice of this length runs before it is measured.
+pub fn settle(slice: Duration) -> Duration {
+    slice / SETTLING
+}
+
+/// Turns until each server has been measured for the time that a plan asks for.
+pub fn turns(plan: &Plan, slice: Duration) -> u32 {
+    plan.duration().0.div_duration_f64(slice).ceil() as u32
+}
+
+/// The time of a whole window in slices.
+pub fn time(plan: &Plan, slice: Duration) -> Duration {
+    turns(plan, slice) * (slice + settle(slice))
+}
 
 /// How the windows of the servers in a block lie in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,7 +111,6 @@ fn usual(plan: &CheckedPlan) -> Duration {
 mod tests {
     use super::*;
     use crate::trial::NO_TARGET;
-    use record::Plan;
 
     fn plan(connections: usize, change: impl FnOnce(&mut Plan)) -> CheckedPlan {
         let mut plan = Plan {
@@ -111,6 +129,14 @@ mod tests {
         };
         assert_eq!(slice(1), Duration::from_micros(20_030));
         assert_eq!(slice(1000), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_window_in_slices_lasts_as_long_as_the_plan_asks_for_and_settles_in_between() {
+        let plan = plan(10, |plan| plan.duration = "210ms".parse().ok());
+        let slice = Duration::from_millis(50);
+        assert_eq!(turns(plan.words(), slice), 5);
+        assert_eq!(time(plan.words(), slice), Duration::from_millis(5 * 60));
     }
 
     #[test]

@@ -15,9 +15,8 @@ use toml::{Table, Value};
 use crate::external::External;
 use crate::names::{check_distinct, model};
 use crate::participant::Participant;
-use crate::slicing::Slicing;
+use crate::slicing::{self, Slicing};
 use crate::target::Target;
-use crate::trial::sliced;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
@@ -235,7 +234,7 @@ impl Suite {
             let plan = &scenario.plan;
             let window = scenario
                 .slice
-                .map_or(plan.duration().0, |slice| sliced::time(plan, slice.0));
+                .map_or(plan.duration().0, |slice| slicing::time(plan, slice.0));
             plan.warmup.0 + window + OVERHEAD
         };
         let block: Duration = scenarios.iter().map(trial).sum();

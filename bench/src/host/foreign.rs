@@ -42,13 +42,11 @@ impl ForeignMeter {
         let file = MOUNTS
             .iter()
             .map(|mount| Path::new(mount).join("cpuacct.usage_percpu"));
-        let meter = { file }
-            .map(|file| ForeignMeter {
-                cpus: cpus.clone(),
-                file,
-            })
-            .find(|meter| meter.read().is_some());
-        meter
+        let mut meters = file.map(|file| ForeignMeter {
+            cpus: cpus.clone(),
+            file,
+        });
+        meters.find(|meter| meter.read().is_some())
     }
 
     /// Reads the time used so far.

@@ -17,12 +17,9 @@ use crate::host::foreign::ForeignMeter;
 use crate::participant::Participant;
 use crate::proc::processes::family;
 use crate::proc::tree_clock::TreeClock;
+use crate::slicing::{settle, turns};
 use crate::suite::Scenario;
 use crate::trial::meter::Meter;
-
-/// The part of a slice before it is measured, as a share of the measured part: by then each
-/// connection has its messages in flight.
-const SETTLING: u32 = 5;
 
 /// How long a server is observed without load, and the CPU time that it may use then. One that
 /// uses more polls, and would take time from the others.
@@ -52,8 +49,8 @@ impl Block<'_> {
             }
             seats.push(self.open(entry, stop));
         }
-        let slicing = Slicing {
-            settle: self.slice / SETTLING,
+        let schedule = Schedule {
+            settle: settle(self.slice),
             measure: self.slice,
             foreign: ForeignMeter::new(
                 [&self.placement.server_cpus[..], &self.placement.generator_cpus].concat(),
@@ -68,7 +65,7 @@ impl Block<'_> {
                 let Seat::Running(running) = &mut seats[at] else {
                     continue;
                 };
-                running.take_turn(turn, &slicing, stop);
+                running.take_turn(turn, &schedule, stop);
                 if stop.load(Relaxed) {
                     return None;
                 }
@@ -96,7 +93,7 @@ impl Block<'_> {
             Err(reason) => return Seat::Ended(Outcome::Skipped { reason }),
         };
         match self.connect(entry, &plan, stop) {
-            Ok(running) => Seat::Running(Box::new(running)),
+            Ok(running) => Seat::Running(running),
             Err(error) => Seat::Ended(failed(&error, &entry.log)),
         }
     }
@@ -131,19 +128,13 @@ impl Block<'_> {
     }
 }
 
-/// Turns until each server has been measured for the time that a plan asks for.
-fn turns(plan: &Plan, slice: Duration) -> u32 {
-    plan.duration().0.div_duration_f64(slice).ceil() as u32
-}
-
-/// The time of a whole window in slices.
-pub fn time(plan: &Plan, slice: Duration) -> Duration {
-    turns(plan, slice) * (slice + slice / SETTLING)
-}
-
 /// The place of a server in the block.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each server of a block"
+)]
 enum Seat {
-    Running(Box<Running>),
+    Running(Running),
     Ended(Outcome),
 }
 
@@ -165,7 +156,7 @@ impl Seat {
 }
 
 /// What all slices of a block have in common.
-struct Slicing {
+struct Schedule {
     settle: Duration,
     measure: Duration,
     /// `None` if this host does not count the time of others finely enough.
@@ -188,14 +179,14 @@ struct Running {
 }
 
 impl Running {
-    fn take_turn(&mut self, turn: u32, slicing: &Slicing, stop: &AtomicBool) {
+    fn take_turn(&mut self, turn: u32, schedule: &Schedule, stop: &AtomicBool) {
         self.signal(Signal::SIGCONT);
-        let all_before = slicing.foreign.as_ref().and_then(ForeignMeter::read);
+        let all_before = schedule.foreign.as_ref().and_then(ForeignMeter::read);
         let before = self.cpu();
-        let start = slicing.begin.elapsed() + slicing.settle;
-        let report = self.lane.slice(slicing.settle, slicing.measure, stop);
+        let start = schedule.begin.elapsed() + schedule.settle;
+        let report = self.lane.slice(schedule.settle, schedule.measure, stop);
         let cpu = self.cpu().zip(before).map(|(after, before)| after - before);
-        let foreign_cpu = slicing.foreign.as_ref().and_then(|meter| {
+        let foreign_cpu = schedule.foreign.as_ref().and_then(|meter| {
             // The time of a server that runs elsewhere is not foreign, and not known.
             Some(meter.share(all_before?, meter.read()?, cpu?))
         });

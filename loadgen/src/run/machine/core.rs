@@ -6,6 +6,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use fastrand::Rng;
 
 use super::conversation::{Conversation, Message};
+#[cfg(test)]
+use super::ledger::Ledger;
 use super::slot::{Slot, State};
 use crate::clock::nanos;
 use crate::engine::Failure;
@@ -71,39 +73,6 @@ impl Window {
     /// Whether a time is within it.
     pub fn holds(self, time_ns: u64) -> bool {
         (self.start_ns..self.end_ns).contains(&time_ns)
-    }
-}
-
-/// Where every message went.
-#[cfg(test)]
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Ledger {
-    pub begun: u64,
-    pub answered: u64,
-    /// Given up, over UDP.
-    pub lost: u64,
-    /// Without an answer when their connection failed.
-    pub broken_off: u64,
-    /// Without an answer when the run ended.
-    pub outstanding: u64,
-}
-
-#[cfg(test)]
-impl Ledger {
-    pub fn begin(&mut self) {
-        self.begun += 1;
-    }
-
-    pub fn answer(&mut self) {
-        self.answered += 1;
-    }
-
-    pub fn lose(&mut self) {
-        self.lost += 1;
-    }
-
-    pub fn break_off(&mut self) {
-        self.broken_off += 1;
     }
 }
 

@@ -7,6 +7,8 @@ mod conversation;
 mod core;
 pub mod due;
 mod events;
+#[cfg(test)]
+mod ledger;
 mod open;
 mod sessions;
 mod slot;
@@ -25,10 +27,10 @@ use crate::plan::CheckedPlan;
 use due::{Draw, Due};
 use record::Transport;
 
-#[cfg(test)]
-pub use self::core::Ledger;
 pub use self::core::{Action, Phase, Window};
 pub use closed::Closed;
+#[cfg(test)]
+pub use ledger::Ledger;
 pub use open::Open;
 pub use sessions::Sessions;
 pub use workload::Workload;
