@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use record::numbers::number;
 use record::words::list;
 use serde::{Serialize, Serializer};
 
@@ -282,10 +283,16 @@ impl Display for Evidence {
             sentences.push(format!("{which} is {}, at {ratio} of {best}.", next.name));
         }
         if let Some(resolution) = self.resolution() {
-            let resolution = format::percent(resolution);
-            sentences.push(format!(
-                "Differences of {resolution} and more would have been seen."
-            ));
+            sentences.push(match resolution {
+                ..=1.0 => format!(
+                    "Differences of {} and more would have been seen.",
+                    format::percent(resolution)
+                ),
+                _ => format!(
+                    "Only differences by a factor of {} and more would have been seen.",
+                    number(resolution + 1.0)
+                ),
+            });
         }
         let short = self.cut_short.iter();
         sentences.extend(short.map(|name| format!("{name} has too few blocks and is not judged.")));
@@ -514,6 +521,16 @@ mod tests {
             many.to_string(),
             "Within 3% of a: 3 servers, the farthest d 0.980 (0.975 to 0.985). Differences of 1.0% and more would \
              have been seen."
+        );
+        let wide = Evidence {
+            tied: Vec::new(),
+            unclear: vec![rival("b", 0.99, 5.0)],
+            ..many
+        };
+        let text = wide.to_string();
+        assert!(
+            text.contains("Only differences by a factor of 5.00 and more"),
+            "{text}"
         );
     }
 }
