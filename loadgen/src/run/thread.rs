@@ -95,7 +95,11 @@ where
         }
         match worker.turn() {
             Turn::Wait(until) => worker.wait(until)?,
-            Turn::Connected | Turn::Done => unreachable!("the load has not begun"),
+            // A thread that did not run meanwhile finds the slice over before it has seen the order.
+            Turn::Connected | Turn::Done => match orders.recv() {
+                Ok(()) => break,
+                Err(_) => return Ok(worker.into_tally()),
+            },
         }
     }
     loop {
