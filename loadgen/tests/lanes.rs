@@ -118,6 +118,22 @@ fn a_server_that_ends_its_connections_ends_its_lane_with_the_error() {
 }
 
 #[test]
+fn a_server_that_closes_every_connection_at_once_is_in_the_record() {
+    for &engine in engines() {
+        let plan = Plan { engine, ..closed(1) };
+        let mut lane = Lane::open(checked(server(drop), plan), &go()).unwrap();
+        assert!(
+            lane.slice(SETTLE, MEASURE, &go())
+                .is_none_or(|report| report.is_last)
+        );
+        let load = lane.close().unwrap();
+        assert!(!load.summary.is_valid());
+        assert_eq!((load.summary.connections.open, load.summary.echoes), (4, 0));
+        assert!(count(&load, ErrorKind::EarlyEnd) + count(&load, ErrorKind::Reset) > 0);
+    }
+}
+
+#[test]
 fn a_server_that_stops_answering_ends_its_lane_and_is_named() {
     for &engine in engines() {
         let is_silent = Arc::new(AtomicBool::new(false));

@@ -47,6 +47,8 @@ pub struct Lane {
     stop: Arc<AtomicBool>,
     /// `None` once it has ended.
     supervisor: Option<JoinHandle<Result<Load, RunError>>>,
+    /// The record, if no connection was left before the first slice.
+    load: Option<Load>,
 }
 
 /// What happened in a slice.
@@ -92,15 +94,12 @@ impl Lane {
             reports,
             stop: own_stop,
             supervisor: Some(supervisor),
+            load: None,
         };
-        match lane.next_report(stop) {
-            Some(_) => Ok(lane),
-            // It ended for a reason, or was stopped before it began.
-            None => Err(match lane.end() {
-                Err(error) => error,
-                Ok(_) => io::Error::from(io::ErrorKind::Interrupted).into(),
-            }),
+        if lane.next_report(stop).is_none() {
+            lane.load = Some(lane.end()?);
         }
+        Ok(lane)
     }
 
     /// Carries the load for a time, of which `settle` at the start is not measured, and waits for
@@ -115,7 +114,10 @@ impl Lane {
 
     /// Closes the connections. The record has an interval for each slice that was measured.
     pub fn close(mut self) -> Result<Load, RunError> {
-        self.end()
+        match self.load.take() {
+            Some(load) => Ok(load),
+            None => self.end(),
+        }
     }
 
     fn end(&mut self) -> Result<Load, RunError> {
