@@ -119,30 +119,112 @@ fn the_table_agrees_with_the_raw_records() {
     }
 }
 
+/// Echoes per second of a trial: by turn, with whether other programs disturbed it, or of the whole
+/// window.
+fn rates(trial: &Value) -> BTreeMap<u64, (f64, bool)> {
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let outcome = &trial["outcome"];
+    let Some(slices) = outcome["slices"].as_array() else {
+        return [(0, (number(&outcome["load"]["summary"], "echoes_per_s"), false))].into();
+    };
+    let intervals = outcome["load"]["intervals"].as_array().unwrap();
+    let slices = slices.iter().zip(intervals);
+    slices
+        .map(|(slice, interval)| {
+            let rate = number(interval, "echoes").max(0.5) / number(interval, "duration_s");
+            let disturbed = slice["foreign_cpu"].as_f64().is_some_and(|share| share > 0.1);
+            (slice["turn"].as_u64().unwrap(), (rate, disturbed))
+        })
+        .collect()
+}
+
+/// The Hodges-Lehmann estimate over turns of the logarithm of a rate relative to the median of the
+/// group, where none of the group was disturbed, or where too many turns were.
+fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)>]) -> f64 {
+    let all: Vec<u64> = own.keys().copied().collect();
+    let is_quiet = |turn: &u64| {
+        !group
+            .iter()
+            .any(|other| other.get(turn).is_some_and(|(_, disturbed)| *disturbed))
+    };
+    let mut turns: Vec<u64> = all.iter().copied().filter(is_quiet).collect();
+    if 2 * turns.len() < all.len() {
+        turns = all;
+    }
+    let in_all = |turn: &u64| group.iter().all(|other| other.contains_key(turn));
+    let turns = turns.into_iter().filter(in_all);
+    let relative: Vec<f64> = turns
+        .map(|turn| {
+            let logs = group.iter().map(|other| other[&turn].0.ln());
+            own[&turn].0.ln() - middle(logs.collect())
+        })
+        .collect();
+    let pairs = relative.iter().enumerate();
+    middle(
+        pairs
+            .flat_map(|(at, one)| relative[..=at].iter().map(move |other| (one + other) / 2.0))
+            .collect(),
+    )
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
+}
+
 #[test]
-fn ratios_are_taken_within_blocks() {
+fn ratios_are_taken_within_turns_and_blocks() {
     let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
     let read = reports::read(&folder().join("results.jsonl")).unwrap();
     let page = reports::html::render(&read).unwrap();
     let run = read.measured.unwrap().run;
     let trials = trials(&records);
-    let rate = |trial: &Value| trial.pointer(METRICS[0].1).unwrap().as_f64().unwrap();
     let mut compared = 0;
     for scenario in &run.scenarios {
         let of = |server: &str| trials.get(&(scenario.name.clone(), server.to_owned()));
         let ratio = |server: &str| cell(&page, &scenario.name, server, "to_best")[0];
         let is_best = |name: &&str| ratio(name) == Some(1.0);
+        let is_judged = |name: &str| {
+            let table = between(
+                &page,
+                &format!("<table class=\"numbers\" data-scenario=\"{}\">", scenario.name),
+                "</table>",
+            );
+            !between(table, &format!("<tr data-server=\"{name}\""), ">").contains("out")
+        };
+        let is_judged_name = |name: &&str| is_judged(name);
         let names: Vec<&str> = run.servers.iter().map(|server| server.name.as_str()).collect();
         let Some(best) = names.iter().copied().find(is_best).and_then(of) else {
             continue;
         };
+        let judged = names.iter().copied().filter(is_judged_name).filter_map(of);
+        let counts: Vec<usize> = judged.map(Vec::len).collect();
+        if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+            // A server without some of the blocks may be set aside, or leave the others fewer.
+            continue;
+        }
         for server in names.iter().copied().filter(|name| !is_best(name)) {
             let Some(own) = of(server) else { continue };
+            // A server that is left out is compared with the best alone.
+            let group: Vec<_> = match is_judged(server) {
+                true => names
+                    .iter()
+                    .copied()
+                    .filter(is_judged_name)
+                    .filter_map(of)
+                    .collect(),
+                false => vec![own, best],
+            };
             let logs: Vec<f64> = own
                 .iter()
-                .filter_map(|(block, trial)| {
-                    let other = best.iter().find(|(theirs, _)| theirs == block)?;
-                    Some((rate(trial) / rate(&other.1)).ln())
+                .filter_map(|(block, _)| {
+                    let of_block = |trials: &&Vec<(u64, Value)>| {
+                        let found = trials.iter().find(|(theirs, _)| theirs == block)?;
+                        Some(rates(&found.1))
+                    };
+                    let group: Option<Vec<_>> = group.iter().map(of_block).collect();
+                    let group = group?;
+                    Some(location(&of_block(&own)?, &group) - location(&of_block(&best)?, &group))
                 })
                 .collect();
             let expected = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
