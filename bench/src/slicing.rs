@@ -61,7 +61,7 @@ impl FromStr for Slicing {
             "auto" => Ok(Slicing::Auto),
             "off" => Ok(Slicing::Off),
             time => {
-                let slice = units::time(time).context("neither `auto` nor `off` nor a time")?;
+                let slice = units::time(time).context("give `auto`, `off`, or a time such as 20ms")?;
                 ensure!(slice >= Duration::from_millis(1), "a slice lasts at least 1ms");
                 Ok(Slicing::Every(slice))
             }
