@@ -51,11 +51,13 @@ impl ForeignMeter {
 
     /// Reads the time used so far.
     pub fn read(&self) -> Option<Reading> {
+        // First, since to read it brings the time of this thread up to date, in both clocks.
+        let own = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?.into();
         let text = fs::read_to_string(&self.file).ok()?;
         Some(Reading {
             at: Instant::now(),
             busy: busy(&text, &self.cpus)?,
-            own: clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?.into(),
+            own,
         })
     }
 
