@@ -335,6 +335,7 @@ mod tests {
         let candidates: Vec<(&str, &Blocks)> = owned.iter().map(|(name, blocks)| (*name, blocks)).collect();
         let compared = Compared {
             key: "m",
+            title: "Most",
             better,
             margin: 0.03,
         };

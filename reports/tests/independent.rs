@@ -138,8 +138,7 @@ fn rates(trial: &Value) -> BTreeMap<u64, (f64, bool)> {
         .collect()
 }
 
-/// The Hodges-Lehmann estimate over turns of the logarithm of a rate relative to the median of the
-/// group, where none of the group was disturbed, or where too many turns were.
+/// The median over turns of the logarithm of a rate relative to the median of the group, where none of the group was disturbed, or where too many turns were.
 fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)>]) -> f64 {
     let all: Vec<u64> = own.keys().copied().collect();
     let is_quiet = |turn: &u64| {
@@ -159,12 +158,7 @@ fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)
             own[&turn].0.ln() - middle(logs.collect())
         })
         .collect();
-    let pairs = relative.iter().enumerate();
-    middle(
-        pairs
-            .flat_map(|(at, one)| relative[..=at].iter().map(move |other| (one + other) / 2.0))
-            .collect(),
-    )
+    middle(relative)
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {

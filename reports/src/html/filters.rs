@@ -3,7 +3,7 @@
 use askama::{Result, Values};
 
 use crate::diagnostics::Weight;
-use crate::metrics::ECHOES;
+use crate::metrics::COMPARED;
 use crate::scenario::ScenarioSummary;
 use crate::workload;
 
@@ -15,12 +15,9 @@ pub fn load(scenario: &ScenarioSummary, _: &dyn Values) -> Result<String> {
 
 /// The head of the column with the verdicts by a metric.
 #[askama::filter_fn]
-pub fn verdict_head(metric: &str, _: &dyn Values) -> Result<&'static str> {
-    Ok(if metric == ECHOES {
-        "Most echoes per second"
-    } else {
-        "Lowest p99 at that load"
-    })
+pub fn verdict_head(key: &str, _: &dyn Values) -> Result<&'static str> {
+    let compared = COMPARED.iter().find(|compared| compared.key == key);
+    Ok(compared.map_or("", |compared| compared.title))
 }
 
 /// Names as a JSON array.
