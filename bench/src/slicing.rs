@@ -31,8 +31,45 @@ pub fn settle(slice: Duration) -> Duration {
 }
 
 /// Turns until each server has been measured for the time that a plan asks for.
-pub fn turns(plan: &Plan, slice: Duration) -> u32 {
+fn turns(plan: &Plan, slice: Duration) -> u32 {
     plan.duration().0.div_duration_f64(slice).ceil() as u32
+}
+
+/// A turn that other programs disturbed is made up for by a further one, until there are this many
+/// times as many as were planned.
+const MOST_TURNS: u32 = 2;
+
+/// Counts the turns of a block.
+#[derive(Debug)]
+pub struct Turns {
+    planned: u32,
+    begun: u32,
+    disturbed: u32,
+}
+
+impl Turns {
+    /// The turns that a plan asks for.
+    pub fn of(plan: &Plan, slice: Duration) -> Self {
+        Turns {
+            planned: turns(plan, slice),
+            begun: 0,
+            disturbed: 0,
+        }
+    }
+
+    /// The number of the next turn, from 0; `None` if there were enough.
+    pub fn begin(&mut self) -> Option<u32> {
+        let due = (self.planned + self.disturbed).min(self.planned * MOST_TURNS);
+        (self.begun < due).then(|| {
+            self.begun += 1;
+            self.begun - 1
+        })
+    }
+
+    /// The turn that has begun was disturbed.
+    pub fn was_disturbed(&mut self) {
+        self.disturbed += 1;
+    }
 }
 
 /// The time of a whole window in slices.
@@ -70,13 +107,19 @@ impl FromStr for Slicing {
 }
 
 impl Slicing {
-    /// The length of the slices; `None` for whole windows. `limit` is how many descriptors this
-    /// process may open. An error if slices are asked for and impossible.
-    pub fn slice(self, plan: &CheckedPlan, servers: usize, limit: u64) -> anyhow::Result<Option<Duration>> {
+    /// The length of the slices; `None` for whole windows. `shared_descriptors` is how many this process may
+    /// open, if the connections of all servers count together. An error if slices are asked for and
+    /// impossible.
+    pub fn slice(
+        self,
+        plan: &CheckedPlan,
+        servers: usize,
+        shared_descriptors: Option<u64>,
+    ) -> anyhow::Result<Option<Duration>> {
         if self == Slicing::Off {
             return Ok(None);
         }
-        match (obstacle(plan, servers, limit), self) {
+        match (obstacle(plan, servers, shared_descriptors), self) {
             (None, Slicing::Every(slice)) => Ok(Some(slice)),
             (None, _) => Ok(Some(usual(plan))),
             (Some(obstacle), Slicing::Every(_)) => bail!("its windows cannot be sliced: {obstacle}"),
@@ -86,19 +129,18 @@ impl Slicing {
 }
 
 /// What keeps the windows of a load from being sliced.
-fn obstacle(plan: &CheckedPlan, servers: usize, limit: u64) -> Option<String> {
+fn obstacle(plan: &CheckedPlan, servers: usize, shared_descriptors: Option<u64>) -> Option<String> {
     if !can_be_sliced(plan) {
         return Some("only a closed loop that keeps its connections can rest between slices".into());
     }
     let words = plan.words();
     let connections = words.connections() + words.idle;
-    let needed = OWN + servers * (connections + PER_SERVER);
-    (needed as u64 > limit).then(|| {
-        format!(
-            "{servers} servers with {connections} connections each need {needed} descriptors, and this process may \
-             open {limit}"
-        )
-    })
+    let needed = (OWN + servers * (connections + PER_SERVER)) as u64;
+    let limit = shared_descriptors.filter(|&limit| needed > limit)?;
+    Some(format!(
+        "{servers} servers with {connections} connections each need {needed} descriptors, and this process may \
+         open {limit}"
+    ))
 }
 
 fn usual(plan: &CheckedPlan) -> Duration {
@@ -125,7 +167,7 @@ mod tests {
     fn a_slice_holds_several_answers_of_each_connection() {
         let slice = |connections| {
             let plan = plan(connections, |_| {});
-            Slicing::Auto.slice(&plan, 7, 20_000).unwrap().unwrap()
+            Slicing::Auto.slice(&plan, 7, None).unwrap().unwrap()
         };
         assert_eq!(slice(1), Duration::from_micros(20_030));
         assert_eq!(slice(1000), Duration::from_millis(50));
@@ -140,18 +182,39 @@ mod tests {
     }
 
     #[test]
+    fn a_disturbed_turn_is_made_up_for_as_long_as_there_are_not_too_many() {
+        let plan = plan(10, |plan| plan.duration = "100ms".parse().ok());
+        let run = |disturbed: &[u32]| {
+            let mut turns = Turns::of(plan.words(), Duration::from_millis(25));
+            let mut all = Vec::new();
+            while let Some(turn) = turns.begin() {
+                all.push(turn);
+                if disturbed.contains(&turn) {
+                    turns.was_disturbed();
+                }
+            }
+            all
+        };
+        assert_eq!(run(&[]), [0, 1, 2, 3]);
+        assert_eq!(run(&[1, 4]), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(run(&(0..100).collect::<Vec<_>>()), (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn loads_that_cannot_rest_and_crowds_that_do_not_fit_have_whole_windows() {
         let open = plan(10, |plan| plan.rate = Some("1k/s".parse().unwrap()));
         let churn = plan(10, |plan| plan.messages_per_connection = Some(3));
         for plan in [open, churn] {
-            assert_eq!(Slicing::Auto.slice(&plan, 2, 20_000).unwrap(), None);
-            let error = "10ms".parse::<Slicing>().unwrap().slice(&plan, 2, 20_000);
+            assert_eq!(Slicing::Auto.slice(&plan, 2, None).unwrap(), None);
+            let error = "10ms".parse::<Slicing>().unwrap().slice(&plan, 2, None);
             assert!(error.unwrap_err().to_string().contains("closed loop"));
         }
         let crowd = plan(1000, |_| {});
-        assert!(Slicing::Auto.slice(&crowd, 19, 20_000).unwrap().is_some());
-        assert_eq!(Slicing::Auto.slice(&crowd, 29, 20_000).unwrap(), None);
-        let error = Slicing::Every(SHORTEST).slice(&crowd, 29, 20_000).unwrap_err();
+        assert!(Slicing::Auto.slice(&crowd, 29, None).unwrap().is_some());
+        let shared = Some(20_000);
+        assert!(Slicing::Auto.slice(&crowd, 19, shared).unwrap().is_some());
+        assert_eq!(Slicing::Auto.slice(&crowd, 29, shared).unwrap(), None);
+        let error = Slicing::Every(SHORTEST).slice(&crowd, 29, shared).unwrap_err();
         assert!(
             error
                 .to_string()

@@ -323,7 +323,7 @@ fn goes_on() -> Result {
         Outcome::Measured { load, slices, .. } => {
             let went_silent = |finding: &Finding| matches!(finding, Finding::WentSilent { .. });
             expect(load.summary.findings.iter().any(went_silent), &load.summary)?;
-            expect(slices.len() < 20 && slices.len() == load.intervals.len(), slices)?;
+            expect(slices.len() == load.intervals.len(), slices)?;
         }
         other => return Err(format!("{other:?}").into()),
     }
@@ -334,7 +334,9 @@ fn goes_on() -> Result {
             cost: Some(cost),
         } => {
             let turns: Vec<u32> = slices.iter().map(|slice| slice.turn).collect();
-            expect(turns == (0..20).collect::<Vec<_>>(), turns)?;
+            // More than planned if other programs disturbed some.
+            let all = 0..slices.len() as u32;
+            expect(all.len() >= 20 && turns == all.collect::<Vec<_>>(), turns)?;
             expect(
                 slices.is_sorted_by(|one, next| one.start_s < next.start_s),
                 slices,

@@ -35,4 +35,4 @@ pub mod text;
 
 pub use prepare::PrepareError;
 
-pub use run::{Lane, Observer, RunError, SliceReport, Snapshot, can_be_sliced, run};
+pub use run::{Lane, Observer, RunError, SliceReport, Snapshot, Steal, can_be_sliced, run};

@@ -1,5 +1,9 @@
 //! How many connections this process can have: the limit of descriptors.
 
+use std::io;
+use std::sync::OnceLock;
+use std::thread;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Descriptors that the program needs in addition to its connections, with room to spare.
@@ -42,6 +46,37 @@ pub fn raise() -> u64 {
     }
 }
 
+/// Closes all descriptors of the calling thread but the standard streams, and gives it a table of
+/// its own, which the threads that it starts share. The limit then counts for them alone.
+#[allow(unsafe_code, reason = "no library closes a range of descriptors")]
+pub(crate) fn own_descriptors() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: no memory is passed. What is closed remains open in the table that the other threads
+    // have; the caller must not use what it has not opened itself.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            FIRST,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this host lets a thread have descriptors of its own: Linux 5.9 and later, unless a sandbox
+/// forbids it.
+pub fn threads_can_own_descriptors() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let tried = thread::spawn(|| own_descriptors().is_ok());
+        tried.join().unwrap_or(false)
+    })
+}
+
 /// How many connections the limit allows, which must be at least those asked for.
 pub fn possible(asked: usize, threads: usize, limit: u64) -> Result<usize, TooFewDescriptors> {
     let own = OWN_DESCRIPTORS.saturating_add(DESCRIPTORS_OF_A_WORKER.saturating_mul(threads as u64));
@@ -53,5 +88,26 @@ pub fn possible(asked: usize, threads: usize, limit: u64) -> Result<usize, TooFe
             possible,
         }),
         false => Ok(possible),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_thread_can_have_descriptors_of_its_own() {
+        if !threads_can_own_descriptors() {
+            return eprintln!("this host does not let a thread have descriptors of its own");
+        }
+        let file = File::open("/proc/self/stat").unwrap();
+        let count = || {
+            own_descriptors().unwrap();
+            fs::read_dir("/proc/thread-self/fd").unwrap().count()
+        };
+        // The standard streams, and the folder that is read.
+        assert!(thread::spawn(count).join().unwrap() <= 4);
+        file.metadata().unwrap();
     }
 }

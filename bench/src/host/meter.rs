@@ -1,88 +1,122 @@
-//! CPU time that others use: programs that are neither the server nor the generator.
-//!
-//! The kernel counts the time of each processor in nanoseconds only for cgroups of version 1
-//! (`cpuacct.usage_percpu`); `/proc/stat` has steps of 10 ms, too coarse for a slice. Where that
-//! controller is not mounted, the time is not known.
+//! Who else was there: what a slice could not use of its processors, and what it saw of the host.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use loadgen::Steal;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_gettime};
+use record::Slice;
 
-/// Where version 1 of the controller is mounted: alone, or with another.
-const MOUNTS: [&str; 3] = [
-    "/sys/fs/cgroup/cpuacct",
-    "/sys/fs/cgroup/cpu,cpuacct",
-    "/sys/fs/cgroup/cpuacct,cpu",
-];
+use super::busy::BusyClock;
 
-/// Reads the CPU time that all programs have used on some processors.
+/// Reads the counters of the host before and after a slice. Those that it does not have are absent.
 #[derive(Debug)]
-pub struct ForeignMeter {
+pub struct HostMeter {
     cpus: Vec<usize>,
-    file: PathBuf,
+    busy: Option<BusyClock>,
+    frequency: Option<PathBuf>,
 }
 
-/// What the processors and this program have used up to a moment.
+/// The counters at a moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
     at: Instant,
-    /// Of all programs, on the processors of the meter.
-    busy: Duration,
-    /// Of this program.
+    /// CPU time of this program.
     own: Duration,
+    /// CPU time of all programs on the processors of the meter.
+    busy: Option<Duration>,
+    steal: Option<Steal>,
+    /// Time in which some task of the host waited for a processor.
+    pressure: Option<Duration>,
+    /// Switches of this program that the scheduler forced.
+    forced_switches: u64,
 }
 
-impl ForeignMeter {
-    /// A meter of these processors; `None` if this host does not count the time finely enough.
-    pub fn new(mut cpus: Vec<usize>) -> Option<Self> {
-        cpus.sort_unstable();
-        cpus.dedup();
-        let file = MOUNTS
-            .iter()
-            .map(|mount| Path::new(mount).join("cpuacct.usage_percpu"));
-        let mut meters = file.map(|file| ForeignMeter {
-            cpus: cpus.clone(),
-            file,
+impl HostMeter {
+    /// A meter of the processors of server and generator.
+    pub fn new(server_cpus: &[usize], generator_cpus: &[usize]) -> Self {
+        let cpus = [server_cpus, generator_cpus].concat();
+        let frequency = server_cpus.first().map(|cpu| {
+            PathBuf::from(format!(
+                "/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"
+            ))
         });
-        meters.find(|meter| meter.read().is_some())
-    }
-
-    /// Reads the time used so far.
-    pub fn read(&self) -> Option<Reading> {
-        // First, since to read it brings the time of this thread up to date, in both clocks.
-        let own = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?.into();
-        let text = fs::read_to_string(&self.file).ok()?;
-        Some(Reading {
-            at: Instant::now(),
-            busy: busy(&text, &self.cpus)?,
-            own,
-        })
-    }
-
-    /// The share of the processors' time between two readings that others used, where the server used
-    /// `server` of it.
-    pub fn share(&self, before: Reading, after: Reading, server: Duration) -> f64 {
-        let ours = server + after.own.saturating_sub(before.own);
-        let foreign = after.busy.saturating_sub(before.busy).saturating_sub(ours);
-        let all = (after.at - before.at).as_secs_f64() * self.cpus.len() as f64;
-        match all > 0.0 {
-            true => (foreign.as_secs_f64() / all).min(1.0),
-            false => 0.0,
+        HostMeter {
+            busy: BusyClock::new(cpus.clone()),
+            cpus,
+            frequency: frequency.filter(|file| file.exists()),
         }
     }
+
+    /// Reads the counters.
+    pub fn read(&self) -> Reading {
+        // First, since to read it brings the time of this thread up to date, in both clocks.
+        let own = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID);
+        Reading {
+            own: own.map_or(Duration::ZERO, Into::into),
+            busy: self.busy.as_ref().and_then(BusyClock::read),
+            at: Instant::now(),
+            steal: Steal::of(&self.cpus),
+            pressure: pressure(),
+            forced_switches: getrusage(UsageWho::RUSAGE_SELF)
+                .map_or(0, |usage| usage.involuntary_context_switches() as u64),
+        }
+    }
+
+    /// Completes a slice: what happened between two readings, of which the server used `server`.
+    pub fn complete(
+        &self,
+        slice: Slice,
+        before: &Reading,
+        after: &Reading,
+        server: Option<Duration>,
+    ) -> Slice {
+        let passed = (after.at - before.at).as_secs_f64();
+        let share = |time: Duration, of: f64| match of > 0.0 {
+            true => (time.as_secs_f64() / of).min(1.0),
+            false => 0.0,
+        };
+        // The time of a server that runs elsewhere is not foreign, and not known.
+        let foreign = |server: Duration| {
+            let cpus = self.busy.as_ref()?.cpus() as f64;
+            let ours = server + after.own.saturating_sub(before.own);
+            let foreign = after.busy?.saturating_sub(before.busy?).saturating_sub(ours);
+            Some(share(foreign, passed * cpus))
+        };
+        Slice {
+            foreign_cpu: server.and_then(foreign),
+            steal: { after.steal }
+                .zip(before.steal)
+                .map(|(after, before)| after.since(before)),
+            cpu_pressure: { after.pressure }
+                .zip(before.pressure)
+                .map(|(after, before)| share(after.saturating_sub(before), passed)),
+            forced_switches: Some(after.forced_switches.saturating_sub(before.forced_switches)),
+            cpu_mhz: self.mhz(),
+            ..slice
+        }
+    }
+
+    fn mhz(&self) -> Option<f64> {
+        let text = fs::read_to_string(self.frequency.as_ref()?).ok()?;
+        Some(text.trim().parse::<f64>().ok()? / 1000.0)
+    }
 }
 
-/// The sum over processors; the file has a number of nanoseconds for each.
-fn busy(text: &str, cpus: &[usize]) -> Option<Duration> {
-    let all: Option<Vec<u64>> = text
+/// Absent without CONFIG_PSI, or if it is off.
+fn pressure() -> Option<Duration> {
+    parse_pressure(&fs::read_to_string("/proc/pressure/cpu").ok()?)
+}
+
+/// Microseconds in the line `some`.
+fn parse_pressure(text: &str) -> Option<Duration> {
+    let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let total = some
         .split_whitespace()
-        .map(|number| number.parse().ok())
-        .collect();
-    let all = all?;
-    let sum: Option<u64> = cpus.iter().map(|&cpu| all.get(cpu)).sum();
-    sum.map(Duration::from_nanos)
+        .find_map(|field| field.strip_prefix("total="))?;
+    Some(Duration::from_micros(total.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -90,57 +124,71 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    #[test]
-    fn the_time_of_the_chosen_processors_is_read() {
-        let text = "100 20 3 \n";
-        assert_eq!(busy(text, &[0, 2]), Some(Duration::from_nanos(103)));
-        assert_eq!(busy(text, &[3]), None);
-        assert_eq!(busy("100 x", &[0]), None);
-        assert_eq!(busy("", &[0]), None);
+    fn meter() -> HostMeter {
+        HostMeter::new(&crate::host::affinity::allowed().unwrap(), &[])
     }
 
     #[test]
     fn what_server_and_harness_used_is_not_foreign() {
-        let meter = ForeignMeter {
-            cpus: vec![0, 1],
-            file: PathBuf::new(),
+        let meter = meter();
+        let Some(cpus) = meter.busy.as_ref().map(BusyClock::cpus) else {
+            return eprintln!("this host does not count CPU time finely enough");
         };
-        let at = Instant::now();
+        let first = meter.read();
         let reading = |milliseconds: [u64; 3]| {
             let [passed, busy, own] = milliseconds.map(Duration::from_millis);
             Reading {
-                at: at + passed,
-                busy,
-                own,
+                at: first.at + passed,
+                busy: Some(busy * cpus as u32 / 2),
+                own: own * cpus as u32 / 2,
+                ..first
             }
         };
         let (before, after) = (reading([0, 1000, 500]), reading([100, 1150, 530]));
-        let share = |server| meter.share(before, after, Duration::from_millis(server));
+        let share = |server| {
+            let server = Duration::from_millis(server) * cpus as u32 / 2;
+            meter
+                .complete(Slice::default(), &before, &after, Some(server))
+                .foreign_cpu
+                .unwrap()
+        };
         assert!((share(70) - 0.25).abs() < 1e-9);
         assert_eq!(
             share(200),
             0.0,
             "clocks that are read one after the other never give less"
         );
-        assert_eq!(meter.share(before, before, Duration::ZERO), 0.0);
+        let at_once = meter.complete(Slice::default(), &before, &before, Some(Duration::ZERO));
+        assert_eq!(at_once.foreign_cpu, Some(0.0));
+        let elsewhere = meter.complete(Slice::default(), &before, &after, None);
+        assert_eq!(elsewhere.foreign_cpu, None);
     }
 
     #[test]
     fn another_program_is_seen() {
-        let Ok(cpus) = crate::host::affinity::allowed() else {
-            return;
-        };
-        let Some(meter) = ForeignMeter::new(cpus) else {
-            return eprintln!("this host has no cpuacct controller of version 1");
-        };
-        let before = meter.read().unwrap();
+        let meter = meter();
+        if meter.busy.is_none() {
+            return eprintln!("this host does not count CPU time finely enough");
+        }
+        let before = meter.read();
         let mut busy = Command::new("sh")
             .args(["-c", "while :; do :; done"])
             .spawn()
             .unwrap();
+        let foreign = || {
+            let slice = meter.complete(Slice::default(), &before, &meter.read(), Some(Duration::ZERO));
+            slice.foreign_cpu.unwrap()
+        };
         // However little of a processor it gets.
-        while meter.share(before, meter.read().unwrap(), Duration::ZERO) == 0.0 {}
+        while foreign() == 0.0 {}
         busy.kill().unwrap();
         busy.wait().unwrap();
+    }
+
+    #[test]
+    fn the_time_under_pressure_is_read() {
+        let text = "some avg10=0.43 avg60=1.08 avg300=1.27 total=15618209\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        assert_eq!(parse_pressure(text), Some(Duration::from_micros(15_618_209)));
+        assert_eq!(parse_pressure("full avg10=0.00 total=7\n"), None);
     }
 }

@@ -5,13 +5,13 @@ mod command_line;
 mod order;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::HumanDuration;
-use loadgen::limits::hard_limit;
+use loadgen::limits::{hard_limit, threads_can_own_descriptors};
 use loadgen::plan::CheckedPlan;
 use record::units::Time;
 use record::words::count;
@@ -56,17 +56,19 @@ pub struct Prepared {
     results: Results,
 }
 
-/// Checks a suite before anything is measured, and makes the folder of its results.
+/// Checks a suite before anything is measured, and makes the folder of its results: this one, which must
+/// be new or empty, or one that is named by the time.
 pub fn prepare(
     suite: Suite,
     participants: Vec<Participant>,
     seed: u64,
-    folder: &Path,
+    folder: Option<PathBuf>,
 ) -> anyhow::Result<Prepared> {
     // External servers inherit the limit, so it must be the same for the first as for the last.
     raise_descriptor_limit();
     let description = describe(&suite, seed, &participants)?;
-    let mut results = Results::create(folder)?;
+    let folder = folder.map_or_else(results::new_folder, Ok)?;
+    let mut results = Results::create(&folder)?;
     results.begin(&description)?;
     // A copy, so that the report needs only the folder of the run.
     let conformance = conformance::results::newest();
@@ -133,7 +135,10 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         conformance,
     };
     let report = results::write_report(results.folder(), &records)?;
-    results::point_latest_at(results.folder())?;
+    if let Err(error) = results::point_latest_at(results.folder()) {
+        // The results are complete.
+        record::complain!("echobench: {error:#}");
+    }
     Ok(Finished {
         report,
         text,
@@ -276,14 +281,17 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
     {
         placement.server_cpus.clear();
     }
-    let descriptors = hard_limit();
+    // Where lanes share them, all servers of a block must fit.
+    let shared_descriptors = (!threads_can_own_descriptors()).then(hard_limit);
     let mut scenarios = Vec::new();
     for scenario in &suite.scenarios {
         let plan = trial::plan(scenario, &placement, Transport::Tcp);
         let plan = CheckedPlan::new(&plan, trial::NO_TARGET);
         let cannot = || format!("the scenario `{}` cannot be run", scenario.name);
         let plan = plan.with_context(cannot)?;
-        let slice = scenario.slicing.slice(&plan, participants.len(), descriptors);
+        let slice = scenario
+            .slicing
+            .slice(&plan, participants.len(), shared_descriptors);
         let (name, title) = (scenario.name.clone(), scenario.title.clone());
         scenarios.push(record::Scenario {
             name,
@@ -316,7 +324,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
 
 fn announce(suite: &Suite, run: &Run) {
     let participants = run.servers.len();
-    eprintln!(
+    record::complain!(
         "{}: {}, {}, {}{}, {} {}; seed {}",
         suite.name,
         count(participants as u64, "server"),
@@ -335,15 +343,15 @@ fn announce(suite: &Suite, run: &Run) {
     let named = |name: &str| run.servers.iter().any(|server| server.name == name);
     let all = MODELS.iter().all(|model| named(model.name()));
     for name in NOT_BUILT.iter().filter(|_| all) {
-        eprintln!("without {name}: {}", models::left_out(name).unwrap_or_default());
+        record::complain!("without {name}: {}", models::left_out(name).unwrap_or_default());
     }
     if run.placement.shared() {
-        eprintln!(
+        record::complain!(
             "one processor only: server and generator share it, so rates are about half of those \
              on two processors, and latencies include the wait for the other side"
         );
     }
     if run.blocks < 2 {
-        eprintln!("one block only: without confidence intervals no server can be called faster");
+        record::complain!("one block only: without confidence intervals no server can be called faster");
     }
 }

@@ -10,14 +10,15 @@ use loadgen::plan::CheckedPlan;
 use loadgen::{Lane, Observer};
 use nix::sys::signal::{Signal, kill};
 use record::{Cost, Outcome, Placement, Plan, Slice};
+use reports::values::is_disturbed;
 
 use super::{Entry, Live, failed, possible_plan};
 use crate::host::affinity;
-use crate::host::foreign::ForeignMeter;
+use crate::host::meter::HostMeter;
 use crate::participant::Participant;
 use crate::proc::processes::family;
 use crate::proc::tree_clock::TreeClock;
-use crate::slicing::{settle, turns};
+use crate::slicing::{Turns, settle};
 use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
@@ -52,20 +53,20 @@ impl Block<'_> {
         let schedule = Schedule {
             settle: settle(self.slice),
             measure: self.slice,
-            foreign: ForeignMeter::new(
-                [&self.placement.server_cpus[..], &self.placement.generator_cpus].concat(),
-            ),
+            host: HostMeter::new(&self.placement.server_cpus, &self.placement.generator_cpus),
             begin: Instant::now(),
         };
         let mut random = Rng::with_seed(self.seed);
         let mut order: Vec<usize> = (0..seats.len()).collect();
-        for turn in 0..turns(&self.scenario.plan, self.slice) {
+        let mut turns = Turns::of(&self.scenario.plan, self.slice);
+        while let Some(turn) = turns.begin() {
+            let mut is_disturbed = false;
             random.shuffle(&mut order);
             for &at in &order {
                 let Seat::Running(running) = &mut seats[at] else {
                     continue;
                 };
-                running.take_turn(turn, &schedule, stop);
+                is_disturbed |= running.take_turn(turn, &schedule, stop);
                 if stop.load(Relaxed) {
                     return None;
                 }
@@ -73,6 +74,9 @@ impl Block<'_> {
                     // At once: a server that is broken must not disturb the others.
                     seats[at].end(&entries[at]);
                 }
+            }
+            if is_disturbed {
+                turns.was_disturbed();
             }
         }
         seats
@@ -159,8 +163,7 @@ impl Seat {
 struct Schedule {
     settle: Duration,
     measure: Duration,
-    /// `None` if this host does not count the time of others finely enough.
-    foreign: Option<ForeignMeter>,
+    host: HostMeter,
     begin: Instant,
 }
 
@@ -179,28 +182,31 @@ struct Running {
 }
 
 impl Running {
-    fn take_turn(&mut self, turn: u32, schedule: &Schedule, stop: &AtomicBool) {
+    /// Has its slice of a turn; whether other programs disturbed it.
+    fn take_turn(&mut self, turn: u32, schedule: &Schedule, stop: &AtomicBool) -> bool {
         self.signal(Signal::SIGCONT);
-        let all_before = schedule.foreign.as_ref().and_then(ForeignMeter::read);
+        let host_before = schedule.host.read();
         let before = self.cpu();
         let start = schedule.begin.elapsed() + schedule.settle;
         let report = self.lane.slice(schedule.settle, schedule.measure, stop);
         let cpu = self.cpu().zip(before).map(|(after, before)| after - before);
-        let foreign_cpu = schedule.foreign.as_ref().and_then(|meter| {
-            // The time of a server that runs elsewhere is not foreign, and not known.
-            Some(meter.share(all_before?, meter.read()?, cpu?))
-        });
+        let host_after = schedule.host.read();
         self.signal(Signal::SIGSTOP);
         self.is_over = report.is_none_or(|report| report.is_last);
-        if let Some(report) = report.filter(|report| !report.measured.is_zero()) {
-            self.slices.push(Slice {
-                turn,
-                start_s: start.as_secs_f64(),
-                served: report.served,
-                cpu_s: cpu.map(|cpu| cpu.as_secs_f64()),
-                foreign_cpu,
-            });
-        }
+        let Some(report) = report.filter(|report| !report.measured.is_zero()) else {
+            return false;
+        };
+        let slice = Slice {
+            turn,
+            start_s: start.as_secs_f64(),
+            served: report.served,
+            cpu_s: cpu.map(|cpu| cpu.as_secs_f64()),
+            ..Slice::default()
+        };
+        let slice = schedule.host.complete(slice, &host_before, &host_after, cpu);
+        let is_disturbed = is_disturbed(&slice);
+        self.slices.push(slice);
+        is_disturbed
     }
 
     /// CPU time of its processes.

@@ -194,6 +194,20 @@ pub struct Slice {
     /// if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_cpu: Option<f64>,
+    /// Share of that time that the hypervisor took, in steps of 10 ms; absent if it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal: Option<f64>,
+    /// Share of the slice in which some task of the host waited for a processor (PSI), perhaps one of
+    /// the server; absent if it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure: Option<f64>,
+    /// Context switches that the scheduler forced on the generator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced_switches: Option<u64>,
+    /// Frequency of the first processor of the server after the slice, in MHz; absent if it cannot be
+    /// read, as on most virtual machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mhz: Option<f64>,
 }
 
 /// What the server's process tree used within the measured window.

@@ -23,6 +23,7 @@ use super::worker::SliceCounts;
 use super::{RunError, conclude, seeds, start_worker};
 use crate::clock::{Clock, Monotonic, nanos};
 use crate::engine::{Epoll, Uring};
+use crate::limits::own_descriptors;
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::CheckedPlan;
@@ -81,7 +82,8 @@ enum Report {
 
 impl Lane {
     /// Opens the connections of a plan that [can be sliced](can_be_sliced), and sends the first
-    /// message on each.
+    /// message on each. The limit of descriptors counts for each lane alone where
+    /// [threads can own them](crate::limits::threads_can_own_descriptors).
     pub fn open(plan: CheckedPlan, stop: &AtomicBool) -> Result<Self, RunError> {
         let (orders, ordered) = mpsc::channel();
         let (reported, reports) = mpsc::channel();
@@ -164,6 +166,8 @@ fn supervise(
     orders: &Receiver<Times>,
     reports: &Sender<Report>,
 ) -> Result<Load, RunError> {
+    // So that the connections of many lanes do not share one limit. Where this fails, they do.
+    let _ = own_descriptors();
     prepare(plan)?;
     let started_at = SystemTime::now();
     let context = &Context {

@@ -37,11 +37,11 @@ use result::MeasuredWindow;
 use shared::Shared;
 use tally::{Cut, Tally};
 use thread::{Context, Meeting};
-use usage::Steal;
 
 pub use intervals::Snapshot;
 pub use lane::{Lane, SliceReport, can_be_sliced};
 pub use observer::Observer;
+pub use usage::Steal;
 
 /// Why there is no load to report.
 #[derive(Debug, thiserror::Error)]

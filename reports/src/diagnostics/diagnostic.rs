@@ -97,6 +97,8 @@ pub enum Diagnostic {
         disturbed: usize,
         /// All slices.
         slices: usize,
+        /// The share that the hypervisor took, if the kernel tells.
+        steal: Option<f64>,
     },
     /// The network between server and generator.
     Network {

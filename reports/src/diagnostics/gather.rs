@@ -121,11 +121,15 @@ fn other_programs(trials: &[Trial]) -> Option<Diagnostic> {
         _ => &[],
     });
     let known: Vec<&Slice> = slices.filter(|slice| slice.foreign_cpu.is_some()).collect();
-    let shares: f64 = known.iter().filter_map(|slice| slice.foreign_cpu).sum();
+    let mean = |share: fn(&Slice) -> Option<f64>| {
+        let shares: Vec<f64> = known.iter().filter_map(|slice| share(slice)).collect();
+        (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+    };
     (!known.is_empty()).then(|| Diagnostic::OtherPrograms {
-        share: shares / known.len() as f64,
+        share: mean(|slice| slice.foreign_cpu).unwrap_or(0.0),
         disturbed: known.iter().filter(|slice| is_disturbed(slice)).count(),
         slices: known.len(),
+        steal: mean(|slice| slice.steal),
     })
 }
 

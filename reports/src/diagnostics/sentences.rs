@@ -44,7 +44,8 @@ impl Display for Diagnostic {
                 share,
                 disturbed,
                 slices,
-            } => write_other_programs(f, *share, *disturbed, *slices),
+                steal,
+            } => write_other_programs(f, *share, *disturbed, *slices, *steal),
             Diagnostic::Network { remote, .. } if remote.is_empty() => f.write_str(
                 "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
             ),
@@ -207,7 +208,13 @@ fn write_spread(f: &mut Formatter<'_>, unsteady: &[(String, String)]) -> fmt::Re
     )
 }
 
-fn write_other_programs(f: &mut Formatter<'_>, share: f64, disturbed: usize, slices: usize) -> fmt::Result {
+fn write_other_programs(
+    f: &mut Formatter<'_>,
+    share: f64,
+    disturbed: usize,
+    slices: usize,
+    steal: Option<f64>,
+) -> fmt::Result {
     write!(
         f,
         "Programs that are neither server nor generator used {} of their processors. In {} of {} slices they used \
@@ -223,7 +230,11 @@ fn write_other_programs(f: &mut Formatter<'_>, share: f64, disturbed: usize, sli
             "turns with such a slice are left out of the comparison, unless they are most of a block. The numbers in \
              the tables have all slices."
         }
-    })
+    })?;
+    match steal {
+        Some(steal) => write!(f, " The hypervisor took {}.", percent(steal)),
+        None => Ok(()),
+    }
 }
 
 /// A list that names only the first few.
