@@ -48,10 +48,15 @@ choose_processors() {
   [ -n "${generator_cpu:-}" ] || fail "server and generator need a processor each, and this process may use one"
 }
 
-# Sets programs.
+# Sets programs: the folder of what was built.
+find_programs() {
+  programs=$(cargo metadata --format-version 1 --no-deps | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/release
+}
+
+# Builds server and generator, and sets programs.
 build() {
   cargo build --quiet --release --package servers --package loadgen
-  programs=$(cargo metadata --format-version 1 --no-deps | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/release
+  find_programs
 }
 
 # Sets server_pid and port.
