@@ -1,7 +1,8 @@
 //! Draws the sizes of messages.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
-use std::{fs, io};
 
 use fastrand::Rng;
 
@@ -68,10 +69,13 @@ impl Sizes {
             path: path.into(),
             error: error.to_string(),
         };
-        if fs::metadata(path).map_err(unreadable)?.len() > LONGEST_FILE {
+        let mut text = String::new();
+        // A pipe or a device may have no end.
+        let start = File::open(path).map_err(unreadable)?.take(LONGEST_FILE + 1);
+        { start }.read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > LONGEST_FILE {
             return Err(SizesError::Length(path.into()));
         }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
         let lines = text.lines().map(str::trim).enumerate();
         let sizes: Arc<[u64]> = lines
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
@@ -159,6 +163,14 @@ mod tests {
         file.write_all(b"64B\n12\n").unwrap();
         let error = read(&text).unwrap_err().to_string();
         assert!(error.contains("line 2: `12` is not a size"), "{error}");
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_refused() {
+        assert_eq!(
+            read("file:/dev/zero"),
+            Err(SizesError::Length("/dev/zero".into()))
+        );
     }
 
     #[test]

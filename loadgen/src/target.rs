@@ -1,7 +1,8 @@
 //! The target of a load: resolves its name once, and refuses other hosts without permission.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 /// Why a target is refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,24 +23,50 @@ pub enum TargetError {
     Remote(SocketAddr),
 }
 
-/// Resolves `HOST:PORT`; an address that is not loopback needs `allow_remote`.
+/// How long one of several addresses has to accept a connection.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Resolves `HOST:PORT`; an address that is not loopback needs `allow_remote`. Of several addresses,
+/// such as those of `localhost`, it is the first that accepts a connection.
 ///
-/// The address is checked after the look-up: a name may stand for any address.
+/// The addresses are checked after the look-up: a name may stand for any address.
 pub fn resolve(text: &str, allow_remote: bool) -> Result<SocketAddr, TargetError> {
     let unresolved = |error| TargetError::Resolve {
         text: text.into(),
         error,
     };
-    let address = text
-        .to_socket_addrs()
-        .map_err(unresolved)?
-        .next()
+    let found = look_up(text).map_err(unresolved)?;
+    let first = *found
+        .first()
         .ok_or_else(|| unresolved(io::Error::other("the name has no address")))?;
-    if address.ip().to_canonical().is_loopback() || allow_remote {
-        Ok(address)
-    } else {
-        Err(TargetError::Remote(address))
-    }
+    let is_allowed = |address: &SocketAddr| allow_remote || address.ip().to_canonical().is_loopback();
+    let allowed: Vec<SocketAddr> = found.into_iter().filter(is_allowed).collect();
+    choose(&allowed, |address| {
+        TcpStream::connect_timeout(address, ANSWERS_WITHIN).is_ok()
+    })
+    .ok_or(TargetError::Remote(first))
+}
+
+/// The addresses in the order of the system. An IPv6 address in brackets may have a zone:
+/// `[fe80::1%eth0]:7007`.
+fn look_up(text: &str) -> io::Result<Vec<SocketAddr>> {
+    let in_brackets = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.rsplit_once("]:"))
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    Ok(match in_brackets {
+        Some(host_and_port) => host_and_port.to_socket_addrs()?.collect(),
+        None => text.to_socket_addrs()?.collect(),
+    })
+}
+
+/// The first address that answers, if there are several, or the first of all.
+fn choose(addresses: &[SocketAddr], answers: impl Fn(&SocketAddr) -> bool) -> Option<SocketAddr> {
+    let answering = match addresses {
+        [] | [_] => None,
+        several => several.iter().find(|address| answers(address)),
+    };
+    answering.or(addresses.first()).copied()
 }
 
 #[cfg(test)]
@@ -57,6 +84,31 @@ mod tests {
         ] {
             assert!(resolve(text, false).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_several_addresses_the_first_that_answers_is_taken() {
+        let addresses: Vec<SocketAddr> = ["[::1]:7", "127.0.0.1:7", "127.0.0.2:7"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        assert_eq!(
+            choose(&addresses, |address| address.is_ipv4()),
+            Some(addresses[1])
+        );
+        assert_eq!(choose(&addresses, |_| false), Some(addresses[0]));
+        let asked = |_: &SocketAddr| panic!("there is no choice");
+        assert_eq!(choose(&addresses[..1], asked), Some(addresses[0]));
+        assert_eq!(choose(&[], asked), None);
+    }
+
+    #[test]
+    fn an_address_may_have_a_zone() {
+        let address = resolve("[fe80::1%lo]:7", true).unwrap();
+        let SocketAddr::V6(address) = address else {
+            panic!("{address}")
+        };
+        assert_eq!(address.ip().to_string(), "fe80::1");
+        assert!(address.scope_id() > 0 && address.port() == 7);
     }
 
     #[test]

@@ -319,6 +319,46 @@ fn exported_latencies_replace_the_content_of_the_files() {
 }
 
 #[test]
+fn latencies_can_be_exported_into_a_pipe_and_a_device() {
+    let target = echo_server().to_string();
+    let output = loadgen(&[
+        "run",
+        &target,
+        "-c",
+        "3",
+        "-d",
+        "200ms",
+        "--warmup",
+        "0s",
+        "--force",
+        "--hgrm",
+        "/dev/stderr",
+        "--hlog",
+        "/dev/null",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("1/(1-Percentile)"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn two_exports_into_one_file_are_an_error_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("one", folder.path().join("other")).unwrap();
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name).display().to_string());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let output = loadgen(&["run", &target, "--hlog", &one, "--hgrm", &other]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("the same file"), "{}", stderr(&output));
+    assert!(listener.accept().is_err(), "there was a connection");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_an_error_before_the_run() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -2,7 +2,8 @@
 
 mod cli;
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("report: {error:#}");
+            record::complain!("report: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -37,7 +38,7 @@ fn run(cli: Cli) -> Result<()> {
                     output.display()
                 )
             })?;
-            eprintln!("report: wrote {}", output.display());
+            record::complain!("report: wrote {}", output.display());
             Ok(())
         }
         Action::Text(records) => Ok(print(&text::describe(&reports::read(&records.path)?))?),
@@ -70,18 +71,22 @@ impl<'a> Shown<'a> {
 
 fn check(html: &Path, records: &Path) -> Result<()> {
     let read = reports::read(records)?;
-    let size = fs::metadata(html).with_context(|| cannot_read(html))?.len();
-    if size > html::LARGEST as u64 {
+    let mut page = Vec::new();
+    // A pipe or a device may have no end.
+    File::open(html)
+        .and_then(|file| file.take(html::LARGEST as u64 + 1).read_to_end(&mut page))
+        .with_context(|| cannot_read(html))?;
+    if page.len() > html::LARGEST {
         bail!(
-            "{} has {size} bytes; a report has at most {}",
+            "{} is longer than a report, which has at most {} bytes",
             html.display(),
             html::LARGEST
         );
     }
-    let page = fs::read_to_string(html).with_context(|| cannot_read(html))?;
+    let page = String::from_utf8(page).with_context(|| cannot_read(html))?;
     let problems = reports::check(&page, &read);
     for problem in &problems {
-        eprintln!("report: {problem}");
+        record::complain!("report: {problem}");
     }
     if !problems.is_empty() {
         bail!("{} does not agree with {}", html.display(), records.display());

@@ -84,6 +84,8 @@ enum Error {
     Print(#[from] std::io::Error),
     #[error("cannot write {}: {error}", path.display())]
     Export { path: PathBuf, error: std::io::Error },
+    #[error("--hlog and --hgrm name the same file, {}: give each its own", .0.display())]
+    SameFile(PathBuf),
     #[error("cannot export the load: {0}")]
     Decode(#[from] DecodeError),
     #[error(transparent)]
@@ -93,7 +95,11 @@ enum Error {
 impl Error {
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Target(_) | Error::Plan(_) | Error::Decided { .. } | Error::Survey(_) => USAGE,
+            Error::Target(_)
+            | Error::Plan(_)
+            | Error::Decided { .. }
+            | Error::Survey(_)
+            | Error::SameFile(_) => USAGE,
             Error::Run(RunError::Unprepared(_)) => USAGE,
             Error::Run(_) | Error::Print(_) | Error::Export { .. } | Error::Decode(_) | Error::Merge(_) => 1,
         }
@@ -108,7 +114,7 @@ pub fn main() -> ExitCode {
         Command::Capacity(options) => options.run(),
     };
     let code = result.unwrap_or_else(|error| {
-        eprintln!("loadgen: {error}");
+        record::complain!("loadgen: {error}");
         error.exit_code()
     });
     code.into()

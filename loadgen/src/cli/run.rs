@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -86,7 +87,7 @@ impl RunOptions {
         let result = crate::run(&plan, &mut Progress::start(), &stop);
         let interrupted = stop.load(Relaxed);
         if interrupted && result.is_err() {
-            eprintln!("loadgen: interrupted before a connection was open");
+            record::complain!("loadgen: interrupted before a connection was open");
             return Ok(interrupt::EXIT_CODE);
         }
         let load = result?;
@@ -96,7 +97,7 @@ impl RunOptions {
         }
         let failures = failures(&self.fail_on, &load);
         for failure in &failures {
-            eprintln!("failed: {failure}");
+            record::complain!("failed: {failure}");
         }
         let code = exit_code(
             interrupted,
@@ -104,7 +105,7 @@ impl RunOptions {
             failures.is_empty(),
         );
         if code == INVALID {
-            eprintln!("{NOT_VALID}");
+            record::complain!("{NOT_VALID}");
         }
         Ok(code)
     }
@@ -115,7 +116,15 @@ impl RunOptions {
         let asked = forms
             .into_iter()
             .filter_map(|(path, form)| Some((path.clone()?, form)));
-        asked.map(|(path, form)| Export::create(path, form)).collect()
+        let exports: Vec<Export> = asked
+            .map(|(path, form)| Export::create(path, form))
+            .collect::<Result<_, _>>()?;
+        match &exports[..] {
+            [one, other] if one.replaces.is_some() && one.replaces == other.replaces => {
+                Err(Error::SameFile(one.path.clone()))
+            }
+            _ => Ok(exports),
+        }
     }
 }
 
@@ -128,28 +137,38 @@ struct Export {
     path: PathBuf,
     file: File,
     form: Form,
+    /// The device and the inode of a regular file, whose content is replaced; `None` if the export
+    /// streams into a pipe or a device.
+    replaces: Option<(u64, u64)>,
 }
 
 impl Export {
     fn create(path: PathBuf, form: Form) -> Result<Self, Error> {
         // The old content is kept until there is a load to replace it.
-        match File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-        {
-            Ok(file) => Ok(Export { path, file, form }),
+        let open = || -> std::io::Result<_> {
+            let file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let found = file.metadata()?;
+            Ok((file, found.is_file().then(|| (found.dev(), found.ino()))))
+        };
+        match open() {
+            Ok((file, replaces)) => Ok(Export {
+                path,
+                file,
+                form,
+                replaces,
+            }),
             Err(error) => Err(Error::Export { path, error }),
         }
     }
 
     fn write(&mut self, load: &Load) -> Result<(), Error> {
         let text = (self.form)(load)?;
-        let written = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.write_all(text.as_bytes()));
+        let emptied = self.replaces.map_or(Ok(()), |_| self.file.set_len(0));
+        let written = emptied.and_then(|()| self.file.write_all(text.as_bytes()));
         written.map_err(|error| Error::Export {
             path: self.path.clone(),
             error,
