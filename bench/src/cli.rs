@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use loadgen::interrupt;
 use record::Record;
@@ -150,7 +150,7 @@ pub fn main() -> ExitCode {
         Command::Conformance(options) => options.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("echobench: {error:#}");
+        record::complain!("echobench: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -205,12 +205,7 @@ impl RunOptions {
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         let participants = suite.participants(self.allow_remote)?;
-        run::prepare(
-            suite,
-            participants,
-            seed,
-            &self.output.unwrap_or_else(results::new_folder),
-        )
+        run::prepare(suite, participants, seed, self.output)
     }
 }
 
@@ -218,13 +213,11 @@ impl RunOptions {
 pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let stop = interrupt::flag()?;
     let finished = run::carry_out(prepared, &stop)?;
-    let printed = print(&describe(&finished));
-    printed.with_context(|| {
-        format!(
-            "the report is {}, but the results cannot be printed",
-            finished.report.display()
-        )
-    })?;
+    if let Err(error) = print(&describe(&finished)) {
+        // The results are complete, and in the report.
+        let report = finished.report.display();
+        record::complain!("echobench: the results cannot be printed ({error}); the report is {report}");
+    }
     Ok(match finished {
         Finished {
             interrupted: true, ..

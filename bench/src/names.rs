@@ -16,13 +16,22 @@ pub fn model(name: &str) -> anyhow::Result<&'static dyn Model> {
     })
 }
 
-/// Checks that a server that is not a model may have this name.
-pub fn check_free(name: &str) -> anyhow::Result<()> {
+/// Names are parts of file names, and heads of columns.
+const LONGEST: usize = 100;
+
+/// Checks that a server or a scenario may have this name.
+pub fn check(name: &str) -> anyhow::Result<()> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     ensure!(
-        !name.is_empty() && name.chars().all(plain),
-        "`{name}` is not a name: use letters, digits, `-`, `_` and `.`"
+        (1..=LONGEST).contains(&name.len()) && name.chars().all(plain),
+        "{name:?} is not a name: use 1 to {LONGEST} letters, digits, `-`, `_` and `.`"
     );
+    Ok(())
+}
+
+/// Checks that a server that is not a model may have this name.
+pub fn check_free(name: &str) -> anyhow::Result<()> {
+    check(name)?;
     ensure!(
         models::find(name).is_none() && models::left_out(name).is_none(),
         "`{name}` is the name of a model: choose another name"
@@ -52,6 +61,19 @@ pub fn suggestion<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        let longest = "x".repeat(LONGEST);
+        for name in ["a", "1.2_b-C", longest.as_str()] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+        let too_long = format!("{longest}x");
+        for name in ["", "a/b", "a\tb", "a b", "é", "a\n", too_long.as_str()] {
+            let error = check(name).unwrap_err().to_string();
+            assert!(error.contains("1 to 100 letters"), "{error}");
+        }
+    }
 
     #[test]
     fn a_near_name_is_suggested_and_a_far_one_is_not() {

@@ -2,6 +2,8 @@
 //! file, or the built-in one.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use servers::models::{MODELS, Model};
 use toml::{Table, Value};
 
 use crate::external::External;
-use crate::names::{check_distinct, model};
+use crate::names::{check, check_distinct, model};
 use crate::participant::Participant;
 use crate::slicing::{self, Slicing};
 use crate::target::Target;
@@ -90,6 +92,9 @@ const DECIDED: [(&str, &str); 3] = [
     ("udp", "the server decides the transport"),
 ];
 
+/// Bytes of a suite file, at most.
+const LONGEST_FILE: u64 = 1 << 20;
+
 impl Suite {
     /// The suite that `cargo bench` runs.
     pub fn quick() -> anyhow::Result<Self> {
@@ -98,8 +103,16 @@ impl Suite {
 
     /// Reads a suite from a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let mut text = String::new();
+        // A pipe or a device may have no end.
+        File::open(path)
+            .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
             .with_context(|| format!("cannot read the suite {}", path.display()))?;
+        ensure!(
+            text.len() as u64 <= LONGEST_FILE,
+            "{} is longer than a suite, which has at most {LONGEST_FILE} bytes",
+            path.display()
+        );
         Suite::parse(&text).with_context(|| format!("{} is not a suite", path.display()))
     }
 
@@ -248,6 +261,7 @@ impl Scenario {
     fn parse(mut table: Table, warmup: Time, duration: Time) -> anyhow::Result<Self> {
         let name = text(&mut table, "name").context("in a [[scenario]]")?;
         let scenario = || format!("in the scenario `{name}`");
+        check(&name).context("in a [[scenario]]")?;
         let title = text(&mut table, "title").with_context(scenario)?;
         if let Some((key, reason)) = DECIDED.into_iter().find(|(key, _)| table.contains_key(*key)) {
             return Err(anyhow!("`{key}` cannot be set in a suite: {reason}")).with_context(scenario);
