@@ -30,7 +30,7 @@ impl Progress {
         let left = self.bar.length().unwrap_or(0).saturating_sub(self.bar.position());
         let left = HumanDuration(self.per_trial * left as u32);
         if self.bar.is_hidden() && self.block.replace(Some(block)) != Some(block) {
-            eprintln!("block {}: about {left} left", block + 1);
+            record::complain!("block {}: about {left} left", block + 1);
         }
         self.bar.set_prefix(left.to_string());
         self.bar
@@ -49,7 +49,8 @@ impl Progress {
 
     /// Prints an error that does not end the run.
     pub fn warn(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("echobench: {}", text.trim_end()));
+        self.bar
+            .suspend(|| record::complain!("echobench: {}", text.trim_end()));
     }
 
     /// The run has ended.
@@ -82,11 +83,11 @@ impl CaseProgress {
         if let CaseOutcome::Fail { evidence } = &result.outcome {
             let first = evidence.lines().next().unwrap_or_default();
             let line = format!("{} {}: fail: {first}", result.case, result.model);
-            self.bar.suspend(|| eprintln!("{line}"));
+            self.bar.suspend(|| record::complain!("{line}"));
         }
         if self.bar.is_hidden() && self.begun.borrow_mut().insert(result.case.clone()) {
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            eprintln!("{}: {done} of {all}", result.case);
+            record::complain!("{}: {done} of {all}", result.case);
         }
     }
 

@@ -18,7 +18,9 @@ pub fn dispatch() -> Option<ExitCode> {
         Some(Entry::Guard) => guard::main(),
         Some(Entry::Preparation) => conditions::main(),
         None => {
-            eprintln!("{VARIABLE}={name} is unknown: only the harness sets this variable, so unset it");
+            record::complain!(
+                "{VARIABLE}={name} is unknown: only the harness sets this variable, so unset it"
+            );
             ExitCode::FAILURE
         }
     })

@@ -206,6 +206,32 @@ fn ctrl_c_keeps_what_was_measured_and_leaves_nothing_running() {
 }
 
 #[test]
+fn nobody_has_to_read_what_a_run_prints() {
+    let folder = suite("\"epoll\"", 4, "100ms", 2);
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let output = echobench(&["run", &path("suite.toml"), "--output", &path("out")])
+        .stdout(full())
+        .stderr(full())
+        .output()
+        .unwrap();
+    assert_exit_code_matches(&output, &trials(&folder));
+    assert!(folder.path().join("out/report.html").is_file());
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_a_run_as_ctrl_c_does() {
+    let folder = suite("\"epoll\"", 4, "300ms", 1000);
+    let harness = start(&folder);
+    let results = folder.path().join("out/results.jsonl");
+    wait_for("two trials", || (count_lines(&results) > 2).then_some(()));
+    kill(Pid::from_raw(harness.id() as i32), Signal::SIGHUP).unwrap();
+    let output = harness.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(folder.path().join("out/report.html").is_file());
+}
+
+#[test]
 fn a_harness_that_is_killed_leaves_nothing_running_and_whole_lines() {
     for signal in [Signal::SIGKILL, Signal::SIGABRT] {
         let folder = suite("\"fork\"", 4, "300ms", 1000);

@@ -31,7 +31,7 @@ pub fn prepare() -> io::Result<()> {
 pub fn run_child(serve: impl FnOnce() -> io::Result<()>) -> ! {
     let result = stop::leave_to_parent().and_then(|()| serve());
     if let Err(error) = &result {
-        eprintln!("echo-server: a worker failed: {error}");
+        complain!("echo-server: a worker failed: {error}");
     }
     process::exit_now(result.is_err().into())
 }
@@ -184,7 +184,7 @@ fn report_end(status: ExitStatus) {
     // A child that learns of the stop before its parent exits with status 0.
     if !status.success() {
         REPORTED.call_once(|| {
-            eprintln!("echo-server: a worker ended ({status}): another one replaces it (reported once)");
+            complain!("echo-server: a worker ended ({status}): another one replaces it (reported once)");
         });
     }
 }
@@ -192,7 +192,7 @@ fn report_end(status: ExitStatus) {
 fn report_failed_start(error: &io::Error) {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
-        eprintln!(
+        complain!(
             "echo-server: cannot start a worker: {error}: retrying, the other workers serve (reported once)"
         );
     });

@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("echo-server: {error:#}");
+            complain!("echo-server: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -155,7 +155,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     stop::on_signals(listener.as_fd(), cli.drain)?;
     terminal::stop_on_q()?;
     if io::stdin().is_terminal() {
-        eprintln!("echo-server: type q and Enter to stop");
+        complain!("echo-server: type q and Enter to stop");
     }
     Ok(model.serve(listener, &config)?)
 }

@@ -73,7 +73,7 @@ impl Drops {
     /// Counts one datagram; `detail` goes into the report.
     pub fn count(&mut self, reason: Reason, detail: impl fmt::Display) {
         if self.0[reason as usize] == 0 {
-            eprintln!("echo-server: dropped a datagram {reason}: {detail} (reported once, all are counted)");
+            complain!("echo-server: dropped a datagram {reason}: {detail} (reported once, all are counted)");
         }
         self.add(reason, 1);
     }

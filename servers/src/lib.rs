@@ -12,6 +12,9 @@
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
+#[macro_use]
+mod complain;
+
 pub mod children;
 pub mod cli;
 pub mod clients;

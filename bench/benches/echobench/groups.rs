@@ -65,7 +65,7 @@ pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Resul
 fn is_runnable(participant: &Participant) -> bool {
     let reason = participant.unavailable();
     if let Some(reason) = &reason {
-        eprintln!("{}: skipped: {reason}", participant.name());
+        record::complain!("{}: skipped: {reason}", participant.name());
     }
     reason.is_none()
 }

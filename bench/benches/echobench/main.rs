@@ -26,7 +26,7 @@ struct Environment {
 fn main() -> ExitCode {
     bench::reexec::dispatch().unwrap_or_else(|| {
         run().unwrap_or_else(|error| {
-            eprintln!("echobench: {error:#}");
+            record::complain!("echobench: {error:#}");
             ExitCode::FAILURE
         })
     })

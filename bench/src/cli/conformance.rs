@@ -103,7 +103,7 @@ impl ConformanceOptions {
         ran?;
         // Printed even if storing fails, and stored even if printing fails.
         let printed = print(&self.format.show(results.outcome())?);
-        eprintln!("echobench: {}", results.finish()?);
+        record::complain!("echobench: {}", results.finish()?);
         printed?;
         Ok(match results.is_complete() {
             false if stop.load(Relaxed) => interrupt::EXIT_CODE.into(),

@@ -180,7 +180,7 @@ pub fn newest() -> Option<Conformance> {
     match reports::read(&path) {
         Ok(records) => records.conformance,
         Err(error) => {
-            eprintln!("echobench: the report omits the conformance cases: {error}");
+            record::complain!("echobench: the report omits the conformance cases: {error}");
             None
         }
     }

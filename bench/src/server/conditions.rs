@@ -88,7 +88,7 @@ fn take(first: i32, last: i32) -> io::Result<()> {
 /// The entry point of the process in between.
 pub fn main() -> ExitCode {
     let error = become_program().unwrap_or_else(|error| error);
-    eprintln!("cannot prepare a process: {error}");
+    record::complain!("cannot prepare a process: {error}");
     ExitCode::FAILURE
 }
 

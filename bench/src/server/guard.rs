@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
     // An error means the end of the harness too.
     let _ = io::stdin().lock().read_to_end(&mut folders);
     if getpgrp() != getpid() {
-        eprintln!("a guard kills its whole process group, so it must lead that group");
+        record::complain!("a guard kills its whole process group, so it must lead that group");
         return ExitCode::FAILURE;
     }
     if !folders.is_empty() {

@@ -25,6 +25,16 @@ pub fn show_micros(micros: f64) -> String {
     }
 }
 
+/// Prints a line on standard error. If that is closed or full nothing happens, where `eprintln!` panics:
+/// no message may end a measurement.
+#[macro_export]
+macro_rules! complain {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+
 /// Prints a result on standard output. A pipe that its reader has closed is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -133,7 +133,7 @@ impl CapacityOptions {
             match result {
                 Ok(load) => {
                     let trial = survey.record(&load);
-                    eprintln!("loadgen: {}", capacity::text::outcome(trial));
+                    record::complain!("loadgen: {}", capacity::text::outcome(trial));
                 }
                 Err(error) => break Some(error),
             }
@@ -194,14 +194,14 @@ impl CapacityOptions {
 
     fn announce(&self, survey: &Survey) {
         if survey.first() > self.from.per_second() {
-            eprintln!(
+            record::complain!(
                 "loadgen: the search begins at {}: at a lower rate a trial of {} has too few messages for the objectives",
                 units::show_rate(survey.first()),
                 self.duration()
             );
         }
         let time = survey.time(self.load.plan.warmup.0 + AROUND);
-        eprintln!(
+        record::complain!(
             "loadgen: this takes at most about {}, or more if the result is not verified; Ctrl-C ends the search and \
              prints its result so far",
             humantime::format_duration(Duration::from_secs(time.as_secs()))

@@ -42,7 +42,7 @@ impl MergeOptions {
         let parts = self.files.iter().map(|path| read(path));
         let sum = merge::merge(&parts.collect::<Result<Vec<_>, _>>()?)?;
         for warning in &sum.warnings {
-            eprintln!("loadgen: warning: {warning}");
+            record::complain!("loadgen: warning: {warning}");
         }
         self.format.print(&sum.load)?;
         Ok(if sum.load.summary.is_valid() { 0 } else { INVALID })

@@ -57,7 +57,7 @@ pub fn remedy(error: &io::Error) -> Remedy {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
             static REPORTED: Once = Once::new();
             REPORTED.call_once(|| {
-                eprintln!("echo-server: {error}: accepting pauses until resources are free (reported once)");
+                complain!("echo-server: {error}: accepting pauses until resources are free (reported once)");
             });
             Remedy::BackOff
         }

@@ -94,7 +94,7 @@ pub fn resolve(text: &str) -> anyhow::Result<SocketAddr> {
 /// Warns on standard error if other hosts can reach the address.
 pub(super) fn warn_if_exposed(address: SocketAddr) {
     if !address.ip().is_loopback() {
-        eprintln!("echo-server: listening on {address}: any host that can reach it can use the server");
+        complain!("echo-server: listening on {address}: any host that can reach it can use the server");
     }
 }
 

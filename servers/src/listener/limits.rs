@@ -35,7 +35,7 @@ impl Limit {
             return true;
         };
         if open >= max && self.reported[0].swap(1, SeqCst) == 0 {
-            eprintln!(
+            complain!(
                 "echo-server: {max} connections are open (--max-connections): new ones are closed at once"
             );
         }
@@ -57,7 +57,7 @@ impl Limit {
 pub fn report_rejected(what: &str, error: &io::Error) {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
-        eprintln!("echo-server: {what}: {error}: clients are rejected (reported once)");
+        complain!("echo-server: {what}: {error}: clients are rejected (reported once)");
     });
 }
 
@@ -66,7 +66,7 @@ pub fn report_waiting(open: usize, workers: usize) {
     static REPORTED: Once = Once::new();
     if open > workers {
         REPORTED.call_once(|| {
-            eprintln!(
+            complain!(
                 "echo-server: all {workers} workers are busy: connection {open} is open but waits until \
                  another one ends (--workers sets the number of workers)"
             );

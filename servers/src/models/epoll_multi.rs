@@ -49,7 +49,7 @@ impl Model for EpollMulti {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let count = self.workers().count(config);
         if count == 1 {
-            eprintln!("echo-server: with one loop this is `epoll` (--workers sets the number of loops)");
+            complain!("echo-server: with one loop this is `epoll` (--workers sets the number of loops)");
         }
         per_core::run(listener, config, count, |listener, open| {
             let mut one = Loop::new(listener, open)?;

@@ -66,7 +66,7 @@ impl Model for Udp {
         }
         echo.drain(config)?;
         if !echo.drops.is_empty() {
-            eprintln!("echo-server: {}", echo.drops);
+            complain!("echo-server: {}", echo.drops);
         }
         Ok(())
     }

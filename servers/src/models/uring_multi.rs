@@ -54,7 +54,7 @@ impl Model for UringMulti {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let count = self.workers().count(config);
         if count == 1 {
-            eprintln!("echo-server: with one ring this is `uring` (--workers sets the number of rings)");
+            complain!("echo-server: with one ring this is `uring` (--workers sets the number of rings)");
         }
         per_core::run(listener, config, count, |_, open| {
             let server = Loop::new(config, open)?;
