@@ -82,6 +82,8 @@ pub struct Search {
     rate: Option<f64>,
     seen: Seen,
     steps_down: u32,
+    /// The rates at which a trial held.
+    held: Vec<f64>,
 }
 
 /// The results of the trials at one rate.
@@ -104,6 +106,7 @@ impl Search {
             rate: Some(range.first),
             seen: Seen::default(),
             steps_down: 0,
+            held: Vec::new(),
         }
     }
 
@@ -127,7 +130,10 @@ impl Search {
     pub fn record(&mut self, result: &TrialResult) {
         let Some(rate) = self.rate else { return };
         match result {
-            TrialResult::Held => self.seen.held += 1,
+            TrialResult::Held => {
+                self.seen.held += 1;
+                self.held.push(rate);
+            }
             TrialResult::Missed(_) => self.seen.missed += 1,
             TrialResult::GeneratorLimited(_) => self.seen.generator_limited += 1,
         }
@@ -145,18 +151,24 @@ impl Search {
         }
     }
 
-    /// The bracket so far; final once the search is done.
+    /// The bracket so far; final once the search is done. Until a rate is verified, the low one is the
+    /// highest at which a trial held.
     pub fn bracket(&self) -> Bracket {
-        // The first rate that is verified counts as the low one meanwhile.
-        let unverified = self.rate.filter(|_| self.verifying).map(|rate| (rate, self.seen));
-        let low = self.low.or(unverified);
+        let high = self.high.map(|(rate, _)| rate);
+        let is_below_high = |rate: &f64| high.is_none_or(|high| *rate < high);
+        let held = self.held.iter().copied().filter(is_below_high).reduce(f64::max);
+        let seen_at = |rate| match self.rate == Some(rate) {
+            true => self.seen,
+            false => Seen::default(),
+        };
+        let low = self.low.or(held.map(|rate| (rate, seen_at(rate))));
         let seen = low
             .filter(|_| self.verifying)
             .map(|(_, seen)| seen)
             .unwrap_or_default();
         Bracket {
             low: low.map(|(rate, _)| rate),
-            high: self.high.map(|(rate, _)| rate),
+            high,
             limit: self.high.map_or(Limit::NotReached, |(_, limit)| limit),
             verified: seen.held,
             of: seen.held + seen.failed(),
@@ -291,7 +303,49 @@ mod tests {
         low < high && high / low <= WIDTH + 1e-9
     }
 
+    /// The rates at which a trial held, and the bracket after each trial.
+    fn brackets(range: Range, mut server: impl FnMut(f64) -> TrialResult) -> Vec<(Vec<f64>, Bracket)> {
+        let (mut search, mut held, mut all) = (Search::new(range, RUNS), Vec::new(), Vec::new());
+        while let Step::Try { rate, .. } = search.next() {
+            let result = server(rate);
+            if result == TrialResult::Held {
+                held.push(rate);
+            }
+            search.record(&result);
+            all.push((held.clone(), search.bracket()));
+        }
+        all
+    }
+
+    #[test]
+    fn a_search_that_ends_while_it_steps_down_claims_what_held() {
+        let range = Range {
+            lowest: 1.0,
+            first: 1000.0,
+            highest: 4000.0,
+        };
+        // All rates hold until the highest is to be verified; then none does.
+        let mut trials = 0;
+        let tired = |_| {
+            trials += 1;
+            if trials <= 3 { TrialResult::Held } else { missed() }
+        };
+        let all = brackets(range, tired);
+        let (_, at_first) = &all[5];
+        assert_eq!((at_first.low, at_first.high), (Some(2000.0), Some(4000.0)));
+        assert_eq!((at_first.verified, at_first.of), (0, 0));
+    }
+
     proptest! {
+        #[test]
+        fn only_a_rate_at_which_a_trial_held_is_claimed(range in range(), seed in any::<u64>()) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let moody = |_| if random.bool() { TrialResult::Held } else { missed() };
+            for (held, bracket) in brackets(range, moody) {
+                prop_assert!(bracket.low.is_none_or(|low| held.contains(&low)), "{bracket:?} of {held:?}");
+            }
+        }
+
         #[test]
         fn a_threshold_is_found(range in range(), place in 0.0..1.0f64) {
             let threshold = range.lowest * (range.highest / range.lowest).powf(place);
