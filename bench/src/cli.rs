@@ -11,7 +11,7 @@ use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use loadgen::interrupt;
 use record::Record;
-use record::units;
+use record::units::{self, Percent};
 use record::words::{count, print};
 
 use servers::cli::Format;
@@ -101,6 +101,15 @@ pub struct RunOptions {
     /// Time for the whole run: no block begins that would end later.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_BUDGET", value_parser = units::time)]
     budget: Option<Duration>,
+
+    /// Servers that differ by at most this in echoes per second or CPU time per echo are tied [default:
+    /// 3%].
+    #[arg(long, value_name = "PERCENT", env = "ECHOBENCH_MARGIN")]
+    margin: Option<Percent>,
+
+    /// Servers that differ by at most this in p99 are tied [default: 10%].
+    #[arg(long, value_name = "PERCENT", env = "ECHOBENCH_P99_MARGIN")]
+    p99_margin: Option<Percent>,
 
     /// Measured time of each server in each block.
     #[arg(long, value_name = "TIME", env = "ECHOBENCH_DURATION", value_parser = units::time)]
@@ -193,6 +202,8 @@ impl RunOptions {
             suite.set_blocks(blocks);
         }
         suite.budget = self.budget.or(suite.budget);
+        suite.margins.rates = self.margin.unwrap_or(suite.margins.rates);
+        suite.margins.percentiles = self.p99_margin.unwrap_or(suite.margins.percentiles);
         if let Some(duration) = self.duration {
             suite.set_duration(duration);
         }

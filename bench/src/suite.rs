@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use record::Plan;
-use record::units::Time;
+use record::units::{Percent, Time};
+use record::{Margins, Plan};
 use serde::Deserialize;
 use servers::models::{MODELS, Model};
 use toml::{Table, Value};
@@ -36,6 +36,8 @@ pub struct Suite {
     /// The numbers of blocks after which the verdicts are looked at. A scenario ends at the first look
     /// that decides them.
     pub looks: Vec<u32>,
+    /// How far servers may differ and still be tied.
+    pub margins: Margins,
     /// No block begins that would end after this time.
     pub budget: Option<Duration>,
     /// Names of models.
@@ -69,6 +71,9 @@ struct SuiteFile {
     blocks: u32,
     #[serde(default)]
     looks: Vec<u32>,
+    /// How far servers may differ in rates, and in percentiles, and still be tied.
+    margin: Option<Percent>,
+    p99_margin: Option<Percent>,
     budget: Option<Time>,
     /// Defaults of the scenarios.
     warmup: Time,
@@ -120,11 +125,16 @@ impl Suite {
         let file: SuiteFile = toml::from_str(text)?;
         let scenario = |table| Scenario::parse(table, file.warmup, file.duration);
         let scenarios = file.scenario.into_iter().map(scenario);
+        let usual = Margins::default();
         let suite = Suite {
             scenarios: scenarios.collect::<anyhow::Result<_>>()?,
             name: file.name,
             blocks: file.blocks,
             looks: file.looks,
+            margins: Margins {
+                rates: file.margin.unwrap_or(usual.rates),
+                percentiles: file.p99_margin.unwrap_or(usual.percentiles),
+            },
             budget: file.budget.map(|budget| budget.0),
             servers: file.servers,
             externals: file.external,

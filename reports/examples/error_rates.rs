@@ -8,6 +8,7 @@
 mod noise;
 
 use noise::{Noise, run};
+use record::Margins;
 use reports::comparison::{Blocks, ERROR_RATE};
 use reports::metrics::COMPARED;
 use reports::verdict::{Decision, Verdict, decide};
@@ -19,7 +20,7 @@ const LOOKS: [u32; 4] = [5, 10, 20, 40];
 fn verdict(servers: &[Blocks], error_rate: f64) -> Verdict {
     let names: Vec<String> = (0..servers.len()).map(|number| number.to_string()).collect();
     let candidates: Vec<(&str, &Blocks)> = names.iter().map(String::as_str).zip(servers).collect();
-    decide(&COMPARED[0], &candidates, error_rate)
+    decide(&COMPARED[0], &Margins::default(), &candidates, error_rate)
 }
 
 fn first(servers: &[Blocks], blocks: u32) -> Vec<Blocks> {

@@ -1,7 +1,8 @@
 //! The metrics of a trial: the one list behind the tables, the text, the JSON and the check of
 //! a report.
 
-use record::{Cost, Interval, Load, Slice};
+use record::units::Percent;
+use record::{Cost, Interval, Load, Margins, Slice};
 
 /// One number of a trial.
 pub struct Metric {
@@ -159,7 +160,7 @@ pub static METRICS: [Metric; 10] = [
 ];
 
 /// A metric that decides a verdict.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Compared {
     /// The key of the metric.
     pub key: &'static str,
@@ -167,30 +168,29 @@ pub struct Compared {
     pub title: &'static str,
     /// Which of two values is better.
     pub better: Better,
-    /// Servers whose ratio differs from 1 by at most this are equivalent.
-    pub margin: f64,
+    /// The margin within which servers are equivalent, of those of a run.
+    pub margin: fn(&Margins) -> Percent,
 }
 
-/// The metrics that decide a verdict. Percentiles vary more than rates from one run to the next,
-/// and differences below these margins do not matter for the choice of a design.
+/// The metrics that decide a verdict.
 pub const COMPARED: [Compared; 3] = [
     Compared {
         key: ECHOES,
         title: "Most echoes per second",
         better: Better::Higher,
-        margin: 0.03,
+        margin: |margins| margins.rates,
     },
     Compared {
         key: P99,
         title: "Lowest p99 at that load",
         better: Better::Lower,
-        margin: 0.10,
+        margin: |margins| margins.percentiles,
     },
     Compared {
         key: CPU,
         title: "Least CPU time per echo",
         better: Better::Lower,
-        margin: 0.03,
+        margin: |margins| margins.rates,
     },
 ];
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use record::units::Time;
 use record::words::{plain_line, plain_lines};
-use record::{Finding, Generator, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
+use record::{Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
 use serde::Serialize;
 
 use crate::comparison::{Blocks, ERROR_RATE};
@@ -59,7 +59,7 @@ impl ScenarioSummary {
         for (row, server) in rows.iter_mut().zip(&run.servers) {
             row.left_out = exclusion::exclude(row, server, &run.servers);
         }
-        let verdicts = judge(&mut rows, &measured, error_rate(&run.looks));
+        let verdicts = judge(&mut rows, &measured, &run.margins, error_rate(&run.looks));
         let loads = measured.iter().flat_map(|server| &server.trials);
         let listed_mean = { loads }.find_map(|trial| trial.load.listed_mean_bytes);
         let mean = scenario.plan.size.mean().or(listed_mean);
@@ -245,7 +245,7 @@ fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
 }
 
 /// The verdicts; fills in each row's ratio to the best.
-fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Verdict> {
+fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_rate: f64) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for compared in &COMPARED {
         let Some(metric) = METRICS.iter().find(|metric| metric.key == compared.key) else {
@@ -258,7 +258,7 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Ve
         let blocks = values(&candidates.iter().map(trials).collect::<Vec<_>>(), metric);
         let named = candidates.iter().map(|&at| rows[at].server.as_str()).zip(&blocks);
         let named: Vec<(&str, &Blocks)> = named.filter(|(_, blocks)| !blocks.is_empty()).collect();
-        let verdict = verdict::decide(compared, &named, error_rate);
+        let verdict = verdict::decide(compared, margins, &named, error_rate);
         if let Some(best) = rows
             .iter()
             .position(|row| Some(&row.server) == verdict.leaders.first())
@@ -274,7 +274,7 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], error_rate: f64) -> Vec<Ve
                 let to_best = ToBest {
                     best: verdict.leaders[0].clone(),
                     ratio,
-                    relation: ratio.relation(compared.margin),
+                    relation: ratio.relation((compared.margin)(margins).share()),
                 };
                 row.to_best.insert(compared.key, to_best);
             }

@@ -1,7 +1,7 @@
 //! A run in numbers, computed once: HTML, text, JSON and the figures agree to the last digit.
 
 use record::words::plain_line;
-use record::{Run, Server, Trial};
+use record::{Margins, Run, Server, Trial};
 use serde::Serialize;
 
 use crate::diagnostics::{self, Diagnostic};
@@ -18,6 +18,8 @@ pub struct Summary {
     pub blocks: u32,
     /// The numbers of blocks after which verdicts were looked at; empty if only at the end.
     pub looks: Vec<u32>,
+    /// How far servers may differ and still be tied.
+    pub margins: Margins,
     /// The servers in the order of the run.
     pub servers: Vec<Server>,
     /// The scenarios in the order of the run.
@@ -47,6 +49,7 @@ impl Summary {
             started_at: plain_line(&run.started_at),
             blocks: run.blocks,
             looks: run.looks.clone(),
+            margins: run.margins,
             servers: run.servers.iter().map(plain_server).collect(),
             diagnostics: diagnostics::of(run, trials, &scenarios),
             scenarios,

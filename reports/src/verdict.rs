@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use record::Margins;
 use record::numbers::number;
 use record::words::list;
 use serde::{Serialize, Serializer};
@@ -90,8 +91,14 @@ pub fn compare(one: &Blocks, other: &Blocks, error_rate: f64) -> Option<Estimate
 
 /// The verdict on candidates that did the same work. Its first leader is the best. With a
 /// probability of `error_rate` it calls any two servers different that are equal.
-pub fn decide(compared: &Compared, candidates: &[(&str, &Blocks)], error_rate: f64) -> Verdict {
-    let evidence = Evidence::of(candidates, compared, error_rate);
+pub fn decide(
+    compared: &Compared,
+    margins: &Margins,
+    candidates: &[(&str, &Blocks)],
+    error_rate: f64,
+) -> Verdict {
+    let margin = (compared.margin)(margins).share();
+    let evidence = Evidence::of(candidates, compared.better, margin, error_rate);
     Verdict {
         metric: compared.key,
         decision: evidence.decision(),
@@ -131,7 +138,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    fn of(candidates: &[(&str, &Blocks)], compared: &Compared, error_rate: f64) -> Self {
+    fn of(candidates: &[(&str, &Blocks)], better: Better, margin: f64, error_rate: f64) -> Self {
         // A server that was cut short must not undo what the others show.
         let most = candidates
             .iter()
@@ -143,7 +150,7 @@ impl Evidence {
         };
         let (judged, short): (Vec<_>, Vec<_>) = candidates.iter().partition(|(_, blocks)| enough(blocks));
         let mut evidence = Evidence {
-            margin: compared.margin,
+            margin,
             cut_short: short.iter().map(|(name, _)| (*name).to_owned()).collect(),
             ..Evidence::default()
         };
@@ -152,14 +159,14 @@ impl Evidence {
             evidence.unjudged = judged.iter().map(|(name, _)| (*name).to_owned()).collect();
             return evidence;
         };
-        let best = comparison.best(compared.better);
+        let best = comparison.best(better);
         evidence.best = Some(judged[best].0.to_owned());
         for (at, (name, _)) in judged.iter().enumerate().filter(|(at, _)| *at != best) {
             let ratio = comparison.ratio(at, best);
             evidence.blocks = ratio.samples;
             evidence.sort_in(name, ratio);
         }
-        let nearer = |a: &Rival, b: &Rival| match compared.better {
+        let nearer = |a: &Rival, b: &Rival| match better {
             Better::Higher => b.ratio.value.total_cmp(&a.ratio.value),
             Better::Lower => a.ratio.value.total_cmp(&b.ratio.value),
         };
@@ -337,9 +344,9 @@ mod tests {
             key: "m",
             title: "Most",
             better,
-            margin: 0.03,
+            margin: |margins| margins.rates,
         };
-        decide(&compared, &candidates, 0.05)
+        decide(&compared, &Margins::default(), &candidates, 0.05)
     }
 
     fn names(rivals: &[Rival]) -> Vec<&str> {
@@ -467,11 +474,16 @@ mod tests {
         // `late` missed the slow block; over its own blocks it would lead.
         let steady = blocks(&[100.0, 10.0, 100.0]);
         let late: Blocks = [(0, [(0, 90.0)].into()), (2, [(0, 90.0)].into())].into();
-        let compared = crate::metrics::COMPARED[0];
-        let verdict = decide(&compared, &[("steady", &steady), ("late", &late)], 0.05);
+        let (compared, margins) = (crate::metrics::COMPARED[0], Margins::default());
+        let verdict = decide(&compared, &margins, &[("steady", &steady), ("late", &late)], 0.05);
         assert_eq!(verdict.leaders[0], "steady");
         let never: Blocks = [(5, [(0, 1.0)].into()), (6, [(0, 1.0)].into())].into();
-        let verdict = decide(&compared, &[("steady", &steady), ("never", &never)], 0.05);
+        let verdict = decide(
+            &compared,
+            &margins,
+            &[("steady", &steady), ("never", &never)],
+            0.05,
+        );
         assert_eq!(verdict.decision, Decision::NoInterval);
         assert_eq!(
             verdict.evidence.to_string(),

@@ -4,6 +4,7 @@
 mod noise;
 
 use noise::{Noise, run};
+use record::Margins;
 use reports::comparison::{Blocks, ERROR_RATE};
 use reports::metrics::COMPARED;
 use reports::verdict::{Verdict, decide};
@@ -11,7 +12,7 @@ use reports::verdict::{Verdict, decide};
 fn verdict(servers: &[Blocks], error_rate: f64) -> Verdict {
     let names: Vec<String> = (0..servers.len()).map(|number| number.to_string()).collect();
     let candidates: Vec<(&str, &Blocks)> = names.iter().map(String::as_str).zip(servers).collect();
-    decide(&COMPARED[0], &candidates, error_rate)
+    decide(&COMPARED[0], &Margins::default(), &candidates, error_rate)
 }
 
 /// How many of `runs` runs of equal servers end with a claim that one is worse.

@@ -316,6 +316,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
         looks: suite.looks.clone(),
+        margins: suite.margins,
         seed,
         placement,
         host: fingerprint::read(),

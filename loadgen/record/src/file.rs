@@ -176,6 +176,10 @@ mod tests {
             }],
             blocks: 5,
             looks: vec![3, 5],
+            margins: Margins {
+                rates: "0.5%".parse().unwrap(),
+                ..Margins::default()
+            },
             seed: 7,
             placement: Placement {
                 server_cpus: vec![0],

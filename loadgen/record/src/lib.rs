@@ -40,7 +40,7 @@ pub use plan::{
     Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,
     Stage, StageError, Stages, Transport, Wait, combine,
 };
-pub use run::{Cost, Host, Outcome, Placement, Run, Scenario, Server, Slice, Trial};
+pub use run::{Cost, Host, Margins, Outcome, Placement, Run, Scenario, Server, Slice, Trial};
 pub use schema::json_schema;
 pub use span::{BySpan, Histograms, Latencies, Scope, Span};
 pub use version::SCHEMA_VERSION;

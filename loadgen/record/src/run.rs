@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
-use crate::units::Time;
+use crate::units::{Percent, Time};
 
 /// What all trials of a run have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,12 +32,36 @@ pub struct Run {
     /// at the first look that decides its verdicts. Empty if they were looked at once, at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<u32>,
+    /// How far servers may differ and still be tied.
+    #[serde(default)]
+    pub margins: Margins,
     /// Seed of the order within blocks.
     pub seed: u64,
     /// Processors of server and generator.
     pub placement: Placement,
     /// The machine.
     pub host: Host,
+}
+
+/// How far the values of two servers may differ so that the difference does not matter for a choice: they
+/// are equivalent if the whole interval of their ratio lies within the margin.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Margins {
+    /// Of echoes per second and CPU time per echo.
+    pub rates: Percent,
+    /// Of percentiles, which vary more from one run to the next.
+    pub percentiles: Percent,
+}
+
+/// 3% and 10%.
+impl Default for Margins {
+    fn default() -> Self {
+        let percent = |number| Percent::new(number).expect("it is a percentage");
+        Margins {
+            rates: percent(3.0),
+            percentiles: percent(10.0),
+        }
+    }
 }
 
 impl Run {

@@ -1,7 +1,7 @@
 //! Sizes, rates and times: one place to parse and to show them.
 //!
-//! [`Bytes`], [`Rate`] and [`Time`] are values whose text form is what people type: `4KiB`, `50k/s`,
-//! `1m30s`. They read back exactly what they show, on the command line, in a suite and in a
+//! [`Bytes`], [`Rate`], [`Time`] and [`Percent`] are values whose text form is what people type: `4KiB`,
+//! `50k/s`, `1m30s`, `3%`. They read back exactly what they show, on the command line, in a suite and in a
 //! record. A number without a unit is refused.
 
 use std::fmt;
@@ -24,6 +24,9 @@ pub enum UnitError {
     /// Not a time.
     #[error("`{0}` is not a time: give a number and its unit, such as 250ms, 10s or 2m")]
     Time(String),
+    /// Not a percentage.
+    #[error("`{0}` is not a percentage: give a number above 0 and at most 100, such as 3% or 0.5%")]
+    Percent(String),
 }
 
 /// A number of bytes: `64B`, `4KiB` (4096), `4kB` (4000).
@@ -38,9 +41,14 @@ pub struct Rate(f64);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
+/// A share, above 0: `3%`, `0.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Percent(f64);
+
 text_form!(Bytes, "a size such as 64B or 4KiB");
 text_form!(Rate, "a rate such as 500/s or 50k/s");
 text_form!(Time, "a time such as 250ms or 10s");
+text_form!(Percent, "a percentage such as 3%");
 
 impl Rate {
     /// A rate; `None` if it is not a finite number above 0.
@@ -51,6 +59,21 @@ impl Rate {
     /// Events per second.
     pub fn per_second(self) -> f64 {
         self.0
+    }
+}
+
+impl Percent {
+    /// A percentage; `None` if it is not above 0 and at most 100.
+    pub const fn new(percent: f64) -> Option<Self> {
+        match percent > 0.0 && percent <= 100.0 {
+            true => Some(Percent(percent)),
+            false => None,
+        }
+    }
+
+    /// As a share of 1.
+    pub fn share(self) -> f64 {
+        self.0 / 100.0
     }
 }
 
@@ -100,6 +123,23 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         time(text).map(Time)
+    }
+}
+
+impl FromStr for Percent {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let number = text.strip_suffix('%');
+        let digits = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+        let percent = digits.and_then(|digits| Percent::new(digits.parse().ok()?));
+        percent.ok_or_else(|| UnitError::Percent(text.into()))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}%", self.0)
     }
 }
 
@@ -240,6 +280,10 @@ mod tests {
         for time in ["0s", "250ms", "10s", "1m30s", "1s500ms", "2h"] {
             assert_eq!(time.parse::<Time>().unwrap().to_string(), time);
         }
+        for percent in ["3%", "0.5%", "100%", "12.25%"] {
+            assert_eq!(percent.parse::<Percent>().unwrap().to_string(), percent);
+        }
+        assert_eq!("3%".parse::<Percent>().unwrap().share(), 0.03);
     }
 
     #[test]
@@ -254,6 +298,9 @@ mod tests {
         }
         for wrong in ["", "10", "0", "-1s", "s", "1 parsec"] {
             assert!(time(wrong).is_err(), "time {wrong}");
+        }
+        for wrong in ["", "3", "%", "0%", "-1%", "101%", "1e1%", "NaN%", "3 %"] {
+            assert!(wrong.parse::<Percent>().is_err(), "percentage {wrong}");
         }
     }
 
@@ -276,7 +323,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*") {
-            let _ = (size(&text), rate(&text), time(&text));
+            let _ = (size(&text), rate(&text), time(&text), text.parse::<Percent>());
         }
 
         #[test]

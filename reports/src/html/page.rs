@@ -3,7 +3,7 @@
 use askama::Template;
 use record::numbers::micros;
 use record::words::{counted, list};
-use record::{LoopKind, Measured, Records};
+use record::{LoopKind, Margins, Measured, Records};
 
 use super::cells::{Cell, cells};
 use super::file::LARGEST;
@@ -13,7 +13,6 @@ use super::{filters, machine};
 use crate::behaviour::Behaviour;
 use crate::chart::style::Styles;
 use crate::chart::{self, Figure, plot};
-use crate::format::percent;
 use crate::metrics::{COMPARED, Compared, ECHOES, METRICS, Metric};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
@@ -76,7 +75,7 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         legend: legend(&summary, &styles)?,
         loops: Loops::of(&summary),
         compared: &COMPARED,
-        margins: margins(),
+        margins: margins(&summary.margins),
         sliced: summary.scenarios.iter().any(|scenario| scenario.slice.is_some()),
         behaviour,
         machine: machine::facts(run),
@@ -241,11 +240,11 @@ fn blocks(summary: &Summary) -> String {
 }
 
 /// `3% for echoes and 10% for p99`.
-fn margins() -> String {
+fn margins(margins: &Margins) -> String {
     let margin = |compared: &Compared| {
         let metric = METRICS.iter().find(|metric| metric.key == compared.key);
         let title = metric.map_or("", |metric| metric.title);
-        format!("{} for {title}", percent(compared.margin))
+        format!("{} for {title}", (compared.margin)(margins))
     };
     list(&COMPARED.iter().map(margin).collect::<Vec<_>>())
 }

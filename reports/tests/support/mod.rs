@@ -165,6 +165,7 @@ pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
         servers: models.iter().map(server).collect(),
         blocks,
         looks: Vec::new(),
+        margins: Margins::default(),
         seed: 42,
         placement: Placement {
             server_cpus: vec![0],
