@@ -105,6 +105,27 @@ fn a_server_that_trickles_single_bytes_is_right_too() {
 }
 
 #[test]
+fn a_server_of_another_protocol_is_named() {
+    let loads = each_lasting(1, || {
+        server(|mut stream| {
+            echo_some(&mut stream, 3);
+            let _ = stream.read(&mut [0; 64]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            // Until the client has seen it.
+            let _ = stream.read_to_end(&mut Vec::new());
+        })
+    });
+    assert_wrong(&loads);
+    for load in loads {
+        let example = &load.error_examples[&ErrorKind::WrongBytes];
+        assert!(
+            example.starts_with("byte 192 is 0x48 instead of 0x") && example.contains("an HTTP server"),
+            "{example}"
+        );
+    }
+}
+
+#[test]
 fn a_flipped_bit_is_detected() {
     assert_wrong(&each_lasting(4, || {
         server(|mut stream| {

@@ -1,5 +1,6 @@
 //! Why a connection cannot go on.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ pub enum Failure {
     /// A system call failed.
     System(io::Error),
     /// The generator detected it.
-    Detected(ErrorKind, &'static str),
+    Detected(ErrorKind, Cow<'static, str>),
     /// Something did not happen in time.
     TimedOut(&'static str, Duration),
 }

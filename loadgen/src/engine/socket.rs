@@ -43,7 +43,7 @@ pub fn outcome(socket: &Socket) -> Result<(), Failure> {
     match local.as_socket() == peer.as_socket() {
         true => Err(Failure::Detected(
             ErrorKind::Refused,
-            "no server listens there: the socket was connected to itself",
+            "no server listens there: the socket was connected to itself".into(),
         )),
         false => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::wrong;
 use crate::pattern::Pattern;
 use record::Transport;
 
@@ -13,6 +14,8 @@ const EARLIER: u64 = 4096;
 #[derive(Debug)]
 pub struct Conversation {
     transport: Transport,
+    /// Position in the pattern of the first byte.
+    start: u64,
     /// Messages begun so far.
     pub begun: u64,
     /// Position in the pattern where the last message ends.
@@ -61,6 +64,7 @@ impl Conversation {
         let start = Pattern::start(connection);
         Conversation {
             transport,
+            start,
             begun: 0,
             end: start,
             sent: start,
@@ -133,6 +137,25 @@ impl Conversation {
         }
     }
 
+    /// What is wrong with bytes that [`Conversation::receive`] has found wrong.
+    pub fn explain(&self, input: &[u8], pattern: &Pattern) -> String {
+        let (offset, from, until) = match self.transport {
+            Transport::Tcp => (self.received - self.start, self.received, self.sent),
+            // The oldest message; the order of datagrams is not known.
+            Transport::Udp => match self.outstanding.front() {
+                Some(message) => (0, message.start, message.end),
+                None => (0, self.sent, self.sent),
+            },
+        };
+        let mut expected = Vec::new();
+        while expected.len() < input.len() && from + (expected.len() as u64) < until {
+            let at = from + expected.len() as u64;
+            let length = (until - at).min((input.len() - expected.len()) as u64);
+            expected.extend_from_slice(pattern.piece(at, length));
+        }
+        wrong::describe(offset, &expected, input)
+    }
+
     /// The next message whose answer is complete.
     pub fn take_complete(&mut self) -> Option<Message> {
         if self.complete == 0 {
@@ -193,17 +216,20 @@ impl Conversation {
     /// A stream returns any part of what was sent, in order.
     fn receive_bytes(&mut self, mut input: &[u8], pattern: &Pattern) -> Received {
         // Bytes cannot come back before they are sent.
-        if self.received + input.len() as u64 > self.sent {
+        let end = self.received + input.len() as u64;
+        if end > self.sent {
             return Received::Wrong;
         }
+        let mut position = self.received;
         while !input.is_empty() {
-            let due = pattern.piece(self.received, input.len() as u64);
+            let due = pattern.piece(position, input.len() as u64);
             if &input[..due.len()] != due {
                 return Received::Wrong;
             }
-            self.received += due.len() as u64;
+            position += due.len() as u64;
             input = &input[due.len()..];
         }
+        self.received = end;
         let answered = |message: &&Message| message.end <= self.received;
         self.complete += self
             .outstanding

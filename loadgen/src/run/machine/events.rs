@@ -97,8 +97,8 @@ impl<'a, L: Workload> Machine<'a, L> {
                 "an answer to an earlier message, late or repeated",
             ),
             Received::Wrong => {
-                let failure =
-                    Failure::Detected(ErrorKind::WrongBytes, "bytes came back that were not expected");
+                let example = slot.conversation.explain(bytes, core.pattern);
+                let failure = Failure::Detected(ErrorKind::WrongBytes, example.into());
                 return self.failed(at, failure, now_ns);
             }
         }
@@ -161,7 +161,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             State::Idle => "the server ended an idle connection",
             _ => "the server ended the connection",
         };
-        self.failed(at, Failure::Detected(ErrorKind::EarlyEnd, example), now_ns);
+        self.failed(at, Failure::Detected(ErrorKind::EarlyEnd, example.into()), now_ns);
     }
 
     /// A connection has failed.

@@ -13,6 +13,7 @@ mod open;
 mod sessions;
 mod slot;
 mod workload;
+mod wrong;
 
 use std::cmp::Reverse;
 
