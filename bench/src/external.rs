@@ -49,6 +49,17 @@ impl FromStr for External {
     }
 }
 
+/// `PORT=7007`.
+fn is_assignment(word: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    word.split_once('=').is_some_and(|(name, _)| is_name(name))
+}
+
 impl External {
     /// Creates a server. Its command is split into words as by a shell, without running one.
     pub fn new(name: &str, command: &str) -> anyhow::Result<Self> {
@@ -56,6 +67,11 @@ impl External {
         let words = shlex::split(command)
             .with_context(|| format!("the command of `{name}` ends within a quotation: `{command}`"))?;
         ensure!(!words.is_empty(), "the command of `{name}` is empty");
+        ensure!(
+            !is_assignment(&words[0]),
+            "the command of `{name}` begins with a variable, which only a shell would set: write `env {}`",
+            command.trim()
+        );
         let has_port = |word: &String| word.contains("{port}") || word.contains("{address}");
         ensure!(
             words[1..].iter().any(has_port),
@@ -149,6 +165,8 @@ mod tests {
         assert!(error("x=").contains("is empty"));
         assert!(error("x=run").contains("put `{port}` there"));
         assert!(error("x=run '{port}").contains("quotation"));
+        assert!(error("x=PORT={port} node x.js").contains("write `env PORT={port} node x.js`"));
+        assert!("x=./a=b {port}".parse::<External>().is_ok());
     }
 
     #[test]
