@@ -258,7 +258,8 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
         let blocks = values(&candidates.iter().map(trials).collect::<Vec<_>>(), metric);
         let named = candidates.iter().map(|&at| rows[at].server.as_str()).zip(&blocks);
         let named: Vec<(&str, &Blocks)> = named.filter(|(_, blocks)| !blocks.is_empty()).collect();
-        let verdict = verdict::decide(compared, margins, &named, error_rate);
+        let mut verdict = verdict::decide(compared, margins, &named, error_rate);
+        verdict.evidence.block_s = block_s(measured);
         if let Some(best) = rows
             .iter()
             .position(|row| Some(&row.server) == verdict.leaders.first())
@@ -282,6 +283,14 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// The time of a block in seconds, without starting and stopping the servers.
+fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
+    let trials = || measured.iter().flat_map(|server| &server.trials);
+    let blocks: BTreeSet<u32> = trials().map(|trial| trial.block).collect();
+    let time = |trial: &MeasuredTrial| trial.load.plan.warmup.seconds() + trial.load.window_s;
+    (!blocks.is_empty()).then(|| trials().map(time).sum::<f64>() / blocks.len() as f64)
 }
 
 /// The error rate of each look at the verdicts. Looking

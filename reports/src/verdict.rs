@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use record::Margins;
 use record::numbers::number;
-use record::words::list;
+use record::words::{counted, list};
 use serde::{Serialize, Serializer};
 
 use crate::comparison::{Blocks, Comparison};
@@ -123,6 +123,8 @@ pub struct Evidence {
     pub best: Option<String>,
     /// How many blocks were compared.
     pub blocks: usize,
+    /// The time that a further block would take, in seconds.
+    pub block_s: Option<f64>,
     /// The margin within which servers are equivalent.
     pub margin: f64,
     /// Equivalent to the best, the nearest first.
@@ -273,9 +275,12 @@ impl Display for Evidence {
                     "Neither told apart from {best} nor within {margin} of it: {unclear}."
                 ));
                 if let Some(needed) = self.blocks_needed().filter(|&needed| needed > self.blocks as u32) {
+                    let further = f64::from(needed) - self.blocks as f64;
+                    let time = self.block_s.map(|block_s| longer(further * block_s));
                     sentences.push(format!(
-                        "{} blocks were run; about {needed} would decide it.",
-                        self.blocks
+                        "{} blocks were run; about {needed} would decide it{}.",
+                        self.blocks,
+                        time.map_or(String::new(), |time| format!(", which takes {time} more"))
                     ));
                 }
             }
@@ -311,6 +316,16 @@ impl Serialize for Evidence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// About how long something takes: `40 seconds`, `7 minutes`.
+fn longer(seconds: f64) -> String {
+    let (count, unit) = match seconds {
+        ..90.0 => (seconds, "second"),
+        ..5400.0 => (seconds / 60.0, "minute"),
+        _ => (seconds / 3600.0, "hour"),
+    };
+    counted(count.ceil() as usize, unit)
 }
 
 /// Rivals with their ratios: `b 0.99 (0.98 to 1.01) and c 0.98 (0.97 to 1.00)`. Of many, the farthest.
@@ -418,6 +433,35 @@ mod tests {
         assert_eq!(blocks, (4.0 * (half / enough).powi(2)).ceil() as u32);
         let decided = decided(&[("a", &[100.0, 101.0]), ("b", &[50.0, 50.5])], Better::Higher);
         assert_eq!(decided.evidence.blocks_needed(), None);
+    }
+
+    #[test]
+    fn what_is_open_says_how_much_longer_it_takes() {
+        let unclear = vec![Rival {
+            name: "b".into(),
+            ratio: Estimate {
+                value: 1.0,
+                interval: Some(crate::stats::ConfidenceInterval {
+                    low: 1.0 / 1.06,
+                    high: 1.06,
+                }),
+                samples: 10,
+            },
+        }];
+        let mut evidence = Evidence {
+            best: Some("a".into()),
+            blocks: 10,
+            margin: 0.03,
+            unclear,
+            ..Evidence::default()
+        };
+        // By hand: 10 (ln 1.06 / ln 1.03)^2 = 38.9.
+        let text = |evidence: &Evidence| evidence.to_string();
+        assert!(text(&evidence).contains("10 blocks were run; about 39 would decide it. "));
+        evidence.block_s = Some(2.0);
+        assert!(text(&evidence).contains("about 39 would decide it, which takes 58 seconds more."));
+        evidence.block_s = Some(20.0);
+        assert!(text(&evidence).contains("which takes 10 minutes more."));
     }
 
     #[test]
