@@ -19,6 +19,7 @@ use servers::cli::Format;
 use crate::conformance as cases;
 use crate::external::External;
 use crate::names;
+use crate::participant::Participant;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
 use crate::slicing::Slicing;
@@ -90,7 +91,7 @@ pub struct RunOptions {
 
     /// Allow targets that are not loopback addresses: a load can take a host or a network down
     /// that others use.
-    #[arg(long)]
+    #[arg(long, env = "ECHOBENCH_ALLOW_REMOTE")]
     allow_remote: bool,
 
     /// Trials of each server under each load, whatever they show; confidence intervals need at least
@@ -195,6 +196,11 @@ impl RunOptions {
         Ok(())
     }
 
+    /// The servers of a suite that may be measured.
+    pub fn participants(&self, suite: &Suite) -> anyhow::Result<Vec<Participant>> {
+        suite.participants(self.allow_remote)
+    }
+
     /// Prepares a run of a suite; these options override its values.
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
         self.choose_servers(&mut suite)?;
@@ -215,7 +221,7 @@ impl RunOptions {
         }
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-        let participants = suite.participants(self.allow_remote)?;
+        let participants = self.participants(&suite)?;
         run::prepare(suite, participants, seed, self.output)
     }
 }

@@ -47,7 +47,7 @@ fn run() -> anyhow::Result<ExitCode> {
         // A filter may select any model.
         candidates.select(&["all".into()])?;
     }
-    let candidates = candidates.participants(false)?;
+    let candidates = options.participants(&candidates)?;
     // Before the groups, so that an error shows at once.
     let prepared = match arguments.measures() && arguments.selects(&name) {
         true => Some(options.prepare(suite)?),
