@@ -154,7 +154,7 @@ mod tests {
     use crate::histogram::{self, Encoded, Quantiles};
     use crate::load::{Connections, Generator, Interval, Load, Summary};
     use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
-    use crate::run::{Cost, Host, Outcome, Placement, Server, Slice};
+    use crate::run::{Cost, Host, Margins, Outcome, Placement, Server, Slice};
     use crate::span::Span;
     use crate::units::{Rate, Time};
     use proptest::prelude::*;
