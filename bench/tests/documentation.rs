@@ -57,7 +57,7 @@ fn every_cell_of_the_matrix_passes_or_is_not_applicable() {
 
 #[test]
 fn every_case_is_explained_in_the_order_of_the_registry() {
-    let rows = table(&read("bench/README.md"), "\n## The cases\n");
+    let rows = table(&read("bench/README.md"), "\n### The cases\n");
     let explained: Vec<&str> = rows.iter().skip(2).map(|row| row[0].as_str()).collect();
     let names: Vec<String> = CASES
         .iter()

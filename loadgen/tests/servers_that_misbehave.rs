@@ -106,7 +106,7 @@ fn a_server_that_trickles_single_bytes_is_right_too() {
 
 #[test]
 fn a_server_of_another_protocol_is_named() {
-    let loads = each_lasting(1, || {
+    let loads = each_lasting(4, || {
         server(|mut stream| {
             echo_some(&mut stream, 3);
             let _ = stream.read(&mut [0; 64]);

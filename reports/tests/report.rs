@@ -267,7 +267,7 @@ fn withheld_latencies_are_shown_and_not_compared() {
         });
     }
     let summary = Summary::of(&run, &all);
-    let [echoes, p99] = summary.scenarios[0].verdicts.as_slice() else {
+    let [echoes, p99, _] = summary.scenarios[0].verdicts.as_slice() else {
         panic!("{:?}", summary.scenarios[0].verdicts);
     };
     assert!(echoes.leaders.contains(&"epoll".into()));
