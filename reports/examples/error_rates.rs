@@ -15,7 +15,7 @@ use reports::verdict::{Decision, Verdict, decide};
 
 const RUNS: u64 = 400;
 const TURNS: u32 = 7;
-const LOOKS: [u32; 4] = [5, 10, 20, 40];
+const LOOKS: [u32; 3] = [5, 10, 20];
 
 fn verdict(servers: &[Blocks], error_rate: f64) -> Verdict {
     let names: Vec<String> = (0..servers.len()).map(|number| number.to_string()).collect();

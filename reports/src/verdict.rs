@@ -86,7 +86,7 @@ pub struct ToBest {
 
 /// The ratio of `one` to `other`, as if there were no other servers.
 pub fn compare(one: &Blocks, other: &Blocks, error_rate: f64) -> Option<Estimate> {
-    Some(Comparison::of(&[one, other], error_rate)?.ratio(0, 1))
+    Some(Comparison::of(&[one, other], error_rate)?.ratios_to(1)[0])
 }
 
 /// The verdict on candidates that did the same work. Its first leader is the best. With a
@@ -163,10 +163,10 @@ impl Evidence {
         };
         let best = comparison.best(better);
         evidence.best = Some(judged[best].0.to_owned());
+        let ratios = comparison.ratios_to(best);
         for (at, (name, _)) in judged.iter().enumerate().filter(|(at, _)| *at != best) {
-            let ratio = comparison.ratio(at, best);
-            evidence.blocks = ratio.samples;
-            evidence.sort_in(name, ratio);
+            evidence.blocks = ratios[at].samples;
+            evidence.sort_in(name, ratios[at]);
         }
         let nearer = |a: &Rival, b: &Rival| match better {
             Better::Higher => b.ratio.value.total_cmp(&a.ratio.value),

@@ -138,7 +138,8 @@ fn rates(trial: &Value) -> BTreeMap<u64, (f64, bool)> {
         .collect()
 }
 
-/// The median over turns of the logarithm of a rate relative to the median of the group, where none of the group was disturbed, or where too many turns were.
+/// The mean over a group of the median over turns of the logarithm of the ratio of two rates, where
+/// none of the group was disturbed, or where too many turns were.
 fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)>]) -> f64 {
     let all: Vec<u64> = own.keys().copied().collect();
     let is_quiet = |turn: &u64| {
@@ -151,14 +152,12 @@ fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)
         turns = all;
     }
     let in_all = |turn: &u64| group.iter().all(|other| other.contains_key(turn));
-    let turns = turns.into_iter().filter(in_all);
-    let relative: Vec<f64> = turns
-        .map(|turn| {
-            let logs = group.iter().map(|other| other[&turn].0.ln());
-            own[&turn].0.ln() - middle(logs.collect())
-        })
-        .collect();
-    middle(relative)
+    let turns: Vec<u64> = turns.into_iter().filter(in_all).collect();
+    let difference = |other: &BTreeMap<u64, (f64, bool)>| {
+        let ratios = turns.iter().map(|turn| (own[turn].0 / other[turn].0).ln());
+        middle(ratios.collect())
+    };
+    group.iter().map(difference).sum::<f64>() / group.len() as f64
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {
