@@ -35,6 +35,25 @@ fn turns(plan: &Plan, slice: Duration) -> u32 {
     plan.duration().0.div_duration_f64(slice).ceil() as u32
 }
 
+/// A slice holds this many answers of each connection, at least. Of a server that the harness starts the
+/// answers come at all times. Over a network they come together, a round trip after the start of the
+/// slice, so the last of them may or may not be counted: one in many must not matter.
+const ANSWERS: u32 = 3;
+const ANSWERS_OVER_A_NETWORK: u32 = 50;
+
+/// How long a slice has to be for a server that answered `served` messages in a time; `None` if it
+/// answered none.
+pub fn slice_needed(plan: &Plan, passed: Duration, served: u64, is_own: bool) -> Option<Duration> {
+    let in_flight = plan.connections() as f64 * f64::from(plan.depth);
+    let answers = if is_own { ANSWERS } else { ANSWERS_OVER_A_NETWORK };
+    if served == 0 {
+        return None;
+    }
+    let rounds = served as f64 / in_flight;
+    let round = Duration::try_from_secs_f64(passed.as_secs_f64() / rounds).ok()?;
+    Some(round * answers)
+}
+
 /// A turn that other programs disturbed is made up for by a further one, until there are this many
 /// times as many as were planned.
 const MOST_TURNS: u32 = 2;
@@ -131,7 +150,9 @@ impl Slicing {
 /// What keeps the windows of a load from being sliced.
 fn obstacle(plan: &CheckedPlan, servers: usize, shared_descriptors: Option<u64>) -> Option<String> {
     if !can_be_sliced(plan) {
-        return Some("only a closed loop that keeps its connections can rest between slices".into());
+        return Some(
+            "only a closed loop that keeps its connections and does not think can rest between slices".into(),
+        );
     }
     let words = plan.words();
     let connections = words.connections() + words.idle;
@@ -174,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_server_needs_longer_slices() {
+        let plan = plan(100, |_| {});
+        let needed = |milliseconds, served, is_own| {
+            slice_needed(plan.words(), Duration::from_millis(milliseconds), served, is_own)
+        };
+        // 1,000 answers are ten of each connection.
+        assert_eq!(needed(50, 1000, true), Some(Duration::from_millis(15)));
+        assert_eq!(needed(50, 1000, false), Some(Duration::from_millis(250)));
+        assert_eq!(needed(100, 100, true), Some(Duration::from_millis(300)));
+        assert_eq!(needed(100, 0, true), None);
+    }
+
+    #[test]
     fn a_window_in_slices_lasts_as_long_as_the_plan_asks_for_and_settles_in_between() {
         let plan = plan(10, |plan| plan.duration = "210ms".parse().ok());
         let slice = Duration::from_millis(50);
@@ -204,7 +238,8 @@ mod tests {
     fn loads_that_cannot_rest_and_crowds_that_do_not_fit_have_whole_windows() {
         let open = plan(10, |plan| plan.rate = Some("1k/s".parse().unwrap()));
         let churn = plan(10, |plan| plan.messages_per_connection = Some(3));
-        for plan in [open, churn] {
+        let thinking = plan(10, |plan| plan.think = "5ms".parse().unwrap());
+        for plan in [open, churn, thinking] {
             assert_eq!(Slicing::Auto.slice(&plan, 2, None).unwrap(), None);
             let error = "10ms".parse::<Slicing>().unwrap().slice(&plan, 2, None);
             assert!(error.unwrap_err().to_string().contains("closed loop"));

@@ -6,11 +6,11 @@
 //! mean of its differences from all servers (Spjøtvoll's estimate), so that scores have an order; its
 //! mean over blocks is the effect. The block is the level of replication, with its fresh processes.
 //!
-//! The intervals of all pairs hold together: their width comes from the largest difference, in units
-//! of its standard error, that appears when the names of the servers are exchanged at random within
-//! each block. Servers that are clearly worse than the best are then set aside, and the rest is
-//! compared again among themselves (a step-down test): many slow servers, which vary more, make it no
-//! harder to tell the fast ones apart. The claims are still wrong in at most the same share of
+//! The width of the intervals comes from the largest difference of any two servers, in units of its
+//! standard error, that appears when the names of the servers are exchanged at random within each
+//! block. Servers that are clearly worse than the best are then set aside, and the rest is compared
+//! again among themselves (a step-down test), so that many slow servers, which vary more, do not
+//! hide how the fast ones differ. Claims of a difference are still wrong in at most the same share of
 //! verdicts: servers that equal the best are all there in each step that could wrong one of them.
 
 use std::collections::BTreeMap;
@@ -55,8 +55,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares servers, with intervals that all hold at once except with a probability of
-    /// `error_rate`. `None` if no block has values of all of them, or a value has no logarithm.
+    /// Compares servers. With a probability of `error_rate` it calls any two different that are equal. `None` if no block has values of all of them, or a value has no logarithm.
     pub fn of(servers: &[&Blocks], error_rate: f64) -> Option<Self> {
         let common = servers.first()?.keys().copied();
         let is_common = |block: &u32| servers.iter().all(|blocks| blocks.contains_key(block));

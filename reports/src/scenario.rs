@@ -260,6 +260,10 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
         let named: Vec<(&str, &Blocks)> = named.filter(|(_, blocks)| !blocks.is_empty()).collect();
         let mut verdict = verdict::decide(compared, margins, &named, error_rate);
         verdict.evidence.block_s = block_s(measured);
+        let lacks = |(at, blocks): (&usize, &Blocks)| {
+            (blocks.is_empty() && !measured[*at].trials.is_empty()).then(|| rows[*at].server.clone())
+        };
+        verdict.evidence.without = candidates.iter().zip(&blocks).filter_map(lacks).collect();
         if let Some(best) = rows
             .iter()
             .position(|row| Some(&row.server) == verdict.leaders.first())
@@ -285,11 +289,20 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
     verdicts
 }
 
-/// The time of a block in seconds, without starting and stopping the servers.
+/// Seconds that a trial takes beside its load: starting and stopping the server, connecting.
+const BESIDE_S: f64 = 0.12;
+
+/// What a slice takes beside its measured part, as a share of it: settling.
+const SETTLING: f64 = 0.2;
+
+/// The approximate time of a block in seconds.
 fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
     let trials = || measured.iter().flat_map(|server| &server.trials);
     let blocks: BTreeSet<u32> = trials().map(|trial| trial.block).collect();
-    let time = |trial: &MeasuredTrial| trial.load.plan.warmup.seconds() + trial.load.window_s;
+    let time = |trial: &MeasuredTrial| {
+        let settling = if trial.slices.is_empty() { 0.0 } else { SETTLING };
+        BESIDE_S + trial.load.plan.warmup.seconds() + trial.load.window_s * (1.0 + settling)
+    };
     (!blocks.is_empty()).then(|| trials().map(time).sum::<f64>() / blocks.len() as f64)
 }
 

@@ -74,9 +74,11 @@ fn of_block(trials: &[&MeasuredTrial], metric: &Metric) -> Vec<Option<Turns>> {
         OfSlice::None => whole(),
         OfSlice::Value(read) => {
             let values = |(slice, interval): (&Slice, &Interval)| Some((slice.turn, read(slice, interval)?));
+            // A slice without a value leaves its turn out.
             let own = |trial: &&MeasuredTrial| -> Option<Turns> {
                 let quiet = trial.slices().filter(|(slice, _)| turns.contains(&slice.turn));
-                quiet.map(values).collect()
+                let turns: Turns = quiet.filter_map(values).collect();
+                (!turns.is_empty()).then_some(turns)
             };
             trials.iter().map(own).collect()
         }

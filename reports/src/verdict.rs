@@ -1,6 +1,7 @@
 //! The verdict of a scenario: the best server, or the group that is as good, and the evidence. Pure
 //! decisions over the values of each block.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 
 use record::Margins;
@@ -116,6 +117,13 @@ pub struct Rival {
     pub ratio: Estimate,
 }
 
+impl Rival {
+    /// How far it is from the best, as a logarithm.
+    fn distance(&self) -> f64 {
+        self.ratio.value.ln().abs()
+    }
+}
+
 /// What a verdict rests on: the other candidates, by how they compare with the best.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
@@ -137,6 +145,8 @@ pub struct Evidence {
     pub unjudged: Vec<String>,
     /// Set aside because they have few blocks while others have more.
     pub cut_short: Vec<String>,
+    /// Not compared, because some trials do not have the metric.
+    pub without: Vec<String>,
 }
 
 impl Evidence {
@@ -175,7 +185,23 @@ impl Evidence {
         evidence.tied.sort_by(nearer);
         evidence.unclear.sort_by(nearer);
         evidence.beaten.sort_by(nearer);
+        evidence.keep_the_order(nearer);
         evidence
+    }
+
+    /// A steady server can be told apart from the best while one that is farther from it, and less
+    /// steady, cannot. A verdict that names the second ahead of the first would contradict its own
+    /// numbers, so then neither is told apart.
+    fn keep_the_order(&mut self, nearer: impl Fn(&Rival, &Rival) -> Ordering) {
+        let near = self.tied.iter().chain(&self.unclear);
+        let Some(farthest) = near.max_by(|a, b| nearer(a, b)).cloned() else {
+            return;
+        };
+        let is_nearer = |rival: &Rival| nearer(rival, &farthest).is_lt();
+        let (demoted, beaten) = self.beaten.drain(..).partition(is_nearer);
+        self.beaten = beaten;
+        self.unclear.extend::<Vec<Rival>>(demoted);
+        self.unclear.sort_by(nearer);
     }
 
     fn sort_in(&mut self, name: &str, ratio: Estimate) {
@@ -243,8 +269,9 @@ impl Evidence {
     fn leaders(&self) -> Vec<String> {
         let mut leaders: Vec<String> = self.best.iter().cloned().collect();
         if matches!(self.decision(), Decision::Tied | Decision::Inconclusive) {
-            let near = self.tied.iter().chain(&self.unclear);
-            leaders.extend(near.map(|rival| rival.name.clone()));
+            let mut near: Vec<&Rival> = self.tied.iter().chain(&self.unclear).collect();
+            near.sort_by(|a, b| a.distance().total_cmp(&b.distance()));
+            leaders.extend(near.into_iter().map(|rival| rival.name.clone()));
         }
         leaders
     }
@@ -308,6 +335,9 @@ impl Display for Evidence {
         }
         let short = self.cut_short.iter();
         sentences.extend(short.map(|name| format!("{name} has too few blocks and is not judged.")));
+        let without = self.without.iter();
+        sentences
+            .extend(without.map(|name| format!("{name} does not have it in every trial and is not judged.")));
         f.write_str(&sentences.join(" "))
     }
 }
@@ -462,6 +492,24 @@ mod tests {
         assert!(text(&evidence).contains("about 39 would decide it, which takes 58 seconds more."));
         evidence.block_s = Some(20.0);
         assert!(text(&evidence).contains("which takes 10 minutes more."));
+    }
+
+    #[test]
+    fn no_server_is_tied_or_open_that_is_farther_than_one_that_is_beaten() {
+        // `wild` alternates around a lower value, and `steady` does not.
+        let around = |value: f64, spread: f64| -> Vec<f64> {
+            (0..10)
+                .map(|block| value * f64::exp(if block % 2 == 0 { spread } else { -spread }))
+                .collect()
+        };
+        let (best, steady, wild) = (around(1.0, 0.0), around(0.9, 0.001), around(0.87, 0.25));
+        let servers: [(&str, &[f64]); 3] = [("best", &best), ("steady", &steady), ("wild", &wild)];
+        let verdict = decided(&servers, Better::Higher);
+        assert_eq!(verdict.decision, Decision::Inconclusive);
+        assert_eq!(verdict.leaders, ["best", "steady", "wild"]);
+        assert_eq!(names(&verdict.evidence.unclear), ["steady", "wild"]);
+        let alone = decided(&servers[..2], Better::Higher);
+        assert_eq!(names(&alone.evidence.beaten), ["steady"]);
     }
 
     #[test]

@@ -116,10 +116,11 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
     );
     let mut budget = Budget::start(suite.budget);
     for group in groups {
-        if run.decided.contains(&group.scenario) {
+        // A block of another load may be shorter.
+        if run.decided.contains(&group.scenario) || !budget.is_enough_for(group.scenario) {
             continue;
         }
-        if !budget.is_enough_for(group.scenario) || !run.measure(&group, stop)? {
+        if !run.measure(&group, stop)? {
             break;
         }
         budget.spent_on(group.scenario);

@@ -18,7 +18,7 @@ use crate::host::meter::HostMeter;
 use crate::participant::Participant;
 use crate::proc::processes::family;
 use crate::proc::tree_clock::TreeClock;
-use crate::slicing::{Turns, settle};
+use crate::slicing::{Slicing, Turns, settle, slice_needed};
 use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
@@ -31,7 +31,7 @@ const MOST_AT_REST: Duration = Duration::from_millis(2);
 pub struct Block<'a> {
     /// The load.
     pub scenario: &'a Scenario,
-    /// The measured part of a slice.
+    /// The measured part of a slice, at least.
     pub slice: Duration,
     /// The processors of servers and generator.
     pub placement: &'a Placement,
@@ -50,15 +50,21 @@ impl Block<'_> {
             }
             seats.push(self.open(entry, stop));
         }
+        let slice = self.slice_for(&seats);
         let schedule = Schedule {
-            settle: settle(self.slice),
-            measure: self.slice,
+            settle: settle(slice),
+            measure: slice,
             host: HostMeter::new(&self.placement.server_cpus, &self.placement.generator_cpus),
             begin: Instant::now(),
         };
         let mut random = Rng::with_seed(self.seed);
         let mut order: Vec<usize> = (0..seats.len()).collect();
-        let mut turns = Turns::of(&self.scenario.plan, self.slice);
+        for (seat, entry) in seats.iter_mut().zip(entries) {
+            if matches!(seat, Seat::Running(running) if running.is_over) {
+                seat.end(entry);
+            }
+        }
+        let mut turns = Turns::of(&self.scenario.plan, slice);
         while let Some(turn) = turns.begin() {
             let mut is_disturbed = false;
             random.shuffle(&mut order);
@@ -79,6 +85,8 @@ impl Block<'_> {
                 turns.was_disturbed();
             }
         }
+        // All before the first ends: servers of one executable share memory.
+        seats.iter_mut().for_each(Seat::meter);
         seats
             .iter_mut()
             .zip(entries)
@@ -89,6 +97,20 @@ impl Block<'_> {
         });
         let outcomes = outcomes.collect();
         (!stop.load(Relaxed)).then_some(outcomes)
+    }
+
+    /// The measured part of the slices of this block: longer than planned if some server takes so long
+    /// that a slice would hold too few answers of each connection, and at most a whole window.
+    fn slice_for(&self, seats: &[Seat]) -> Duration {
+        if self.scenario.slicing != Slicing::Auto {
+            return self.slice;
+        }
+        let needed = seats.iter().filter_map(|seat| match seat {
+            Seat::Running(running) => running.slice_needed,
+            Seat::Ended(_) => None,
+        });
+        let needed = needed.max().unwrap_or_default();
+        self.slice.max(needed.min(self.scenario.plan.duration().0))
     }
 
     fn open(&self, entry: &Entry, stop: &AtomicBool) -> Seat {
@@ -111,7 +133,11 @@ impl Block<'_> {
             Ok(lane) => lane,
             Err(error) => return Err(live.conclude(entry.participant, Err(error)).unwrap_err()),
         };
+        let began = Instant::now();
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
+        let served = warmed_up.map_or(0, |report| report.served);
+        let is_own = live.pid().is_some();
+        let slice_needed = slice_needed(&self.scenario.plan, began.elapsed(), served, is_own);
         let mut meter = live.pid().map(Meter::new);
         let mut clock = live.pid().and_then(TreeClock::new);
         let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
@@ -122,9 +148,11 @@ impl Block<'_> {
             live,
             lane,
             meter,
+            is_metered: false,
             clock,
             polls,
             slices: Vec::new(),
+            slice_needed,
             is_over: warmed_up.is_none_or(|report| report.is_last),
         };
         running.signal(Signal::SIGSTOP);
@@ -143,6 +171,13 @@ enum Seat {
 }
 
 impl Seat {
+    /// Reads what the server has used, and its memory.
+    fn meter(&mut self) {
+        if let Seat::Running(running) = self {
+            running.close_window();
+        }
+    }
+
     fn end(&mut self, entry: &Entry) {
         // Taken out, since a server that ends is consumed.
         let nothing = Outcome::Skipped {
@@ -173,10 +208,13 @@ struct Running {
     lane: Lane,
     /// `None` if the server runs elsewhere.
     meter: Option<Meter>,
+    is_metered: bool,
     clock: Option<TreeClock>,
     /// Whether it uses the processor without load. It is stopped between its slices.
     polls: bool,
     slices: Vec<Slice>,
+    /// How long a slice has to be to hold several answers of each connection, as the warm-up shows.
+    slice_needed: Option<Duration>,
     /// Whether it cannot have a further slice.
     is_over: bool,
 }
@@ -223,12 +261,18 @@ impl Running {
         }
     }
 
+    /// Reads the meter, once.
+    fn close_window(&mut self) {
+        if let Some(meter) = self.meter.as_mut().filter(|_| !self.is_metered) {
+            meter.window_closed();
+        }
+        self.is_metered = true;
+    }
+
     /// Closes its connections and stops it.
     fn end(mut self, participant: &Participant) -> anyhow::Result<Outcome> {
         self.signal(Signal::SIGCONT);
-        if let Some(meter) = &mut self.meter {
-            meter.window_closed();
-        }
+        self.close_window();
         let load = self.live.conclude(participant, self.lane.close())?;
         let served: u64 = self.slices.iter().map(|slice| slice.served).sum();
         let cpu_s: Option<f64> = self.slices.iter().map(|slice| slice.cpu_s).sum();

@@ -82,8 +82,9 @@ pub struct Scenario {
     /// The load.
     #[serde(deserialize_with = "read_plan")]
     pub plan: Plan,
-    /// The length of a slice. All servers of a block run at the same time, and the load moves
-    /// between them in slices. Absent if each server has the machine for a whole window.
+    /// The shortest length of a slice. All servers of a block run at the same time, and the load moves
+    /// between them in slices, which are longer in a block with a server that answers slowly. Absent
+    /// if each server has the machine for a whole window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<Time>,
 }

@@ -33,10 +33,10 @@ use record::{Engine, Load, LoopKind};
 /// Whoever waits for a lane looks this often whether the run is to end.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// Whether a load can be cut into slices: between them nothing may be due, and no connection may
-/// come or go.
+/// Whether a load can be cut into slices: between them nothing may be due, no connection may come or
+/// go, and none may think.
 pub fn can_be_sliced(plan: &CheckedPlan) -> bool {
-    plan.loop_kind == LoopKind::Closed && plan.keeps_connections()
+    plan.loop_kind == LoopKind::Closed && plan.keeps_connections() && plan.words().think.0.is_zero()
 }
 
 /// A closed loop whose connections are open. Each [slice](Lane::slice) is a part of its window.

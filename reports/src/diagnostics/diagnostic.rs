@@ -4,8 +4,7 @@ use record::Placement;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-/// A throughput interval whose ends differ by more than this factor is called unsteady: half
-/// the width at which a tie becomes inconclusive.
+/// A throughput interval whose ends differ by more than this factor is called unsteady.
 pub(super) const UNSTEADY: f64 = 1.25;
 
 /// Fewer blocks than this give wide intervals.
@@ -91,14 +90,16 @@ pub enum Diagnostic {
     },
     /// What other programs used of the processors of server and generator, where slices tell.
     OtherPrograms {
-        /// The share of their time.
-        share: f64,
+        /// The share of their time; `None` if the host does not tell.
+        share: Option<f64>,
         /// Slices of which they used much.
         disturbed: usize,
         /// All slices.
         slices: usize,
         /// The share that the hypervisor took, if the kernel tells.
         steal: Option<f64>,
+        /// The share of the time in which some task waited for a processor, if the kernel tells.
+        pressure: Option<f64>,
     },
     /// The network between server and generator.
     Network {
@@ -158,6 +159,7 @@ impl Diagnostic {
             Diagnostic::Generator { .. } => Weight::Warning,
             Diagnostic::Spread { known: false, .. } => Weight::Warning,
             Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
+            Diagnostic::OtherPrograms { share: None, .. } => Weight::Note,
             Diagnostic::OtherPrograms {
                 disturbed, slices, ..
             } => match *disturbed as f64 / (*slices).max(1) as f64 {

@@ -114,22 +114,23 @@ fn is_loopback(target: &str) -> bool {
     address.map_or_else(|_| target.starts_with("localhost"), |ip| ip.is_loopback())
 }
 
-/// `None` if no slice tells.
+/// `None` if nothing was measured in slices.
 fn other_programs(trials: &[Trial]) -> Option<Diagnostic> {
     let slices = trials.iter().flat_map(|trial| match &trial.outcome {
         Outcome::Measured { slices, .. } => &slices[..],
         _ => &[],
     });
-    let known: Vec<&Slice> = slices.filter(|slice| slice.foreign_cpu.is_some()).collect();
+    let slices: Vec<&Slice> = slices.collect();
     let mean = |share: fn(&Slice) -> Option<f64>| {
-        let shares: Vec<f64> = known.iter().filter_map(|slice| share(slice)).collect();
+        let shares: Vec<f64> = slices.iter().filter_map(|slice| share(slice)).collect();
         (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
     };
-    (!known.is_empty()).then(|| Diagnostic::OtherPrograms {
-        share: mean(|slice| slice.foreign_cpu).unwrap_or(0.0),
-        disturbed: known.iter().filter(|slice| is_disturbed(slice)).count(),
-        slices: known.len(),
+    (!slices.is_empty()).then(|| Diagnostic::OtherPrograms {
+        share: mean(|slice| slice.foreign_cpu),
+        disturbed: slices.iter().filter(|slice| is_disturbed(slice)).count(),
+        slices: slices.len(),
         steal: mean(|slice| slice.steal),
+        pressure: mean(|slice| slice.cpu_pressure),
     })
 }
 

@@ -45,7 +45,24 @@ impl Display for Diagnostic {
                 disturbed,
                 slices,
                 steal,
-            } => write_other_programs(f, *share, *disturbed, *slices, *steal),
+                pressure,
+            } => {
+                match share {
+                    Some(share) => write_other_programs(f, *share, *disturbed, *slices)?,
+                    None => f.write_str("This host does not tell what other programs used of the processors.")?,
+                }
+                if let Some(steal) = steal {
+                    write!(f, " The hypervisor took {}.", percent(*steal))?;
+                }
+                if let Some(pressure) = pressure {
+                    write!(
+                        f,
+                        " In {} of the time some task waited for a processor, perhaps one of the servers.",
+                        percent(*pressure)
+                    )?;
+                }
+                Ok(())
+            }
             Diagnostic::Network { remote, .. } if remote.is_empty() => f.write_str(
                 "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
             ),
@@ -208,13 +225,7 @@ fn write_spread(f: &mut Formatter<'_>, unsteady: &[(String, String)]) -> fmt::Re
     )
 }
 
-fn write_other_programs(
-    f: &mut Formatter<'_>,
-    share: f64,
-    disturbed: usize,
-    slices: usize,
-    steal: Option<f64>,
-) -> fmt::Result {
+fn write_other_programs(f: &mut Formatter<'_>, share: f64, disturbed: usize, slices: usize) -> fmt::Result {
     write!(
         f,
         "Programs that are neither server nor generator used {} of their processors. In {} of {} slices they used \
@@ -230,11 +241,7 @@ fn write_other_programs(
             "turns with such a slice are left out of the comparison, unless they are most of a block. The numbers in \
              the tables have all slices."
         }
-    })?;
-    match steal {
-        Some(steal) => write!(f, " The hypervisor took {}.", percent(steal)),
-        None => Ok(()),
-    }
+    })
 }
 
 /// A list that names only the first few.

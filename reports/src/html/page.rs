@@ -221,11 +221,11 @@ fn legend<'a>(summary: &'a Summary, styles: &Styles) -> Result<Vec<Key<'a>>, cha
         .collect()
 }
 
-/// `10 of 10 blocks complete, in slices of 23 ms`.
+/// `10 of 10 blocks complete, in slices of at least 23 ms`.
 fn extent_of(scenario: &ScenarioSummary) -> String {
     let (complete, planned) = (scenario.blocks_complete, scenario.blocks_planned);
     let slices = scenario.slice.map_or(String::new(), |slice| {
-        format!(", in slices of {}", micros(slice.0.as_secs_f64() * 1e6))
+        format!(", in slices of at least {}", micros(slice.0.as_secs_f64() * 1e6))
     });
     format!("{complete} of {planned} blocks complete{slices}")
 }
