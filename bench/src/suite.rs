@@ -441,7 +441,7 @@ mod tests {
         };
         assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
         assert!(wrong("blocks = 20", "blocks = 20\nblock = 6").contains("unknown field `block`"));
-        assert!(wrong("\"200ms\"", "\"200\"").contains("is not a time"));
+        assert!(wrong("\"400ms\"", "\"400\"").contains("is not a time"));
         assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
         for looks in ["10, 5, 20", "5, 10", "0, 20", "5, 5, 20"] {
             assert!(wrong("5, 10, 20", looks).contains("rising order"), "{looks}");

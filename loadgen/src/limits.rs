@@ -1,10 +1,14 @@
 //! How many connections this process can have: the limit of descriptors.
 
-use std::io;
+use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::sync::OnceLock;
-use std::thread;
+use std::{fs, io, thread};
 
+use nix::libc::STDERR_FILENO;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::close;
 
 /// Descriptors that the program needs in addition to its connections, with room to spare.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -46,29 +50,24 @@ pub fn raise() -> u64 {
     }
 }
 
-/// Closes all descriptors of the calling thread but the standard streams, and gives it a table of
-/// its own, which the threads that it starts share. The limit then counts for them alone.
-#[allow(unsafe_code, reason = "no library closes a range of descriptors")]
+/// Gives the calling thread a table of descriptors of its own, which the threads that it starts share.
+/// The limit then counts for them alone. Only the standard streams are left in the table: what other
+/// threads have open stays open for them, and ends when they close it.
 pub(crate) fn own_descriptors() -> io::Result<()> {
-    const FIRST: libc::c_uint = 3;
-    // SAFETY: no memory is passed. What is closed remains open in the table that the other threads
-    // have; the caller must not use what it has not opened itself.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            FIRST,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_UNSHARE,
-        )
-    };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    unshare(CloneFlags::CLONE_FILES)?;
+    let names = fs::read_dir("/proc/thread-self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names: Vec<OsString> = names.collect::<io::Result<_>>()?;
+    let numbers = names
+        .iter()
+        .filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|&number| number > STDERR_FILENO) {
+        // That of the folder is closed already.
+        let _ = close(number);
     }
+    Ok(())
 }
 
-/// Whether this host lets a thread have descriptors of its own: Linux 5.9 and later, unless a sandbox
-/// forbids it.
+/// Whether this host lets a thread have descriptors of its own: unless a sandbox forbids it.
 pub fn threads_can_own_descriptors() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
@@ -94,7 +93,7 @@ pub fn possible(asked: usize, threads: usize, limit: u64) -> Result<usize, TooFe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, File};
+    use std::fs::File;
 
     #[test]
     fn a_thread_can_have_descriptors_of_its_own() {
