@@ -49,7 +49,12 @@ fn outcomes(trials: &[Trial], loads: &[&Load]) -> Diagnostic {
 }
 
 fn blocks(run: &Run, scenarios: &[ScenarioSummary]) -> Diagnostic {
-    let blocks = { scenarios.iter() }.map(|scenario| (scenario.blocks_complete, scenario.blocks_planned));
+    // Of a load that may end when its verdicts are decided, no block is missing once they are.
+    let may_end_early = !run.looks.is_empty();
+    let blocks = { scenarios.iter() }.map(|scenario| match may_end_early && scenario.is_decided() {
+        true => (scenario.blocks_complete, scenario.blocks_complete),
+        false => (scenario.blocks_complete, scenario.blocks_planned),
+    });
     // The scenario that lacks most.
     let worst =
         blocks.min_by_key(|&(complete, planned)| (i64::from(complete) - i64::from(planned), complete));
