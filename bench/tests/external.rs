@@ -323,7 +323,7 @@ fn goes_on() -> Result {
         Outcome::Measured { load, slices, .. } => {
             let went_silent = |finding: &Finding| matches!(finding, Finding::WentSilent { .. });
             expect(load.summary.findings.iter().any(went_silent), &load.summary)?;
-            expect(slices.len() == load.intervals.len(), slices)?;
+            expect(slices.len() < 20 && slices.len() == load.intervals.len(), slices)?;
         }
         other => return Err(format!("{other:?}").into()),
     }

@@ -409,6 +409,9 @@ mod tests {
             let all = compared(&servers);
             let (forward, backward) = (all.ratios_to(1)[0], all.ratios_to(0)[1]);
             prop_assert!((forward.value * backward.value - 1.0).abs() < 1e-9);
+            let pair = compared(&servers[..2]);
+            let ends = [pair.ratios_to(1)[0], pair.ratios_to(0)[1]].map(|ratio| ratio.interval.unwrap());
+            prop_assert!((ends[0].low * ends[1].high - 1.0).abs() < 1e-6);
             // The order never contradicts the estimates.
             let by_way = all.ratios_to(2)[0].value * all.ratios_to(1)[2].value;
             prop_assert!((by_way / forward.value - 1.0).abs() < 1e-9);
