@@ -191,18 +191,20 @@ fn a_server_that_dies_fails_its_trial_and_the_run_goes_on() {
 }
 
 #[test]
-fn ctrl_c_keeps_what_was_measured_and_leaves_nothing_running() {
-    let folder = suite("\"fork\"", 4, "300ms", 1000);
-    let harness = start(&folder);
-    let results = folder.path().join("out/results.jsonl");
-    wait_for("two trials", || (count_lines(&results) > 2).then_some(()));
-    let server = server_of(&harness, "fork");
-    kill(Pid::from_raw(harness.id() as i32), Signal::SIGINT).unwrap();
-    let output = harness.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(trials(&folder).len() >= 2);
-    assert!(folder.path().join("out/report.html").is_file());
-    assert!(is_gone(server), "the server still runs");
+fn ctrl_c_and_a_closed_terminal_keep_what_was_measured_and_leave_nothing_running() {
+    for signal in [Signal::SIGINT, Signal::SIGHUP] {
+        let folder = suite("\"fork\"", 4, "300ms", 1000);
+        let harness = start(&folder);
+        let results = folder.path().join("out/results.jsonl");
+        wait_for("two trials", || (count_lines(&results) > 2).then_some(()));
+        let server = server_of(&harness, "fork");
+        kill(Pid::from_raw(harness.id() as i32), signal).unwrap();
+        let output = harness.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert!(trials(&folder).len() >= 2);
+        assert!(folder.path().join("out/report.html").is_file());
+        assert!(is_gone(server), "the server still runs");
+    }
 }
 
 #[test]
@@ -216,18 +218,6 @@ fn nobody_has_to_read_what_a_run_prints() {
         .output()
         .unwrap();
     assert_exit_code_matches(&output, &trials(&folder));
-    assert!(folder.path().join("out/report.html").is_file());
-}
-
-#[test]
-fn a_terminal_that_is_closed_ends_a_run_as_ctrl_c_does() {
-    let folder = suite("\"epoll\"", 4, "300ms", 1000);
-    let harness = start(&folder);
-    let results = folder.path().join("out/results.jsonl");
-    wait_for("two trials", || (count_lines(&results) > 2).then_some(()));
-    kill(Pid::from_raw(harness.id() as i32), Signal::SIGHUP).unwrap();
-    let output = harness.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert!(folder.path().join("out/report.html").is_file());
 }
 

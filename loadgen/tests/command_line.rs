@@ -287,28 +287,24 @@ fn a_condition_that_holds_or_cannot_be_decided_exits_with_99_and_the_value() {
     );
 }
 
+/// Exports the latencies of a short run.
+fn export(log: &str, distribution: &str) -> Output {
+    let target = echo_server().to_string();
+    let run = [
+        "run", &target, "-c", "3", "-d", "200ms", "--warmup", "0s", "--force",
+    ];
+    let exports = ["--hlog", log, "--hgrm", distribution];
+    let output = loadgen(&[&run[..], &exports].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    output
+}
+
 #[test]
 fn exported_latencies_replace_the_content_of_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let [log, distribution] = ["a.hlog", "a.hgrm"].map(|name| folder.path().join(name));
     std::fs::write(&log, "old ".repeat(100_000)).unwrap();
-    let target = echo_server().to_string();
-    let output = loadgen(&[
-        "run",
-        &target,
-        "-c",
-        "3",
-        "-d",
-        "200ms",
-        "--warmup",
-        "0s",
-        "--force",
-        "--hlog",
-        log.to_str().unwrap(),
-        "--hgrm",
-        distribution.to_str().unwrap(),
-    ]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    export(log.to_str().unwrap(), distribution.to_str().unwrap());
     let log = std::fs::read_to_string(log).unwrap();
     assert!(
         log.contains("Histogram log format") && !log.contains("old "),
@@ -320,23 +316,7 @@ fn exported_latencies_replace_the_content_of_the_files() {
 
 #[test]
 fn latencies_can_be_exported_into_a_pipe_and_a_device() {
-    let target = echo_server().to_string();
-    let output = loadgen(&[
-        "run",
-        &target,
-        "-c",
-        "3",
-        "-d",
-        "200ms",
-        "--warmup",
-        "0s",
-        "--force",
-        "--hgrm",
-        "/dev/stderr",
-        "--hlog",
-        "/dev/null",
-    ]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let output = export("/dev/null", "/dev/stderr");
     assert!(
         stderr(&output).contains("1/(1-Percentile)"),
         "{}",
@@ -344,29 +324,28 @@ fn latencies_can_be_exported_into_a_pipe_and_a_device() {
     );
 }
 
+/// Asserts that a run ends with this code and reason, before there is a connection.
+fn assert_refused(arguments: &[&str], code: i32, reason: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let output = loadgen(&[&["run", target.as_str()], arguments].concat());
+    assert_eq!(output.status.code(), Some(code));
+    assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    assert!(listener.accept().is_err(), "there was a connection");
+}
+
 #[test]
 fn two_exports_into_one_file_are_an_error_before_the_run() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("one", folder.path().join("other")).unwrap();
     let [one, other] = ["one", "other"].map(|name| folder.path().join(name).display().to_string());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let target = listener.local_addr().unwrap().to_string();
-    let output = loadgen(&["run", &target, "--hlog", &one, "--hgrm", &other]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("the same file"), "{}", stderr(&output));
-    assert!(listener.accept().is_err(), "there was a connection");
+    assert_refused(&["--hlog", &one, "--hgrm", &other], 2, "the same file");
 }
 
 #[test]
 fn a_file_that_cannot_be_written_is_an_error_before_the_run() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let target = listener.local_addr().unwrap().to_string();
-    let output = loadgen(&["run", &target, "--hlog", "/nowhere/a.hlog"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("/nowhere/a.hlog"), "{}", stderr(&output));
-    assert!(listener.accept().is_err(), "there was a connection");
+    assert_refused(&["--hlog", "/nowhere/a.hlog"], 1, "/nowhere/a.hlog");
 }
 
 #[test]
