@@ -1,13 +1,13 @@
 //! Draws the sizes of messages.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use fastrand::Rng;
 
-use record::MessageSize;
 use record::units::{self, UnitError};
+use record::{MessageSize, bounded};
 
 /// A longer file does not list sizes; it is read whole.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -69,13 +69,8 @@ impl Sizes {
             path: path.into(),
             error: error.to_string(),
         };
-        let mut text = String::new();
-        // A pipe or a device may have no end.
-        let start = File::open(path).map_err(unreadable)?.take(LONGEST_FILE + 1);
-        { start }.read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > LONGEST_FILE {
-            return Err(SizesError::Length(path.into()));
-        }
+        let text = bounded::read(Path::new(path), LONGEST_FILE).map_err(unreadable)?;
+        let text = text.ok_or_else(|| SizesError::Length(path.into()))?;
         let lines = text.lines().map(str::trim).enumerate();
         let sizes: Arc<[u64]> = lines
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))

@@ -2,15 +2,13 @@
 
 mod cli;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use record::words::print;
-use record::{Conformance, Measured, Records};
+use record::{Conformance, Measured, Records, bounded};
 use reports::summary::Summary;
 use reports::{html, text};
 use serde::Serialize;
@@ -71,19 +69,14 @@ impl<'a> Shown<'a> {
 
 fn check(html: &Path, records: &Path) -> Result<()> {
     let read = reports::read(records)?;
-    let mut page = Vec::new();
-    // A pipe or a device may have no end.
-    File::open(html)
-        .and_then(|file| file.take(html::LARGEST as u64 + 1).read_to_end(&mut page))
-        .with_context(|| cannot_read(html))?;
-    if page.len() > html::LARGEST {
+    let page = bounded::read(html, html::LARGEST as u64).with_context(|| cannot_read(html))?;
+    let Some(page) = page else {
         bail!(
             "{} is longer than a report, which has at most {} bytes",
             html.display(),
             html::LARGEST
         );
-    }
-    let page = String::from_utf8(page).with_context(|| cannot_read(html))?;
+    };
     let problems = reports::check(&page, &read);
     for problem in &problems {
         record::complain!("report: {problem}");

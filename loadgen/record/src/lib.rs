@@ -9,6 +9,7 @@
 //! The crate imports none of the others. [`units`], [`words`] and [`numbers`] parse and show
 //! quantities, so that the command line, suites, text and reports agree.
 
+pub mod bounded;
 mod capacity;
 mod conformance;
 mod error_kind;
