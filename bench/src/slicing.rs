@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use loadgen::can_be_sliced;
 use loadgen::plan::CheckedPlan;
-use record::{Plan, units};
+use record::{Plan, Slice, units};
 
 /// The shortest slice: long against the wake-ups at its start and its end.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -21,13 +21,9 @@ const PER_SERVER: usize = 16;
 /// Descriptors that it needs for itself.
 const OWN: usize = 128;
 
-/// The part of a slice before it is measured, as a share of the measured part: by then each
-/// connection has its messages in flight.
-const SETTLING: u32 = 5;
-
 /// How long a slice of this length runs before it is measured.
 pub fn settle(slice: Duration) -> Duration {
-    slice / SETTLING
+    slice / Slice::SETTLING
 }
 
 /// Turns until each server has been measured for the time that a plan asks for.

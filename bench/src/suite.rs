@@ -2,8 +2,6 @@
 //! file, or the built-in one.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,9 +20,6 @@ use crate::target::Target;
 
 /// The suite of `cargo bench`.
 const QUICK: &str = include_str!("../suites/quick.toml");
-
-/// Time of a trial beside its load: starting and stopping the server, connecting.
-const OVERHEAD: Duration = Duration::from_millis(120);
 
 /// Which servers are measured, under which loads, and how often.
 #[derive(Debug, Clone)]
@@ -108,16 +103,14 @@ impl Suite {
 
     /// Reads a suite from a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let mut text = String::new();
-        // A pipe or a device may have no end.
-        File::open(path)
-            .and_then(|file| file.take(LONGEST_FILE + 1).read_to_string(&mut text))
+        let text = record::bounded::read(path, LONGEST_FILE)
             .with_context(|| format!("cannot read the suite {}", path.display()))?;
-        ensure!(
-            text.len() as u64 <= LONGEST_FILE,
-            "{} is longer than a suite, which has at most {LONGEST_FILE} bytes",
-            path.display()
-        );
+        let text = text.with_context(|| {
+            format!(
+                "{} is longer than a suite, which has at most {LONGEST_FILE} bytes",
+                path.display()
+            )
+        })?;
         Suite::parse(&text).with_context(|| format!("{} is not a suite", path.display()))
     }
 
@@ -258,7 +251,7 @@ impl Suite {
             let window = scenario
                 .slice
                 .map_or(plan.duration().0, |slice| slicing::time(plan, slice.0));
-            plan.warmup.0 + window + OVERHEAD
+            plan.warmup.0 + window + record::Trial::BESIDE
         };
         let block: Duration = scenarios.iter().map(trial).sum();
         let time = block * participants as u32 * self.blocks;

@@ -11,8 +11,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use record::{Measured, Outcome, Run, Scenario, Trial};
 use reports::metrics::{COMPARED, CPU, METRICS};
+use reports::row::Row;
 use reports::scenario::ScenarioSummary;
-use reports::verdict::Verdict;
 
 /// Blocks of a verdict.
 const BLOCKS: u32 = 10;
@@ -56,7 +56,8 @@ fn study(runs: &[Measured], scenario: &Scenario) -> Result<()> {
     ensure!(equal.len() >= SERVERS, "{SERVERS} equal servers are needed");
     let mut all: BTreeMap<&str, Seen> = BTreeMap::new();
     let mut window_s = Vec::new();
-    let mut costs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let cost = |row: &Row| Some(row.numbers.get(CPU)?.value);
+    let (mut usual, mut costs) = (Vec::new(), BTreeMap::<&str, Vec<f64>>::new());
     for Measured { run, trials } in runs {
         for first in (0..run.blocks).step_by(BLOCKS as usize) {
             let own = |trial: &&Trial| {
@@ -68,15 +69,20 @@ fn study(runs: &[Measured], scenario: &Scenario) -> Result<()> {
                 continue;
             };
             window_s.push(measuring_time(&trials, &equal[..SERVERS]));
+            usual.extend(summary.rows.iter().filter_map(cost));
             for verdict in &summary.verdicts {
                 let seen = all.entry(verdict.metric).or_default();
                 seen.verdicts += 1;
                 seen.claims += usize::from(!verdict.evidence.beaten.is_empty());
-                seen.half_widths.extend(half_widths(verdict));
+                let rivals = verdict.evidence.rivals();
+                seen.half_widths
+                    .extend(rivals.filter_map(|rival| rival.ratio.half_width()));
             }
             for &name in &slower {
                 let names = [&equal[..SERVERS - 1], &[name]].concat();
                 let Some(summary) = judge(&names) else { continue };
+                let own = summary.rows.iter().filter(|row| row.server == name);
+                costs.entry(name).or_default().extend(own.filter_map(cost));
                 for verdict in &summary.verdicts {
                     let found = &mut all.entry(verdict.metric).or_default().found;
                     let (finds, claims) = found.entry(name.into()).or_default();
@@ -85,24 +91,10 @@ fn study(runs: &[Measured], scenario: &Scenario) -> Result<()> {
                     *claims += usize::from(beaten().any(|rival| rival.name != name));
                 }
             }
-            for row in &summary_of(run, scenario, &trials).rows {
-                if let (Some(name), Some(cost)) = (
-                    { slower.iter().chain(&equal) }.find(|name| **name == row.server),
-                    row.numbers.get(CPU),
-                ) {
-                    costs.entry(name).or_default().push(cost.value);
-                }
-            }
         }
     }
     print(scenario, &all, median(&mut window_s));
-    let mut of_equal: Vec<f64> = equal
-        .iter()
-        .filter_map(|name| costs.get(name))
-        .flatten()
-        .copied()
-        .collect();
-    let usual = median(&mut of_equal);
+    let usual = median(&mut usual);
     for name in slower {
         let cost = costs.get_mut(name).map_or(f64::NAN, |costs| median(costs));
         println!(
@@ -131,12 +123,8 @@ fn judge(run: &Run, scenario: &Scenario, trials: &[&Trial], names: &[&str]) -> O
         .copied()
         .filter(|trial| is_named(&trial.server))
         .collect();
-    let summary = summary_of(&run, scenario, &trials);
+    let summary = ScenarioSummary::of(&run, scenario, &trials);
     (summary.blocks_complete == BLOCKS).then_some(summary)
-}
-
-fn summary_of(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> ScenarioSummary {
-    ScenarioSummary::of(run, scenario, trials)
 }
 
 /// Seconds that these servers were measured in all.
@@ -149,15 +137,6 @@ fn measuring_time(trials: &[&Trial], names: &[&str]) -> f64 {
         _ => 0.0,
     });
     windows.sum()
-}
-
-fn half_widths(verdict: &Verdict) -> Vec<f64> {
-    let evidence = &verdict.evidence;
-    let rivals = { evidence.tied.iter() }
-        .chain(&evidence.unclear)
-        .chain(&evidence.beaten);
-    let ends = rivals.filter_map(|rival| rival.ratio.interval);
-    ends.map(|ends| (ends.high / ends.low).sqrt() - 1.0).collect()
 }
 
 fn median(values: &mut [f64]) -> f64 {

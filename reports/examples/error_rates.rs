@@ -64,11 +64,9 @@ fn study(servers: usize, slower: f64, looks: &[u32], noise: &Noise) -> Seen {
             seen.claims += usize::from(beaten.iter().any(|rival| !is_slow(&rival.name)));
             seen.found += usize::from(beaten.iter().any(|rival| is_slow(&rival.name)));
             seen.decided += usize::from(matches!(verdict.decision, Decision::Winner | Decision::Tied));
-            let evidence = &verdict.evidence;
-            let rivals = { evidence.tied.iter() }.chain(&evidence.unclear).chain(beaten);
-            let ends = rivals.filter_map(|rival| rival.ratio.interval);
+            let rivals = verdict.evidence.rivals();
             seen.half_widths
-                .extend(ends.map(|ends| (ends.high / ends.low).sqrt() - 1.0));
+                .extend(rivals.filter_map(|rival| rival.ratio.half_width()));
             seen.blocks += look;
             break;
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use record::units::Time;
 use record::words::{plain_line, plain_lines};
-use record::{Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Trial};
+use record::{Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Slice, Trial};
 use serde::Serialize;
 
 use crate::comparison::{Blocks, ERROR_RATE};
@@ -247,6 +247,7 @@ fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
 /// The verdicts; fills in each row's ratio to the best.
 fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_rate: f64) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
+    let block_s = block_s(measured);
     for compared in &COMPARED {
         let Some(metric) = METRICS.iter().find(|metric| metric.key == compared.key) else {
             continue;
@@ -259,7 +260,7 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
         let named = candidates.iter().map(|&at| rows[at].server.as_str()).zip(&blocks);
         let named: Vec<(&str, &Blocks)> = named.filter(|(_, blocks)| !blocks.is_empty()).collect();
         let mut verdict = verdict::decide(compared, margins, &named, error_rate);
-        verdict.evidence.block_s = block_s(measured);
+        verdict.evidence.block_s = block_s;
         let lacks = |(at, blocks): (&usize, &Blocks)| {
             (blocks.is_empty() && !measured[*at].trials.is_empty()).then(|| rows[*at].server.clone())
         };
@@ -289,19 +290,18 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
     verdicts
 }
 
-/// Seconds that a trial takes beside its load: starting and stopping the server, connecting.
-const BESIDE_S: f64 = 0.12;
-
-/// What a slice takes beside its measured part, as a share of it: settling.
-const SETTLING: f64 = 0.2;
-
 /// The approximate time of a block in seconds.
 fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
     let trials = || measured.iter().flat_map(|server| &server.trials);
     let blocks: BTreeSet<u32> = trials().map(|trial| trial.block).collect();
     let time = |trial: &MeasuredTrial| {
-        let settling = if trial.slices.is_empty() { 0.0 } else { SETTLING };
-        BESIDE_S + trial.load.plan.warmup.seconds() + trial.load.window_s * (1.0 + settling)
+        let window_s = trial.load.window_s;
+        let settling_s = if trial.slices.is_empty() {
+            0.0
+        } else {
+            window_s / f64::from(Slice::SETTLING)
+        };
+        Trial::BESIDE.as_secs_f64() + trial.load.plan.warmup.seconds() + settling_s + window_s
     };
     (!blocks.is_empty()).then(|| trials().map(time).sum::<f64>() / blocks.len() as f64)
 }

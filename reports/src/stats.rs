@@ -38,6 +38,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// Half the width of the interval of a ratio, as a share: the difference that would have been seen.
+    pub fn half_width(&self) -> Option<f64> {
+        let ends = self.interval?;
+        Some((ends.high / ends.low).sqrt() - 1.0)
+    }
+
     /// The mean of one quantity over trials. `None` without samples, or if a sample is negative or
     /// not finite and cannot be a measurement.
     pub fn of(samples: &[f64]) -> Option<Self> {

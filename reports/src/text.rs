@@ -7,7 +7,7 @@ use record::words::list;
 use crate::behaviour::{self, Behaviour};
 use crate::diagnostics::Weight;
 use crate::format;
-use crate::metrics::{COMPARED, ECHOES, METRICS};
+use crate::metrics::{ECHOES, METRICS};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
 use crate::summary::Summary;
@@ -63,8 +63,7 @@ fn of_scenario(scenario: &ScenarioSummary) -> String {
         text += &paragraph(&format!("{server} {reason}."), "  ", WIDTH);
     }
     for verdict in &scenario.verdicts {
-        let compared = COMPARED.iter().find(|compared| compared.key == verdict.metric);
-        let what = compared.map_or("", |compared| compared.title);
+        let what = verdict.title();
         let words = format!("{} {}", verdict.decision.word(), list(&verdict.leaders));
         let verdict = format!("{what}: {}. {}", words.trim_end(), verdict.evidence);
         text += &paragraph(&verdict, "  ", WIDTH);

@@ -240,14 +240,14 @@ fn slices(place: &str, load: &Load, slices: &[Slice]) -> Result<(), Invalid> {
     }
     for slice in slices {
         measurable(place, "start_s of a slice", slice.start_s)?;
-        measurable(place, "cpu_s of a slice", slice.cpu_s.unwrap_or(0.0))?;
-        let shares = [
+        let values = [
+            ("cpu_s of a slice", slice.cpu_s),
             ("foreign_cpu of a slice", slice.foreign_cpu),
             ("steal of a slice", slice.steal),
             ("cpu_pressure of a slice", slice.cpu_pressure),
             ("cpu_mhz of a slice", slice.cpu_mhz),
         ];
-        for (name, value) in shares {
+        for (name, value) in values {
             measurable(place, name, value.unwrap_or(0.0))?;
         }
     }

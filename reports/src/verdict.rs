@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::comparison::{Blocks, Comparison};
 use crate::format;
-use crate::metrics::{Better, Compared};
+use crate::metrics::{Better, COMPARED, Compared};
 use crate::stats::{Estimate, Relation};
 
 /// A server with less than this share of the blocks of another is not judged: only the blocks
@@ -35,6 +35,14 @@ pub struct Verdict {
     /// What the decision rests on; in JSON as text, under an older name.
     #[serde(rename = "reason")]
     pub evidence: Evidence,
+}
+
+impl Verdict {
+    /// What the best server has.
+    pub fn title(&self) -> &'static str {
+        let compared = COMPARED.iter().find(|compared| compared.key == self.metric);
+        compared.map_or("", |compared| compared.title)
+    }
 }
 
 /// The kind of a verdict.
@@ -216,9 +224,14 @@ impl Evidence {
         group.push(Rival { name, ratio });
     }
 
+    /// All that were compared with the best.
+    pub fn rivals(&self) -> impl Iterator<Item = &Rival> {
+        self.tied.iter().chain(&self.unclear).chain(&self.beaten)
+    }
+
     /// The ratio of a candidate to the best.
     pub fn ratio(&self, name: &str) -> Option<Estimate> {
-        let mut rivals = { self.tied.iter() }.chain(&self.unclear).chain(&self.beaten);
+        let mut rivals = self.rivals();
         rivals.find(|rival| rival.name == name).map(|rival| rival.ratio)
     }
 
@@ -226,10 +239,7 @@ impl Evidence {
     /// to it, as a share. Absent without an interval.
     pub fn resolution(&self) -> Option<f64> {
         let near = self.tied.iter().chain(&self.unclear);
-        let half_width = |rival: &Rival| {
-            let ends = rival.ratio.interval?;
-            Some((ends.high / ends.low).sqrt() - 1.0)
-        };
+        let half_width = |rival: &Rival| rival.ratio.half_width();
         let widest = near.filter_map(half_width).reduce(f64::max);
         widest.or_else(|| half_width(self.beaten.first()?))
     }
@@ -566,7 +576,7 @@ mod tests {
         // `late` missed the slow block; over its own blocks it would lead.
         let steady = blocks(&[100.0, 10.0, 100.0]);
         let late: Blocks = [(0, [(0, 90.0)].into()), (2, [(0, 90.0)].into())].into();
-        let (compared, margins) = (crate::metrics::COMPARED[0], Margins::default());
+        let (compared, margins) = (COMPARED[0], Margins::default());
         let verdict = decide(&compared, &margins, &[("steady", &steady), ("late", &late)], 0.05);
         assert_eq!(verdict.leaders[0], "steady");
         let never: Blocks = [(5, [(0, 1.0)].into()), (6, [(0, 1.0)].into())].into();

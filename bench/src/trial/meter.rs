@@ -65,9 +65,9 @@ impl Observer for Meter {
         });
     }
 
-    /// Reads the clocks first, for the same reason.
+    /// Reads the clocks first, for the same reason. A window closes once.
     fn window_closed(&mut self) {
-        let Some(opened) = &self.opened else { return };
+        let Some(opened) = self.opened.take() else { return };
         let pids = family(self.root);
         let cpu = cpu_time(&pids).saturating_sub(opened.cpu);
         let mut cost = Cost {

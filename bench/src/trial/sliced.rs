@@ -43,6 +43,8 @@ impl Block<'_> {
     /// Measures all servers; returns an outcome for each, in the same order. `None` if it was
     /// interrupted.
     pub fn run(&self, entries: &[Entry], stop: &AtomicBool) -> Option<Vec<Outcome>> {
+        // Before there are thousands of processes to look through.
+        let host = HostMeter::new(&self.placement.server_cpus, &self.placement.generator_cpus);
         let mut seats = Vec::new();
         for entry in entries {
             if stop.load(Relaxed) {
@@ -54,7 +56,7 @@ impl Block<'_> {
         let schedule = Schedule {
             settle: settle(slice),
             measure: slice,
-            host: HostMeter::new(&self.placement.server_cpus, &self.placement.generator_cpus),
+            host,
             begin: Instant::now(),
         };
         let mut random = Rng::with_seed(self.seed);
@@ -148,7 +150,6 @@ impl Block<'_> {
             live,
             lane,
             meter,
-            is_metered: false,
             clock,
             polls,
             slices: Vec::new(),
@@ -208,7 +209,6 @@ struct Running {
     lane: Lane,
     /// `None` if the server runs elsewhere.
     meter: Option<Meter>,
-    is_metered: bool,
     clock: Option<TreeClock>,
     /// Whether it uses the processor without load. It is stopped between its slices.
     polls: bool,
@@ -263,10 +263,9 @@ impl Running {
 
     /// Reads the meter, once.
     fn close_window(&mut self) {
-        if let Some(meter) = self.meter.as_mut().filter(|_| !self.is_metered) {
+        if let Some(meter) = &mut self.meter {
             meter.window_closed();
         }
-        self.is_metered = true;
     }
 
     /// Closes its connections and stops it.

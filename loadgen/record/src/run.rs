@@ -1,6 +1,7 @@
 //! Runs of the harness and their trials.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,11 @@ pub struct Trial {
     pub outcome: Outcome,
 }
 
+impl Trial {
+    /// About what it takes beside its load: starting and stopping the server, connecting.
+    pub const BESIDE: Duration = Duration::from_millis(120);
+}
+
 /// The outcome of a trial. Every planned trial has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -233,6 +239,12 @@ pub struct Slice {
     /// read, as on most virtual machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_mhz: Option<f64>,
+}
+
+impl Slice {
+    /// The part of a slice before it is measured is this part of the measured one: by then each
+    /// connection has its messages in flight.
+    pub const SETTLING: u32 = 5;
 }
 
 /// What the server's process tree used within the measured window.

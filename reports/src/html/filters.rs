@@ -3,7 +3,6 @@
 use askama::{Result, Values};
 
 use crate::diagnostics::Weight;
-use crate::metrics::COMPARED;
 use crate::scenario::ScenarioSummary;
 use crate::workload;
 
@@ -11,13 +10,6 @@ use crate::workload;
 #[askama::filter_fn]
 pub fn load(scenario: &ScenarioSummary, _: &dyn Values) -> Result<String> {
     Ok(workload::describe(&scenario.plan))
-}
-
-/// The head of the column with the verdicts by a metric.
-#[askama::filter_fn]
-pub fn verdict_head(key: &str, _: &dyn Values) -> Result<&'static str> {
-    let compared = COMPARED.iter().find(|compared| compared.key == key);
-    Ok(compared.map_or("", |compared| compared.title))
 }
 
 /// Names as a JSON array.
