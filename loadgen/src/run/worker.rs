@@ -246,9 +246,8 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
                 }
                 Event::Received(at, bytes) => {
                     let now_ns = self.clock.now_ns();
-                    // A thread that was kept from running may not know yet that the window has
-                    // opened.
-                    if self.machine.has_no_window() && self.machine.look(self.shared.window(), now_ns) {
+                    // The window may have opened since the last look.
+                    if !self.machine.has_opened() && self.machine.look(self.shared.window(), now_ns) {
                         self.usage_before = Some((self.usage)(now_ns));
                     }
                     self.machine.received(at, bytes, now_ns);
@@ -266,6 +265,9 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             // What is due does not wait until a thousand answers are handled.
             if handled % BURST == 0 && self.machine.has_due() {
                 let now_ns = self.clock.now_ns();
+                if !self.machine.has_opened() {
+                    self.look(now_ns);
+                }
                 self.do_what_is_due(now_ns);
             }
         }

@@ -23,11 +23,15 @@ pub use script::{Fate, Fault, Latency, Script};
 
 /// A clock that stands still until a driver sets it.
 #[derive(Debug, Clone, Copy)]
-pub struct VirtualClock<'a>(pub &'a Cell<u64>);
+pub struct VirtualClock<'a> {
+    pub now: &'a Cell<u64>,
+    /// How much later it is after each look at the clock.
+    pub tick_ns: u64,
+}
 
 impl Clock for VirtualClock<'_> {
     fn now_ns(self) -> u64 {
-        self.0.get()
+        self.now.replace(self.now.get() + self.tick_ns)
     }
 }
 

@@ -218,10 +218,10 @@ impl<'a, L: Workload> Machine<'a, L> {
         });
     }
 
-    /// Whether the window is not known yet.
+    /// Whether the window has opened.
     #[inline]
-    pub fn has_no_window(&self) -> bool {
-        self.core.window.start_ns == u64::MAX
+    pub fn has_opened(&self) -> bool {
+        self.opened
     }
 
     /// Learns the window, as far as it is known. Returns whether it has just opened.
@@ -307,7 +307,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         let glance_ms = match core.phase {
             Phase::Connecting => return Until::About(GLANCE_MS),
             Phase::Priming => return Until::About(EARLY_GLANCE_MS),
-            Phase::Loading if self.has_no_window() => EARLY_GLANCE_MS,
+            Phase::Loading if core.window.start_ns == u64::MAX => EARLY_GLANCE_MS,
             Phase::Loading | Phase::Draining => GLANCE_MS,
         };
         let timer = core.timers.peek();

@@ -7,6 +7,7 @@ use super::super::usage::Usage;
 use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency};
 use crate::pacer::{Pace, Schedule, Share};
+use record::units::Time;
 use record::{Arrivals, Finding, Plan};
 
 /// Short enough that the load need not be steady.
@@ -37,6 +38,27 @@ fn a_server_that_does_not_keep_up_is_not_the_generators_fault() {
     let serving = |service_ns| simulation(constant(1000.0), |s| s.script.service_ns = service_ns);
     assert_found!(serving(990 * US),);
     assert_found!(serving(1050 * US), Finding::ServerFellBehind(_));
+}
+
+#[test]
+fn an_answer_that_comes_while_the_window_opens_is_in_the_window_or_not() {
+    // The first message is due when the load begins, and without a warm-up the window opens 2 ms later.
+    let answered_after = |latency_ns| {
+        let plan = Plan {
+            connections: Some(1),
+            threads: Some(1),
+            warmup: Time::default(),
+            ..constant(2.0)
+        };
+        simulation(plan, |s| {
+            s.tick_ns = 400;
+            s.script.latency = Latency::Constant(latency_ns);
+        })
+    };
+    for latency_ns in (1980 * US..2020 * US).step_by(100) {
+        let findings = found(&answered_after(latency_ns));
+        assert!(findings.is_empty(), "{latency_ns} ns: {findings:?}");
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Simulation {
     pub usage: fn(u64) -> Usage,
     /// How much later than asked for a worker wakes up.
     pub oversleep_ns: u64,
+    /// How long a look at the clock takes.
+    pub tick_ns: u64,
     /// When the workers do not run, from the start of the window.
     pub held_up: Vec<(u64, u64)>,
     /// When the caller ends the run, from the start of the window.
@@ -67,6 +69,7 @@ impl Simulation {
                 ..Usage::default()
             },
             oversleep_ns: 0,
+            tick_ns: 0,
             held_up: Vec::new(),
             stopped_at_ns: None,
         }
@@ -109,7 +112,10 @@ impl Simulation {
 
     fn drive<L: Workload>(&self, plan: &CheckedPlan) -> Counted {
         let now = Cell::new(0);
-        let clock = VirtualClock(&now);
+        let clock = VirtualClock {
+            now: &now,
+            tick_ns: self.tick_ns,
+        };
         let stop = AtomicBool::new(false);
         let shared = Shared::new(&stop);
         let pattern = Pattern::new();

@@ -60,7 +60,7 @@ fn run(plan: Plan, script: Script, slices: usize) -> Sliced {
     };
     let plan = CheckedPlan::new(&plan, "127.0.0.1:7007".parse().unwrap()).unwrap();
     let now = Cell::new(0);
-    let clock = VirtualClock(&now);
+    let clock = VirtualClock { now: &now, tick_ns: 0 };
     let stop = AtomicBool::new(false);
     let shared = Shared::new(&stop);
     let pattern = Pattern::new();
