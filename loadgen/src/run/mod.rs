@@ -56,6 +56,20 @@ pub enum RunError {
         /// Its message.
         example: String,
     },
+    /// The server accepted connections, and none was left when the window was to open.
+    #[error(
+        "{target} ended all connections before anything was measured: {example}; is it an echo server, and does \
+         it keep connections open after an answer? Its log may say more. Without a warm-up, or with \
+         --messages-per-connection, short connections can be measured"
+    )]
+    Ended {
+        /// The server.
+        target: std::net::SocketAddr,
+        /// The most frequent error.
+        kind: ErrorKind,
+        /// Its message.
+        example: String,
+    },
     /// This host cannot carry out the plan.
     #[error(transparent)]
     Unprepared(#[from] PrepareError),
@@ -146,6 +160,15 @@ fn conclude(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Result<
     if tally.established == 0 {
         let (kind, example) = tally.worst_error();
         return Err(RunError::NoConnection {
+            target: plan.target,
+            kind,
+            example,
+        });
+    }
+    let is_closed = window.duration_ns == 0 && !window.interrupted && window.overran == 0;
+    if is_closed && tally.failed_connections() >= tally.established {
+        let (kind, example) = tally.worst_error();
+        return Err(RunError::Ended {
             target: plan.target,
             kind,
             example,

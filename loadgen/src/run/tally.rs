@@ -190,6 +190,13 @@ impl Tally {
         }
     }
 
+    /// Connections that have ended with an error.
+    pub fn failed_connections(&self) -> u64 {
+        let errors = self.errors.iter();
+        let failed = errors.filter(|(kind, _)| !kind.is_of_a_message());
+        failed.map(|(_, (count, _))| count).sum()
+    }
+
     /// The kind of error that occurred most, and its example.
     pub fn worst_error(&self) -> (ErrorKind, String) {
         let worst = self.errors.iter().max_by_key(|(_, (count, _))| count);

@@ -23,8 +23,10 @@ fn constant(rate: f64, duration: Duration) -> Plan {
 
 #[test]
 fn a_run_ends_early_when_no_connection_is_left() {
-    for fault in [Fault::Ends(64 * 100), Fault::Resets(64 * 100)] {
-        for plan in [closed(1, Duration::ZERO), constant(1000.0, MINUTE)] {
+    // Within the window: the closed loop has had 500 answers on each connection before.
+    for (answers, plan) in [(1000, closed(1, Duration::ZERO)), (100, constant(1000.0, MINUTE))] {
+        for fault in [Fault::Ends(64 * answers), Fault::Resets(64 * answers)] {
+            let plan = plan.clone();
             let mut simulation = simulation(plan, vec![fault]);
             simulation.plan.duration = time(MINUTE);
             let load = simulation.load();
@@ -72,6 +74,28 @@ fn a_server_that_refuses_everything_is_an_error_in_every_loop() {
             panic!("{error}");
         };
         assert_eq!(kind, ErrorKind::Refused);
+    }
+}
+
+#[test]
+fn a_server_that_ends_everything_before_the_window_is_an_error() {
+    for plan in [closed(1, Duration::ZERO), constant(1000.0, MINUTE)] {
+        for (fault, expected) in [
+            (Fault::Ends(64 * 3), ErrorKind::EarlyEnd),
+            (Fault::Resets(64 * 3), ErrorKind::Reset),
+            (Fault::Wrong(64 * 3), ErrorKind::WrongBytes),
+        ] {
+            let error = simulation(plan.clone(), vec![fault]).run().unwrap_err();
+            let RunError::Ended { kind, example, .. } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(*kind, expected);
+            assert!(error.to_string().contains(example.as_str()), "{error}");
+        }
+        // One that keeps a connection is measured.
+        let load = simulation(plan, vec![Fault::Ends(64 * 3), Fault::None]).load();
+        assert!(load.summary.echoes > 0);
+        assert_eq!(count(&load, ErrorKind::EarlyEnd), 2);
     }
 }
 
