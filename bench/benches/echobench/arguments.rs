@@ -98,6 +98,11 @@ impl Arguments {
         self.has("--quick")
     }
 
+    /// Whether criterion's own figures are asked for.
+    pub fn draws(&self) -> bool {
+        self.has("--plotting-backend")
+    }
+
     fn has(&self, option: &str) -> bool {
         self.options.iter().any(|found| found == option)
     }
