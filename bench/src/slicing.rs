@@ -34,56 +34,58 @@ fn turns(plan: &Plan, slice: Duration) -> u32 {
 /// A slice holds this many answers of each connection, at least. Of a server that the harness starts the
 /// answers come at all times. Over a network they come together, a round trip after the start of the
 /// slice, so the last of them may or may not be counted: one in many must not matter.
-const ANSWERS: u32 = 3;
+const ANSWERS: u32 = 2;
 const ANSWERS_OVER_A_NETWORK: u32 = 50;
 
-/// How long a slice has to be for a server that answered `served` messages in a time; `None` if it
-/// answered none.
-pub fn slice_needed(plan: &Plan, passed: Duration, served: u64, is_own: bool) -> Option<Duration> {
+/// How long a slice has to be for a server that answered so many messages in a slice.
+pub fn slice_needed(plan: &Plan, measured: Duration, echoes: u64, is_own: bool) -> Duration {
     let in_flight = plan.connections() as f64 * f64::from(plan.depth);
     let answers = if is_own { ANSWERS } else { ANSWERS_OVER_A_NETWORK };
-    if served == 0 {
-        return None;
-    }
-    let rounds = served as f64 / in_flight;
-    let round = Duration::try_from_secs_f64(passed.as_secs_f64() / rounds).ok()?;
-    Some(round * answers)
+    // One that answered nothing would have answered half a message.
+    let rounds = (echoes as f64).max(0.5) / in_flight;
+    let round = Duration::try_from_secs_f64(measured.as_secs_f64() / rounds);
+    round.unwrap_or(Duration::MAX).saturating_mul(answers)
 }
 
-/// A turn that other programs disturbed is made up for by a further one, until there are this many
-/// times as many as were planned.
-const MOST_TURNS: u32 = 2;
+/// Turns that other programs disturbed are made up for by further ones, until this many times the time that
+/// was planned has been measured.
+const MOST_TIME: u32 = 2;
 
 /// Counts the turns of a block.
 #[derive(Debug)]
 pub struct Turns {
-    planned: u32,
+    planned: Duration,
     begun: u32,
-    disturbed: u32,
+    undisturbed: Duration,
+    all: Duration,
 }
 
 impl Turns {
     /// The turns that a plan asks for.
-    pub fn of(plan: &Plan, slice: Duration) -> Self {
+    pub fn of(plan: &Plan) -> Self {
         Turns {
-            planned: turns(plan, slice),
+            planned: plan.duration().0,
             begun: 0,
-            disturbed: 0,
+            undisturbed: Duration::ZERO,
+            all: Duration::ZERO,
         }
     }
 
-    /// The number of the next turn, from 0; `None` if there were enough.
+    /// The number of the next turn, from 0; `None` if each server was measured for long enough.
     pub fn begin(&mut self) -> Option<u32> {
-        let due = (self.planned + self.disturbed).min(self.planned * MOST_TURNS);
-        (self.begun < due).then(|| {
+        let is_due = self.undisturbed < self.planned && self.all < self.planned * MOST_TIME;
+        is_due.then(|| {
             self.begun += 1;
             self.begun - 1
         })
     }
 
-    /// The turn that has begun was disturbed.
-    pub fn was_disturbed(&mut self) {
-        self.disturbed += 1;
+    /// A turn has ended whose slices had this length.
+    pub fn ended(&mut self, slice: Duration, is_disturbed: bool) {
+        self.all += slice;
+        if !is_disturbed {
+            self.undisturbed += slice;
+        }
     }
 }
 
@@ -193,14 +195,14 @@ mod tests {
     #[test]
     fn a_slow_server_needs_longer_slices() {
         let plan = plan(100, |_| {});
-        let needed = |milliseconds, served, is_own| {
-            slice_needed(plan.words(), Duration::from_millis(milliseconds), served, is_own)
+        let needed = |milliseconds, echoes, is_own| {
+            slice_needed(plan.words(), Duration::from_millis(milliseconds), echoes, is_own)
         };
         // 1,000 answers are ten of each connection.
-        assert_eq!(needed(50, 1000, true), Some(Duration::from_millis(15)));
-        assert_eq!(needed(50, 1000, false), Some(Duration::from_millis(250)));
-        assert_eq!(needed(100, 100, true), Some(Duration::from_millis(300)));
-        assert_eq!(needed(100, 0, true), None);
+        assert_eq!(needed(50, 1000, true), Duration::from_millis(10));
+        assert_eq!(needed(50, 1000, false), Duration::from_millis(250));
+        assert_eq!(needed(100, 100, true), Duration::from_millis(200));
+        assert_eq!(needed(100, 0, true), Duration::from_secs(40));
     }
 
     #[test]
@@ -215,13 +217,11 @@ mod tests {
     fn a_disturbed_turn_is_made_up_for_as_long_as_there_are_not_too_many() {
         let plan = plan(10, |plan| plan.duration = "100ms".parse().ok());
         let run = |disturbed: &[u32]| {
-            let mut turns = Turns::of(plan.words(), Duration::from_millis(25));
+            let mut turns = Turns::of(plan.words());
             let mut all = Vec::new();
             while let Some(turn) = turns.begin() {
                 all.push(turn);
-                if disturbed.contains(&turn) {
-                    turns.was_disturbed();
-                }
+                turns.ended(Duration::from_millis(25), disturbed.contains(&turn));
             }
             all
         };

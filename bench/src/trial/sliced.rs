@@ -52,10 +52,9 @@ impl Block<'_> {
             }
             seats.push(self.open(entry, stop));
         }
-        let slice = self.slice_for(&seats);
-        let schedule = Schedule {
-            settle: settle(slice),
-            measure: slice,
+        let mut schedule = Schedule {
+            plan: &self.scenario.plan,
+            slice: self.slice,
             host,
             begin: Instant::now(),
         };
@@ -66,7 +65,7 @@ impl Block<'_> {
                 seat.end(entry);
             }
         }
-        let mut turns = Turns::of(&self.scenario.plan, slice);
+        let mut turns = Turns::of(&self.scenario.plan);
         while let Some(turn) = turns.begin() {
             let mut is_disturbed = false;
             random.shuffle(&mut order);
@@ -83,9 +82,8 @@ impl Block<'_> {
                     seats[at].end(&entries[at]);
                 }
             }
-            if is_disturbed {
-                turns.was_disturbed();
-            }
+            turns.ended(schedule.slice, is_disturbed);
+            schedule.slice = self.slice_for(&seats);
         }
         // All before the first ends: servers of one executable share memory.
         seats.iter_mut().for_each(Seat::meter);
@@ -101,14 +99,14 @@ impl Block<'_> {
         (!stop.load(Relaxed)).then_some(outcomes)
     }
 
-    /// The measured part of the slices of this block: longer than planned if some server takes so long
+    /// The measured part of the slices of the next turn: longer than planned if some server answers so slowly
     /// that a slice would hold too few answers of each connection, and at most a whole window.
     fn slice_for(&self, seats: &[Seat]) -> Duration {
         if self.scenario.slicing != Slicing::Auto {
             return self.slice;
         }
         let needed = seats.iter().filter_map(|seat| match seat {
-            Seat::Running(running) => running.slice_needed,
+            Seat::Running(running) => Some(running.slice_needed),
             Seat::Ended(_) => None,
         });
         let needed = needed.max().unwrap_or_default();
@@ -135,11 +133,7 @@ impl Block<'_> {
             Ok(lane) => lane,
             Err(error) => return Err(live.conclude(entry.participant, Err(error)).unwrap_err()),
         };
-        let began = Instant::now();
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
-        let served = warmed_up.map_or(0, |report| report.served);
-        let is_own = live.pid().is_some();
-        let slice_needed = slice_needed(&self.scenario.plan, began.elapsed(), served, is_own);
         let mut meter = live.pid().map(Meter::new);
         let mut clock = live.pid().and_then(TreeClock::new);
         let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
@@ -153,7 +147,7 @@ impl Block<'_> {
             clock,
             polls,
             slices: Vec::new(),
-            slice_needed,
+            slice_needed: Duration::ZERO,
             is_over: warmed_up.is_none_or(|report| report.is_last),
         };
         running.signal(Signal::SIGSTOP);
@@ -196,9 +190,10 @@ impl Seat {
 }
 
 /// What all slices of a block have in common.
-struct Schedule {
-    settle: Duration,
-    measure: Duration,
+struct Schedule<'a> {
+    plan: &'a Plan,
+    /// The measured part of a slice.
+    slice: Duration,
     host: HostMeter,
     begin: Instant,
 }
@@ -213,8 +208,8 @@ struct Running {
     /// Whether it uses the processor without load. It is stopped between its slices.
     polls: bool,
     slices: Vec<Slice>,
-    /// How long a slice has to be to hold several answers of each connection, as the warm-up shows.
-    slice_needed: Option<Duration>,
+    /// How long a slice has to be to hold several answers of each connection, as its last one shows.
+    slice_needed: Duration,
     /// Whether it cannot have a further slice.
     is_over: bool,
 }
@@ -225,8 +220,9 @@ impl Running {
         self.signal(Signal::SIGCONT);
         let host_before = schedule.host.read();
         let before = self.cpu();
-        let start = schedule.begin.elapsed() + schedule.settle;
-        let report = self.lane.slice(schedule.settle, schedule.measure, stop);
+        let settle = settle(schedule.slice);
+        let start = schedule.begin.elapsed() + settle;
+        let report = self.lane.slice(settle, schedule.slice, stop);
         let cpu = self.cpu().zip(before).map(|(after, before)| after - before);
         let host_after = schedule.host.read();
         self.signal(Signal::SIGSTOP);
@@ -234,6 +230,8 @@ impl Running {
         let Some(report) = report.filter(|report| !report.measured.is_zero()) else {
             return false;
         };
+        let is_own = self.live.pid().is_some();
+        self.slice_needed = slice_needed(schedule.plan, report.measured, report.echoes, is_own);
         let slice = Slice {
             turn,
             start_s: start.as_secs_f64(),
