@@ -76,7 +76,7 @@ fn trials(folder: &TempDir) -> Vec<Trial> {
 fn assert_exit_code_matches(output: &Output, trials: &[Trial]) {
     let is_good = |trial: &Trial| match &trial.outcome {
         Outcome::Measured { load, .. } => load.summary.is_valid(),
-        Outcome::Skipped { .. } => true,
+        Outcome::Skipped { .. } | Outcome::NotNeeded { .. } => true,
         Outcome::Failed { .. } => false,
     };
     let code = if trials.iter().all(is_good) { 0 } else { 3 };
@@ -152,6 +152,39 @@ fn a_run_keeps_every_trial_and_writes_the_report() {
     assert!(html.contains("</html>"));
     let errors = reports::check(&html, &records(&folder));
     assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_server_that_the_verdicts_leave_out_gets_no_further_blocks_and_the_record_says_why() {
+    // `iterative` answers one of the connections. The others stay open, since hardly any interval lies within
+    // such a margin.
+    let folder = suite("\"iterative\", \"epoll\", \"poll\"", 5, "100ms", 4);
+    let path = folder.path().join("suite.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let looks = "blocks = 4\nlooks = [2, 4]\nmargin = \"0.0001%\"\np99_margin = \"0.0001%\"";
+    fs::write(&path, text.replace("blocks = 4", looks)).unwrap();
+    let output = start(&folder).wait_with_output().unwrap();
+    let trials = trials(&folder);
+    assert_exit_code_matches(&output, &trials);
+    let of = |server: &str| -> Vec<&Outcome> {
+        let own = trials.iter().filter(|trial| trial.server == server);
+        own.map(|trial| &trial.outcome).collect()
+    };
+    let is_measured = |outcome: &&Outcome| matches!(outcome, Outcome::Measured { .. });
+    assert!(of("epoll").iter().chain(&of("poll")).all(is_measured), "{trials:?}");
+    let iterative = of("iterative");
+    assert_eq!(iterative.len(), of("epoll").len(), "each block has an outcome of each server");
+    let (first, rest) = iterative.split_at(2);
+    assert!(first.iter().all(is_measured), "{first:?}");
+    for outcome in rest {
+        let Outcome::NotNeeded { reason } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(reason, "after 2 blocks, the verdicts leave it out");
+    }
+    // After two blocks a difference is seen if it is larger than all noise.
+    let decided = rest.is_empty() && !stdout(&output).contains("inconclusive");
+    assert!(decided || stdout(&output).contains("2 not needed"), "{}", stdout(&output));
 }
 
 #[test]

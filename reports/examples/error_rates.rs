@@ -15,7 +15,7 @@ use reports::verdict::{Decision, Verdict, decide};
 
 const RUNS: u64 = 400;
 const TURNS: u32 = 7;
-const LOOKS: [u32; 3] = [5, 10, 20];
+const LOOKS: [u32; 4] = [5, 10, 20, 40];
 
 fn verdict(servers: &[Blocks], error_rate: f64) -> Verdict {
     let names: Vec<String> = (0..servers.len()).map(|number| number.to_string()).collect();
@@ -23,11 +23,14 @@ fn verdict(servers: &[Blocks], error_rate: f64) -> Verdict {
     decide(&COMPARED[0], &Margins::default(), &candidates, error_rate)
 }
 
-fn first(servers: &[Blocks], blocks: u32) -> Vec<Blocks> {
-    servers
-        .iter()
-        .map(|all| all.range(..blocks).map(|(b, t)| (*b, t.clone())).collect())
-        .collect()
+/// The first blocks of each server: `limits` of them if it was left out after these.
+fn first(servers: &[Blocks], blocks: u32, limits: &[u32]) -> Vec<Blocks> {
+    let own = |(all, limit): (&Blocks, &u32)| {
+        all.range(..blocks.min(*limit))
+            .map(|(block, turns)| (*block, turns.clone()))
+            .collect()
+    };
+    servers.iter().zip(limits).map(own).collect()
 }
 
 struct Seen {
@@ -38,7 +41,8 @@ struct Seen {
     blocks: u32,
 }
 
-/// Looks at the verdicts after each number of blocks, and stops at the first that is decided.
+/// Looks at the verdicts after each number of blocks, leaves out what is clearly behind, and stops at the
+/// first that is decided.
 fn study(servers: usize, slower: f64, looks: &[u32], noise: &Noise) -> Seen {
     let mut values = vec![100_000.0; servers];
     values[servers - 1] *= 1.0 - slower;
@@ -53,10 +57,16 @@ fn study(servers: usize, slower: f64, looks: &[u32], noise: &Noise) -> Seen {
     let rate = ERROR_RATE / looks.len() as f64;
     for seed in 0..RUNS {
         let all = run(&values, looks[looks.len() - 1], TURNS, noise, seed);
+        let mut limits = vec![u32::MAX; servers];
         for &look in looks {
-            let verdict = verdict(&first(&all, look), rate);
+            let verdict = verdict(&first(&all, look, &limits), rate);
             let is_last = look == looks[looks.len() - 1];
             if !verdict.decision.is_final() && !is_last {
+                for (number, limit) in limits.iter_mut().enumerate() {
+                    if !verdict.evidence.needs(&number.to_string()) {
+                        *limit = (*limit).min(look);
+                    }
+                }
                 continue;
             }
             let beaten = &verdict.evidence.beaten;

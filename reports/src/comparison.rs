@@ -90,30 +90,59 @@ impl Comparison {
 
     /// The value of each server divided by that of the best.
     pub fn ratios_to(&self, best: usize) -> Vec<Estimate> {
-        let mut open: Vec<usize> = (0..self.means.len()).collect();
-        let mut ratios: Vec<Estimate> = open
-            .iter()
-            .map(|&server| self.ratio(server, best, None))
+        let standings = self.standings(best).into_iter();
+        standings.map(|standing| standing.ratio).collect()
+    }
+
+    /// How each server compares with the best.
+    pub fn standings(&self, best: usize) -> Vec<Standing> {
+        let all = 0..self.means.len();
+        let mut standings: Vec<Standing> = { all.clone() }
+            .map(|server| Standing {
+                ratio: self.ratio(server, best, None),
+                is_apart: false,
+            })
             .collect();
+        let steps = self.steps(best);
+        for step in &steps {
+            for &server in step.servers.iter().filter(|&&server| server != best) {
+                let half = step.half_width(server, best);
+                standings[server].ratio = self.ratio(server, best, Some(half));
+            }
+        }
+        let near = steps.last().map_or(&[][..], |step| &step.near);
+        for server in all.filter(|server| !near.contains(server)) {
+            let own = steps.iter().rfind(|step| step.servers.contains(&server));
+            let is_behind = |step: &Step, other: usize| {
+                let (ahead, lead) = (self.means[best] - self.means[server], self.means[other] - self.means[server]);
+                ahead.signum() == lead.signum() && lead.abs() > step.half_width(server, other)
+            };
+            standings[server].is_apart =
+                own.is_some_and(|step| near.iter().all(|&other| is_behind(step, other)));
+        }
+        standings
+    }
+
+    /// The steps of the test, each without the servers that the one before has told apart from the best.
+    fn steps(&self, best: usize) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut open: Vec<usize> = (0..self.means.len()).collect();
         while open.len() > 1 {
-            let Some(step) = Step::of(&self.blocks, &open, self.error_rate) else {
+            let Some(mut step) = Step::of(&self.blocks, &open, self.error_rate) else {
                 break;
             };
-            let mut near = vec![best];
-            for &server in open.iter().filter(|&&server| server != best) {
-                let half = step.half_width(server, best);
-                ratios[server] = self.ratio(server, best, Some(half));
-                if (self.means[server] - self.means[best]).abs() <= half {
-                    near.push(server);
-                }
-            }
-            if near.len() == open.len() {
+            let distance = |server: usize| (self.means[server] - self.means[best]).abs();
+            let is_near = |&server: &usize| server == best || distance(server) <= step.half_width(server, best);
+            step.near = open.iter().copied().filter(is_near).collect();
+            let near = step.near.clone();
+            let is_last = near.len() == open.len();
+            steps.push(step);
+            if is_last {
                 break;
             }
-            near.sort_unstable();
             open = near;
         }
-        ratios
+        steps
     }
 
     /// With half the width of its interval, as a logarithm.
@@ -131,11 +160,23 @@ impl Comparison {
     }
 }
 
+/// How a server compares with the best.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing {
+    /// Its value divided by that of the best.
+    pub ratio: Estimate,
+    /// Whether it is behind the best and behind every server that was not told apart from the best, so
+    /// that it can be left out of further blocks.
+    pub is_apart: bool,
+}
+
 /// What is known of the differences of some of the servers.
 #[derive(Debug)]
 struct Step {
     /// The indices of the servers.
     servers: Vec<usize>,
+    /// Those of them that are not told apart from the best, and the best.
+    near: Vec<usize>,
     /// The standard error of the difference of each pair.
     errors: Pairs,
     /// How many standard errors an interval extends to each side.
@@ -150,6 +191,7 @@ impl Step {
         (blocks.len() > 1).then_some(())?;
         Some(Step {
             servers: servers.to_vec(),
+            near: Vec::new(),
             errors: standard_errors(&blocks),
             critical: critical(&blocks, &means(&blocks), error_rate)?,
         })

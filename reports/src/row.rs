@@ -122,10 +122,12 @@ pub struct Trials {
     pub failed: Vec<Incident>,
     /// The host cannot run the server.
     pub skipped: Vec<Incident>,
+    /// Left out of a block, since they would have told nothing new.
+    pub not_needed: usize,
 }
 
 impl Trials {
-    /// All trials, whatever their outcome.
+    /// All trials that had their turn, whatever their outcome.
     pub fn total(&self) -> usize {
         self.measured + self.failed.len() + self.skipped.len()
     }
@@ -139,6 +141,7 @@ impl Display for Trials {
             (self.invalid.len(), "not valid"),
             (self.failed.len(), "failed"),
             (self.skipped.len(), "skipped"),
+            (self.not_needed, "not needed"),
         ];
         let some: Vec<String> = parts
             .iter()

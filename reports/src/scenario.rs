@@ -87,6 +87,24 @@ impl ScenarioSummary {
         self.verdicts.iter().all(|verdict| verdict.decision.is_final())
     }
 
+    /// The servers that further blocks would tell nothing new about, each with the reason.
+    pub fn not_needed(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let is_behind = |row: &Row| {
+            let mut verdicts = self.verdicts.iter();
+            verdicts.all(|verdict| !verdict.evidence.needs(&row.server))
+        };
+        self.rows.iter().filter_map(move |row| {
+            let reason = match &row.left_out {
+                // It costs no time.
+                _ if row.trials.measured + row.trials.failed.len() == 0 => return None,
+                Some(_) => "the verdicts leave it out",
+                None if is_behind(row) => "it is clearly behind by every verdict",
+                None => return None,
+            };
+            Some((row.server.as_str(), reason))
+        })
+    }
+
     /// The rows that have numbers.
     pub fn measured(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.basis != Basis::Nothing)
@@ -225,6 +243,7 @@ fn outcomes(trials: &[&Trial]) -> Trials {
                 }
             }
             Outcome::Skipped { reason } => found.skipped.push(incident(reason, "")),
+            Outcome::NotNeeded { .. } => found.not_needed += 1,
             Outcome::Failed { error, stderr } => found.failed.push(incident(error, stderr)),
         }
     }
@@ -290,10 +309,10 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
     verdicts
 }
 
-/// The approximate time of a block in seconds.
+/// The approximate time of a further block in seconds: it has the servers of the last one.
 fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
     let trials = || measured.iter().flat_map(|server| &server.trials);
-    let blocks: BTreeSet<u32> = trials().map(|trial| trial.block).collect();
+    let last = trials().map(|trial| trial.block).max()?;
     let time = |trial: &MeasuredTrial| {
         let window_s = trial.load.window_s;
         let settling_s = if trial.slices.is_empty() {
@@ -303,7 +322,7 @@ fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
         };
         Trial::BESIDE.as_secs_f64() + trial.load.plan.warmup.seconds() + settling_s + window_s
     };
-    (!blocks.is_empty()).then(|| trials().map(time).sum::<f64>() / blocks.len() as f64)
+    Some(trials().filter(|trial| trial.block == last).map(time).sum())
 }
 
 /// The error rate of each look at the verdicts. Looking

@@ -123,12 +123,58 @@ pub struct Rival {
     pub name: String,
     /// Its values divided by those of the best.
     pub ratio: Estimate,
+    /// Whether it is clearly behind every server that is not told apart from the best.
+    pub is_apart: bool,
 }
 
 impl Rival {
     /// How far it is from the best, as a logarithm.
     fn distance(&self) -> f64 {
         self.ratio.value.ln().abs()
+    }
+}
+
+/// Candidates compared over the blocks that all of them have.
+struct Stage<'a> {
+    servers: Vec<(&'a str, &'a Blocks)>,
+    /// `None` if they have no block in common.
+    comparison: Option<Comparison>,
+    /// The servers that it judges.
+    judged: Vec<&'a str>,
+}
+
+impl<'a> Stage<'a> {
+    fn of(servers: &[(&'a str, &'a Blocks)], error_rate: f64) -> Self {
+        let blocks: Vec<&Blocks> = servers.iter().map(|(_, blocks)| *blocks).collect();
+        Stage {
+            servers: servers.to_vec(),
+            comparison: Comparison::of(&blocks, error_rate),
+            judged: servers.iter().map(|(name, _)| *name).collect(),
+        }
+    }
+
+    /// Whether each of its servers is clearly behind.
+    fn apart(&self, better: Better) -> Vec<bool> {
+        let Some(comparison) = &self.comparison else {
+            return vec![false; self.servers.len()];
+        };
+        let standings = comparison.standings(comparison.best(better)).into_iter();
+        standings.map(|standing| standing.is_apart).collect()
+    }
+
+    /// The servers that it judges beside the best.
+    fn rivals(&self, best: &str) -> impl Iterator<Item = Rival> {
+        let place = self.servers.iter().position(|(name, _)| *name == best);
+        let standings = place.zip(self.comparison.as_ref());
+        let standings = standings.map_or(Vec::new(), |(best, comparison)| comparison.standings(best));
+        let rivals = self.servers.iter().zip(standings);
+        rivals
+            .filter(move |((name, _), _)| *name != best && self.judged.contains(name))
+            .map(|((name, _), standing)| Rival {
+                name: (*name).to_owned(),
+                ratio: standing.ratio,
+                is_apart: standing.is_apart,
+            })
     }
 }
 
@@ -159,32 +205,21 @@ pub struct Evidence {
 
 impl Evidence {
     fn of(candidates: &[(&str, &Blocks)], better: Better, margin: f64, error_rate: f64) -> Self {
-        // A server that was cut short must not undo what the others show.
-        let most = candidates
-            .iter()
-            .map(|(_, blocks)| blocks.len())
-            .max()
-            .unwrap_or(0);
-        let enough = |blocks: &Blocks| {
-            blocks.len() as f64 >= FEWEST_BLOCKS * most as f64 && (blocks.len() > 1 || most < 2)
-        };
-        let (judged, short): (Vec<_>, Vec<_>) = candidates.iter().partition(|(_, blocks)| enough(blocks));
         let mut evidence = Evidence {
             margin,
-            cut_short: short.iter().map(|(name, _)| (*name).to_owned()).collect(),
             ..Evidence::default()
         };
-        let blocks: Vec<&Blocks> = judged.iter().map(|(_, blocks)| *blocks).collect();
-        let Some(comparison) = Comparison::of(&blocks, error_rate) else {
-            evidence.unjudged = judged.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let (stages, last) = evidence.stages(candidates, better, error_rate);
+        let Some(best) = last.comparison.as_ref().map(|comparison| last.servers[comparison.best(better)].0) else {
+            evidence.unjudged = last.servers.iter().map(|(name, _)| (*name).to_owned()).collect();
             return evidence;
         };
-        let best = comparison.best(better);
-        evidence.best = Some(judged[best].0.to_owned());
-        let ratios = comparison.ratios_to(best);
-        for (at, (name, _)) in judged.iter().enumerate().filter(|(at, _)| *at != best) {
-            evidence.blocks = ratios[at].samples;
-            evidence.sort_in(name, ratios[at]);
+        evidence.best = Some(best.to_owned());
+        for stage in stages.iter().chain([&last]) {
+            for rival in stage.rivals(best) {
+                evidence.blocks = evidence.blocks.max(rival.ratio.samples);
+                evidence.sort_in(rival);
+            }
         }
         let nearer = |a: &Rival, b: &Rival| match better {
             Better::Higher => b.ratio.value.total_cmp(&a.ratio.value),
@@ -195,6 +230,47 @@ impl Evidence {
         evidence.beaten.sort_by(nearer);
         evidence.keep_the_order(nearer);
         evidence
+    }
+
+    /// Compares servers that have different numbers of blocks: those that have the fewest, and are clearly
+    /// behind over these, are judged by them and need no others. One that has few blocks and is not
+    /// behind was cut short, and must not undo what the others show. Returns the stages that judged some, and the last,
+    /// which judges the rest.
+    fn stages<'a>(
+        &mut self,
+        candidates: &[(&'a str, &'a Blocks)],
+        better: Better,
+        error_rate: f64,
+    ) -> (Vec<Stage<'a>>, Stage<'a>) {
+        let count = |(_, blocks): &(&str, &Blocks)| blocks.len();
+        let most = candidates.iter().map(count).max().unwrap_or(0);
+        let is_enough = |count: usize| count as f64 >= FEWEST_BLOCKS * most as f64 && (count > 1 || most < 2);
+        let mut stages = Vec::new();
+        let mut open = candidates.to_vec();
+        loop {
+            let mut stage = Stage::of(&open, error_rate);
+            let fewest = open.iter().map(count).min().unwrap_or(0);
+            if fewest == most {
+                return (stages, stage);
+            }
+            let apart = stage.apart(better);
+            let (mut rest, mut judged) = (Vec::new(), Vec::new());
+            for (server, is_apart) in open.iter().zip(apart) {
+                match count(server) == fewest {
+                    true if is_apart => judged.push(server.0),
+                    true if !is_enough(fewest) => self.cut_short.push(server.0.to_owned()),
+                    _ => rest.push(*server),
+                }
+            }
+            if rest.len() == open.len() {
+                return (stages, stage);
+            }
+            if !judged.is_empty() {
+                stage.judged = judged;
+                stages.push(stage);
+            }
+            open = rest;
+        }
     }
 
     /// A steady server can be told apart from the best while one that is farther from it, and less
@@ -212,16 +288,25 @@ impl Evidence {
         self.unclear.sort_by(nearer);
     }
 
-    fn sort_in(&mut self, name: &str, ratio: Estimate) {
-        let name = name.to_owned();
-        let group = match ratio.relation(self.margin) {
-            None => return self.unjudged.push(name),
+    fn sort_in(&mut self, rival: Rival) {
+        let group = match rival.ratio.relation(self.margin) {
+            None => return self.unjudged.push(rival.name),
             Some(Relation::Tied) => &mut self.tied,
             Some(Relation::Inconclusive) => &mut self.unclear,
             // It is on the worse side, since the order is that of the ratios.
             Some(Relation::Greater | Relation::Less) => &mut self.beaten,
         };
-        group.push(Rival { name, ratio });
+        group.push(rival);
+    }
+
+    /// Whether further blocks could change what is known about a candidate.
+    pub fn needs(&self, name: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|own| own == name);
+        let open = { self.rivals() }.find(|rival| rival.name == name);
+        self.best.as_deref() == Some(name)
+            || named(&self.unjudged)
+            || named(&self.cut_short)
+            || open.is_some_and(|rival| !(rival.is_apart && self.beaten.contains(rival)))
     }
 
     /// All that were compared with the best.
@@ -487,6 +572,7 @@ mod tests {
                 }),
                 samples: 10,
             },
+            is_apart: false,
         }];
         let mut evidence = Evidence {
             best: Some("a".into()),
@@ -572,6 +658,47 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_clearly_behind_needs_no_further_blocks() {
+        let all: [(&str, &[f64]); 3] = [
+            ("a", &[100.0, 104.0, 98.0, 101.0, 99.0, 103.0]),
+            ("b", &[98.0, 105.0, 96.0, 99.0, 101.0, 100.0]),
+            ("slow", &[50.0, 52.0, 49.0, 50.0, 51.0, 50.0]),
+        ];
+        let short = [all[0], all[1], ("slow", &all[2].1[..3])];
+        let (whole, part) = (decided(&all, Better::Higher), decided(&short, Better::Higher));
+        assert!(!whole.evidence.needs("slow"));
+        assert!(whole.evidence.needs("a") && whole.evidence.needs("b"));
+        assert!(!whole.evidence.needs("unknown"));
+        // It is judged by the blocks that it has, and the others by all of theirs.
+        assert_eq!(part.evidence.cut_short, [""; 0]);
+        assert_eq!(names(&part.evidence.beaten), ["slow"]);
+        assert_eq!(part.evidence.beaten[0].ratio.samples, 3);
+        let unclear = &part.evidence.unclear[0];
+        assert_eq!((unclear.name.as_str(), unclear.ratio.samples), ("b", 6));
+        let others = decided(&all[..2], Better::Higher);
+        assert_eq!(*unclear, others.evidence.unclear[0]);
+        assert_eq!(part.evidence.blocks, 6);
+        let first = short.map(|(name, values)| (name, &values[..3]));
+        let at_that_time = decided(&first, Better::Higher);
+        let ratio = |verdict: &Verdict| verdict.evidence.ratio("slow").unwrap().interval;
+        let same_best = at_that_time.leaders[0] == part.leaders[0];
+        assert!(same_best && ratio(&at_that_time) == ratio(&part));
+    }
+
+    #[test]
+    fn a_server_that_another_candidate_may_equal_needs_further_blocks() {
+        // `wild` may be as slow as `steady`, which is clearly behind `best` only.
+        let best = [1.0; 10];
+        let steady: Vec<f64> = (0..10).map(|block| 0.9 + f64::from(block % 2) * 0.001).collect();
+        let wild: Vec<f64> = (0..10).map(|block| 0.97 * f64::exp(f64::from(block % 2) * 0.3 - 0.15)).collect();
+        let verdict = decided(&[("best", &best), ("steady", &steady), ("wild", &wild)], Better::Higher);
+        assert_eq!(names(&verdict.evidence.beaten), ["steady"]);
+        assert!(verdict.evidence.needs("steady"));
+        let alone = decided(&[("best", &best), ("steady", &steady)], Better::Higher);
+        assert!(!alone.evidence.needs("steady"));
+    }
+
+    #[test]
     fn the_best_is_found_over_the_blocks_that_all_servers_have() {
         // `late` missed the slow block; over its own blocks it would lead.
         let steady = blocks(&[100.0, 10.0, 100.0]);
@@ -606,6 +733,7 @@ mod tests {
         let rival = |name: &str, value, half| Rival {
             name: name.into(),
             ratio: ratio(value, half),
+            is_apart: false,
         };
         let evidence = Evidence {
             best: Some("a".into()),

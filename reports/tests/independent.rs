@@ -1,7 +1,8 @@
 //! Compares the table of a report with an independent calculation from the raw records.
 //!
 //! The records are read as plain JSON and the page as plain text. `ECHOBENCH_RESULTS=FOLDER` checks
-//! the run in that folder instead of the committed example.
+//! the run in that folder instead of the committed ones: the example, and a run of the first version of
+//! the schema, whose windows were not sliced.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +21,12 @@ const METRICS: [(&str, &str); 4] = [
     ("cpu_us_per_echo", "/outcome/cost/cpu_us_per_echo"),
 ];
 
-fn folder() -> PathBuf {
+fn folders() -> Vec<PathBuf> {
     match std::env::var_os("ECHOBENCH_RESULTS") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"),
+        Some(folder) => vec![folder.into()],
+        None => ["examples", "tests/first_version"]
+            .map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+            .into(),
     }
 }
 
@@ -80,10 +83,14 @@ fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
 }
 
 #[test]
-fn the_table_agrees_with_the_raw_records() {
-    let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
-    let page = fs::read_to_string(folder().join("report.html")).unwrap_or_else(|_| {
-        reports::html::render(&reports::read(&folder().join("results.jsonl")).unwrap()).unwrap()
+fn the_tables_agree_with_the_raw_records() {
+    folders().iter().for_each(|folder| table_agrees(folder));
+}
+
+fn table_agrees(folder: &Path) {
+    let records = fs::read_to_string(folder.join("results.jsonl")).unwrap();
+    let page = fs::read_to_string(folder.join("report.html")).unwrap_or_else(|_| {
+        reports::html::render(&reports::read(&folder.join("results.jsonl")).unwrap()).unwrap()
     });
     let trials = trials(&records);
     assert!(!trials.is_empty(), "no trial was measured");
@@ -167,8 +174,12 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 #[test]
 fn ratios_are_taken_within_turns_and_blocks() {
-    let records = fs::read_to_string(folder().join("results.jsonl")).unwrap();
-    let read = reports::read(&folder().join("results.jsonl")).unwrap();
+    folders().iter().for_each(|folder| ratios_agree(folder));
+}
+
+fn ratios_agree(folder: &Path) {
+    let records = fs::read_to_string(folder.join("results.jsonl")).unwrap();
+    let read = reports::read(&folder.join("results.jsonl")).unwrap();
     let page = reports::html::render(&read).unwrap();
     let run = read.measured.unwrap().run;
     let trials = trials(&records);

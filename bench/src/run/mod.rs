@@ -4,7 +4,7 @@ mod budget;
 mod command_line;
 mod order;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -107,6 +107,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         progress: &progress,
         trials: Vec::new(),
         decided: HashSet::new(),
+        not_needed: HashMap::new(),
     };
     let groups = order(
         suite.blocks,
@@ -115,11 +116,12 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         description.seed,
     );
     let mut budget = Budget::start(suite.budget);
-    for group in groups {
+    for mut group in groups {
         // A block of another load may be shorter.
         if run.decided.contains(&group.scenario) || !budget.is_enough_for(group.scenario) {
             continue;
         }
+        run.leave_out(&mut group)?;
         if !run.measure(&group, stop)? {
             break;
         }
@@ -157,6 +159,8 @@ struct Measuring<'a> {
     trials: Vec<Trial>,
     /// Scenarios whose verdicts further blocks would not change.
     decided: HashSet<usize>,
+    /// Why further blocks of a scenario need not have a server.
+    not_needed: HashMap<(usize, String), String>,
 }
 
 impl Measuring<'_> {
@@ -177,11 +181,39 @@ impl Measuring<'_> {
         let scenario = &self.description.scenarios[group.scenario];
         let own = self.trials.iter().filter(|trial| trial.scenario == scenario.name);
         let summary = ScenarioSummary::of(self.description, scenario, &own.collect::<Vec<_>>());
+        let left = (self.suite.blocks - blocks) as usize;
         if summary.is_decided() {
             self.decided.insert(group.scenario);
-            let left = self.suite.blocks - blocks;
-            self.progress.shorten(left as usize * group.servers.len());
+            self.progress.shorten(left * group.servers.len());
+            return;
         }
+        for (server, reason) in summary.not_needed() {
+            let reason = format!("after {}, {reason}", count(blocks.into(), "block"));
+            let place = (group.scenario, server.to_owned());
+            self.not_needed.entry(place).or_insert_with(|| {
+                self.progress.shorten(left);
+                reason
+            });
+        }
+    }
+
+    /// Takes out of a group the servers that it need not have. The record says why.
+    fn leave_out(&mut self, group: &mut Group<Participant>) -> anyhow::Result<()> {
+        let reason = |participant: &Participant| {
+            let place = (group.scenario, participant.name().to_owned());
+            self.not_needed.get(&place).cloned()
+        };
+        let (needed, others): (Vec<_>, Vec<_>) = group
+            .servers
+            .drain(..)
+            .map(|participant| (participant, reason(participant)))
+            .partition(|(_, reason)| reason.is_none());
+        group.servers = needed.into_iter().map(|(participant, _)| participant).collect();
+        for (participant, reason) in others {
+            let reason = reason.unwrap_or_default();
+            self.write(group, participant, results::now(), Outcome::NotNeeded { reason })?;
+        }
+        Ok(())
     }
 
     fn in_slices(
@@ -250,17 +282,28 @@ impl Measuring<'_> {
             self.progress
                 .warn(&format!("{server} under {}: {error}\n{stderr}", scenario.name));
         }
+        self.write(group, entry.participant, started_at, outcome)?;
+        self.results.remove_empty_log(&entry.log)?;
+        self.progress.done();
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        group: &Group<Participant>,
+        participant: &Participant,
+        started_at: String,
+        outcome: Outcome,
+    ) -> anyhow::Result<()> {
         let trial = Trial {
-            server: server.to_owned(),
-            scenario: scenario.name.clone(),
+            server: participant.name().to_owned(),
+            scenario: self.suite.scenarios[group.scenario].name.clone(),
             block: group.block,
             started_at,
             outcome,
         };
         self.results.add(&trial)?;
-        self.results.remove_empty_log(&entry.log)?;
         self.trials.push(trial);
-        self.progress.done();
         Ok(())
     }
 }
@@ -268,7 +311,7 @@ impl Measuring<'_> {
 fn is_bad(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Measured { load, .. } => !load.summary.is_valid(),
-        Outcome::Skipped { .. } => false,
+        Outcome::Skipped { .. } | Outcome::NotNeeded { .. } => false,
         Outcome::Failed { .. } => true,
     }
 }

@@ -196,6 +196,12 @@ pub enum Outcome {
         /// The reason, from the server's probe.
         reason: String,
     },
+    /// It would have told nothing new: the blocks before it showed where this server stands, so the time went
+    /// to the servers whose verdicts were still open.
+    NotNeeded {
+        /// The reason.
+        reason: String,
+    },
     /// The server or the load failed.
     Failed {
         /// The error.
