@@ -47,8 +47,8 @@ pub fn slice_needed(plan: &Plan, measured: Duration, echoes: u64, is_own: bool) 
     round.unwrap_or(Duration::MAX).saturating_mul(answers)
 }
 
-/// Turns that other programs disturbed are made up for by further ones, until this many times the time that
-/// was planned has been measured.
+/// Slices that other programs disturbed are made up for by further turns, until this many times the time
+/// that was planned has been measured.
 const MOST_TIME: u32 = 2;
 
 /// Counts the turns of a block.
@@ -56,6 +56,7 @@ const MOST_TIME: u32 = 2;
 pub struct Turns {
     planned: Duration,
     begun: u32,
+    /// Measured without disturbance, as a mean over the servers.
     undisturbed: Duration,
     all: Duration,
 }
@@ -80,12 +81,10 @@ impl Turns {
         })
     }
 
-    /// A turn has ended whose slices had this length.
-    pub fn ended(&mut self, slice: Duration, is_disturbed: bool) {
+    /// A turn has ended whose slices had this length, and of which this share was disturbed.
+    pub fn ended(&mut self, slice: Duration, disturbed: f64) {
         self.all += slice;
-        if !is_disturbed {
-            self.undisturbed += slice;
-        }
+        self.undisturbed += slice.mul_f64(1.0 - disturbed);
     }
 }
 
@@ -214,20 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn a_disturbed_turn_is_made_up_for_as_long_as_there_are_not_too_many() {
+    fn disturbed_slices_are_made_up_for_as_long_as_there_are_not_too_many() {
         let plan = plan(10, |plan| plan.duration = "100ms".parse().ok());
-        let run = |disturbed: &[u32]| {
+        let run = |share: f64, disturbed: &[u32]| {
             let mut turns = Turns::of(plan.words());
             let mut all = Vec::new();
             while let Some(turn) = turns.begin() {
                 all.push(turn);
-                turns.ended(Duration::from_millis(25), disturbed.contains(&turn));
+                let share = if disturbed.contains(&turn) { share } else { 0.0 };
+                turns.ended(Duration::from_millis(25), share);
             }
             all
         };
-        assert_eq!(run(&[]), [0, 1, 2, 3]);
-        assert_eq!(run(&[1, 4]), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(run(&(0..100).collect::<Vec<_>>()), (0..8).collect::<Vec<_>>());
+        assert_eq!(run(1.0, &[]), [0, 1, 2, 3]);
+        assert_eq!(run(1.0, &[1, 4]), [0, 1, 2, 3, 4, 5]);
+        // Two servers of four in two turns are one turn in all.
+        assert_eq!(run(0.5, &[1, 2]), [0, 1, 2, 3, 4]);
+        let all: Vec<u32> = (0..100).collect();
+        assert_eq!(run(1.0, &all), (0..8).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! All servers of a verdict compared with each other, with simultaneous intervals.
 //!
 //! In each turn of a block every server was measured within a fraction of a second, so the noise
-//! of the machine is common to them. Within a block two servers differ by the median, over turns, of
-//! the difference of their logarithms, which passes over disturbed slices. A server's score is the
+//! of the machine is common to them. Within a block two servers differ by the median, over the turns that
+//! both have, of the difference of their logarithms, which passes over disturbed slices. A server's score is the
 //! mean of its differences from all servers (Spjøtvoll's estimate), so that scores have an order; its
 //! mean over blocks is the effect. The block is the level of replication, with its fresh processes.
 //!
@@ -223,27 +223,25 @@ impl Pairs {
     }
 }
 
-/// The score of each server in a block. `None` if a value has no logarithm or the servers have no turn
-/// in common.
+/// The score of each server in a block. `None` if a value has no logarithm, or two servers have no
+/// turn in common.
 fn scores_of_block(servers: &[&Turns]) -> Option<Vec<f64>> {
-    let common = servers.first()?.keys().copied();
-    let is_common = |turn: &u32| servers.iter().all(|turns| turns.contains_key(turn));
-    let mut logs: Vec<Vec<f64>> = vec![Vec::new(); servers.len()];
-    for turn in common.filter(is_common) {
-        for (logs, turns) in logs.iter_mut().zip(servers) {
-            let value = turns[&turn];
-            logs.push((value.is_finite() && value > 0.0).then(|| value.ln())?);
-        }
-    }
-    let has_turns = logs.iter().all(|logs| !logs.is_empty());
-    let score = |own: &Vec<f64>| {
-        let from = |other: &Vec<f64>| {
-            let mut differences: Vec<f64> = own.iter().zip(other).map(|(own, other)| own - other).collect();
-            median(&mut differences)
-        };
-        logs.iter().map(from).sum::<f64>() / logs.len() as f64
+    let log = |(&turn, &value): (&u32, &f64)| {
+        let has_log = value.is_finite() && value > 0.0;
+        has_log.then(|| (turn, value.ln()))
     };
-    has_turns.then(|| logs.iter().map(score).collect())
+    let logs: Option<Vec<Turns>> = servers.iter().map(|turns| turns.iter().map(log).collect()).collect();
+    let logs = logs?;
+    let score = |own: &Turns| {
+        let from = |other: &Turns| {
+            let common = own.iter().filter_map(|(turn, own)| Some(own - other.get(turn)?));
+            let mut differences: Vec<f64> = common.collect();
+            (!differences.is_empty()).then(|| median(&mut differences))
+        };
+        let differences: Option<Vec<f64>> = logs.iter().map(from).collect();
+        Some(differences?.iter().sum::<f64>() / logs.len() as f64)
+    };
+    logs.iter().map(score).collect()
 }
 
 fn median(values: &mut [f64]) -> f64 {

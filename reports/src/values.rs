@@ -11,8 +11,8 @@ use crate::metrics::{Metric, OfSlice};
 /// A slice of which other programs used more than this share is disturbed.
 pub const DISTURBED: f64 = 0.1;
 
-/// Turns with a disturbed slice are left out of a block if at least this share of its turns remains.
-const ENOUGH_TURNS: f64 = 0.5;
+/// Disturbed slices of a server are left out of a block if at least this share of its slices remains.
+const ENOUGH_SLICES: f64 = 0.5;
 
 /// Whether other programs took so much of a slice that its values are not the servers' own.
 pub fn is_disturbed(slice: &Slice) -> bool {
@@ -37,8 +37,12 @@ impl MeasuredTrial<'_> {
         Some([(0, (metric.read)(self.load, self.cost)?)].into())
     }
 
-    fn slices(&self) -> impl Iterator<Item = (&Slice, &Interval)> {
-        self.slices.iter().zip(&self.load.intervals)
+    /// The slices that were not disturbed; all if too few were not.
+    fn quiet_slices(&self) -> impl Iterator<Item = (&Slice, &Interval)> {
+        let quiet = self.slices.iter().filter(|slice| !is_disturbed(slice)).count();
+        let is_enough = quiet as f64 >= ENOUGH_SLICES * self.slices.len() as f64;
+        let all = self.slices.iter().zip(&self.load.intervals);
+        all.filter(move |(slice, _)| !is_enough || !is_disturbed(slice))
     }
 }
 
@@ -69,49 +73,34 @@ fn of_block(trials: &[&MeasuredTrial], metric: &Metric) -> Vec<Option<Turns>> {
     if trials.iter().any(|trial| trial.slices.is_empty()) {
         return whole();
     }
-    let turns = quiet_turns(trials);
     match metric.of_slice {
         OfSlice::None => whole(),
         OfSlice::Value(read) => {
-            let values = |(slice, interval): (&Slice, &Interval)| Some((slice.turn, read(slice, interval)?));
+            let value = |(slice, interval): (&Slice, &Interval)| Some((slice.turn, read(slice, interval)?));
             // A slice without a value leaves its turn out.
             let own = |trial: &&MeasuredTrial| -> Option<Turns> {
-                let quiet = trial.slices().filter(|(slice, _)| turns.contains(&slice.turn));
-                let turns: Turns = quiet.filter_map(values).collect();
+                let turns: Turns = trial.quiet_slices().filter_map(value).collect();
                 (!turns.is_empty()).then_some(turns)
             };
             trials.iter().map(own).collect()
         }
-        OfSlice::Quantile(q) => match quantiles(trials, &turns, q) {
+        OfSlice::Quantile(q) => match quantiles(trials, q) {
             Some(turns) => turns.into_iter().map(Some).collect(),
             None => whole(),
         },
     }
 }
 
-/// The turns in which no slice of these trials was disturbed; all turns if too few remain.
-fn quiet_turns(trials: &[&MeasuredTrial]) -> BTreeSet<u32> {
-    let slices = || trials.iter().flat_map(|trial| trial.slices);
-    let all: BTreeSet<u32> = slices().map(|slice| slice.turn).collect();
-    let disturbed = slices()
-        .filter(|slice| is_disturbed(slice))
-        .map(|slice| slice.turn);
-    let disturbed: BTreeSet<u32> = disturbed.collect();
-    let quiet: BTreeSet<u32> = all.difference(&disturbed).copied().collect();
-    match quiet.len() as f64 >= ENOUGH_TURNS * all.len() as f64 {
-        true => quiet,
-        false => all,
-    }
-}
-
 /// A quantile by turn. Consecutive turns, the same for all servers, are taken together until each
 /// server has enough samples; the last turns may be too few. `None` if all turns are.
-fn quantiles(trials: &[&MeasuredTrial], turns: &BTreeSet<u32>, q: f64) -> Option<Vec<Turns>> {
+fn quantiles(trials: &[&MeasuredTrial], q: f64) -> Option<Vec<Turns>> {
+    let slices = trials.iter().flat_map(|trial| trial.slices);
+    let turns: BTreeSet<u32> = slices.map(|slice| slice.turn).collect();
     let mut merged = vec![histogram::empty(); trials.len()];
     let mut found = vec![Turns::new(); trials.len()];
-    for &turn in turns {
+    for turn in turns {
         for (sum, trial) in merged.iter_mut().zip(trials) {
-            for (_, interval) in trial.slices().filter(|(slice, _)| slice.turn == turn) {
+            for (_, interval) in trial.quiet_slices().filter(|(slice, _)| slice.turn == turn) {
                 *sum += interval.latency.decode().ok()?;
             }
         }

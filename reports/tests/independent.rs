@@ -145,24 +145,22 @@ fn rates(trial: &Value) -> BTreeMap<u64, (f64, bool)> {
         .collect()
 }
 
-/// The mean over a group of the median over turns of the logarithm of the ratio of two rates, where
-/// none of the group was disturbed, or where too many turns were.
+/// The rates of a server by turn: those that were not disturbed, or all where too many were.
+fn kept(rates: &BTreeMap<u64, (f64, bool)>) -> BTreeMap<u64, f64> {
+    let disturbed = rates.values().filter(|(_, disturbed)| *disturbed).count();
+    let all = 2 * (rates.len() - disturbed) < rates.len();
+    let kept = rates.iter().filter(|(_, (_, disturbed))| all || !disturbed);
+    kept.map(|(turn, (rate, _))| (*turn, *rate)).collect()
+}
+
+/// The mean over a group of the median over turns of the logarithm of the ratio of two rates, in the turns
+/// that both have.
 fn location(own: &BTreeMap<u64, (f64, bool)>, group: &[BTreeMap<u64, (f64, bool)>]) -> f64 {
-    let all: Vec<u64> = own.keys().copied().collect();
-    let is_quiet = |turn: &u64| {
-        !group
-            .iter()
-            .any(|other| other.get(turn).is_some_and(|(_, disturbed)| *disturbed))
-    };
-    let mut turns: Vec<u64> = all.iter().copied().filter(is_quiet).collect();
-    if 2 * turns.len() < all.len() {
-        turns = all;
-    }
-    let in_all = |turn: &u64| group.iter().all(|other| other.contains_key(turn));
-    let turns: Vec<u64> = turns.into_iter().filter(in_all).collect();
+    let own = kept(own);
     let difference = |other: &BTreeMap<u64, (f64, bool)>| {
-        let ratios = turns.iter().map(|turn| (own[turn].0 / other[turn].0).ln());
-        middle(ratios.collect())
+        let other = kept(other);
+        let common = own.iter().filter(|(turn, _)| other.contains_key(turn));
+        middle(common.map(|(turn, rate)| (rate / other[turn]).ln()).collect())
     };
     group.iter().map(difference).sum::<f64>() / group.len() as f64
 }

@@ -67,13 +67,14 @@ impl Block<'_> {
         }
         let mut turns = Turns::of(&self.scenario.plan);
         while let Some(turn) = turns.begin() {
-            let mut is_disturbed = false;
+            let (mut taken, mut disturbed) = (0, 0);
             random.shuffle(&mut order);
             for &at in &order {
                 let Seat::Running(running) = &mut seats[at] else {
                     continue;
                 };
-                is_disturbed |= running.take_turn(turn, &schedule, stop);
+                taken += 1;
+                disturbed += usize::from(running.take_turn(turn, &schedule, stop));
                 if stop.load(Relaxed) {
                     return None;
                 }
@@ -82,7 +83,7 @@ impl Block<'_> {
                     seats[at].end(&entries[at]);
                 }
             }
-            turns.ended(schedule.slice, is_disturbed);
+            turns.ended(schedule.slice, disturbed as f64 / taken.max(1) as f64);
             schedule.slice = self.slice_for(&seats);
         }
         // All before the first ends: servers of one executable share memory.

@@ -238,7 +238,7 @@ fn write_other_programs(f: &mut Formatter<'_>, share: f64, disturbed: usize, sli
     f.write_str(match disturbed {
         0 => "nothing is left out of the comparison.",
         _ => {
-            "turns with such a slice are left out of the comparison, unless they are most of a block. The numbers in \
+            "such slices are left out of the comparison, unless they are most of a server's slices in a block. The numbers in \
              the tables have all slices."
         }
     })
