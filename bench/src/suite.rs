@@ -433,11 +433,11 @@ mod tests {
             format!("{:#}", Suite::parse(&QUICK.replace(from, to)).unwrap_err())
         };
         assert!(wrong("\"epoll\"", "\"epol\"").contains("did you mean `epoll`?"));
-        assert!(wrong("blocks = 20", "blocks = 20\nblock = 6").contains("unknown field `block`"));
+        assert!(wrong("blocks = 40", "blocks = 40\nblock = 6").contains("unknown field `block`"));
         assert!(wrong("\"400ms\"", "\"400\"").contains("is not a time"));
         assert!(wrong("\"64B\"", "\"64\"").contains("is not a size"));
-        for looks in ["10, 5, 20", "5, 10", "0, 20", "5, 5, 20"] {
-            assert!(wrong("5, 10, 20", looks).contains("rising order"), "{looks}");
+        for looks in ["10, 5, 20, 40", "5, 10", "0, 40", "5, 5, 20, 40"] {
+            assert!(wrong("5, 10, 20, 40", looks).contains("rising order"), "{looks}");
         }
         let external = "[[external]]\nname = \"mine\"\ncommand = \"./mine {port}\"\n\n[[scenario]]";
         let twice = external.replace("\n[[scenario]]", external);
