@@ -12,7 +12,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
 
 use crate::config::{Config, Workers};
-use crate::listener::{self, Listener, Options, Transport};
+use crate::listener::{Address, Listener, Options, Transport};
 use crate::models::{self, MODELS, Model, NOT_BUILT};
 use crate::stop;
 use crate::sys::{process, terminal};
@@ -48,8 +48,10 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Format::Text, requires = "list")]
     format: Format,
 
-    /// Address and port to listen on; port 0 picks a free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7007")]
+    /// Address and port to listen on, where port 0 picks a free one; or unix:PATH, a Unix socket
+    /// that only your user can connect to. It is removed at the stop, and replaced at the start if
+    /// nobody listens on it.
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH", default_value = "127.0.0.1:7007")]
     listen: String,
 
     /// Number of workers, for models that have workers [default: 64 if a worker serves one
@@ -108,6 +110,7 @@ const EXAMPLES: &str = "Examples:
   echo-server epoll
   echo-server pool --workers 16 --listen 127.0.0.1:0
   echo-server thread --work sleep:5ms
+  echo-server epoll --listen unix:/tmp/echo.sock
   echo-server --list --format json";
 
 /// The format of the list.
@@ -161,30 +164,37 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
-    let (name, address) = (model.name(), listener::resolve(&cli.listen)?);
-    match model.transport() {
-        Transport::Stream if cli.allow_remote => bail!(
+    let (name, address) = (model.name(), Address::resolve(&cli.listen)?);
+    match (model.transport(), address) {
+        (Transport::Stream, _) if cli.allow_remote => bail!(
             "--allow-remote is for models over UDP: `{name}` uses TCP, where --listen permits any address"
         ),
-        Transport::Stream => Listener::bind(&Options {
-            address,
-            backlog: cli.backlog.unwrap_or(BACKLOG),
-            keepalive: cli.keepalive,
-            write_deadline: cli.write_deadline,
-            nodelay: cli.nodelay.unwrap_or(true),
-            max_connections: cli.max_connections.map(NonZero::get),
-        }),
-        Transport::Datagram => {
-            for (option, given) in [
+        (Transport::Stream, address) => {
+            if address.is_unix()
+                && let Some(option) = cli.first_of_tcp()
+            {
+                bail!("{option} sets an option of TCP, which a Unix socket does not have: omit it");
+            }
+            Listener::bind(&Options {
+                address,
+                backlog: cli.backlog.unwrap_or(BACKLOG),
+                keepalive: cli.keepalive,
+                write_deadline: cli.write_deadline,
+                nodelay: cli.nodelay.unwrap_or(true),
+                max_connections: cli.max_connections.map(NonZero::get),
+            })
+        }
+        (Transport::Datagram, Address::Unix(_)) => {
+            bail!("`{name}` uses UDP, which a Unix socket does not carry: give --listen ADDRESS:PORT")
+        }
+        (Transport::Datagram, Address::Internet(address)) => {
+            let of_connections = [
                 ("--backlog", cli.backlog.is_some()),
                 ("--max-connections", cli.max_connections.is_some()),
-                ("--keepalive", cli.keepalive.is_some()),
-                ("--write-deadline", cli.write_deadline.is_some()),
-                ("--nodelay", cli.nodelay.is_some()),
-            ] {
-                if given {
-                    bail!("`{name}` uses UDP and has no connections: omit {option}");
-                }
+            ];
+            let option = first_given(&of_connections).or_else(|| cli.first_of_tcp());
+            if let Some(option) = option {
+                bail!("`{name}` uses UDP and has no connections: omit {option}");
             }
             if !address.ip().is_loopback() && !cli.allow_remote {
                 bail!(
@@ -195,6 +205,24 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
             Listener::bind_datagram(address)
         }
     }
+}
+
+impl Cli {
+    /// The first option that is given and sets one of TCP.
+    fn first_of_tcp(&self) -> Option<&'static str> {
+        first_given(&[
+            ("--keepalive", self.keepalive.is_some()),
+            ("--write-deadline", self.write_deadline.is_some()),
+            ("--nodelay", self.nodelay.is_some()),
+        ])
+    }
+}
+
+fn first_given(options: &[(&'static str, bool)]) -> Option<&'static str> {
+    options
+        .iter()
+        .find(|(_, given)| *given)
+        .map(|(option, _)| *option)
 }
 
 /// Prints the registry, with the reason for each model that this host cannot run.

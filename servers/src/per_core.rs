@@ -1,7 +1,8 @@
 //! One event loop per core: each has a thread and a listener on the same address.
 //!
 //! The kernel picks the listener of a new connection by a hash of the addresses. The loops
-//! share nothing but the counter of open connections.
+//! share nothing but the counter of open connections, and over a Unix socket the listener: the
+//! first loop that is free accepts.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -77,7 +78,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listener::Options;
+    use crate::listener::{Address, Options};
     use crate::work::Work;
     use std::sync::atomic::AtomicBool;
     use std::thread;
@@ -85,7 +86,7 @@ mod tests {
     /// Runs three loops: one calls `end`, the others never return.
     fn run_with_one_loop_that(end: fn() -> io::Result<()>) -> io::Error {
         let listener = Listener::bind(&Options {
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: Address::resolve("127.0.0.1:0").unwrap(),
             backlog: 16,
             keepalive: None,
             write_deadline: None,

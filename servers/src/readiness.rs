@@ -61,6 +61,12 @@ impl Listening {
         }
     }
 
+    /// The state after the listener was shut down, which is an error unless the server stops.
+    pub fn ended() -> io::Result<Self> {
+        // What `accept` on a TCP socket returns then.
+        Listening::after(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+
     /// Whether the loop ends: after a stop, when no connection is `open` or the drain time
     /// is over.
     pub fn is_over(self, open: usize) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! The first SIGTERM or SIGINT shuts the listener down. A blocked `accept` then returns,
 //! an event loop sees the listener become ready, and both get EINVAL, in every process and
-//! thread that shares the socket. This has no race and needs no second channel. Open
+//! thread that shares the socket. This has no race and needs no second channel. Over a Unix
+//! socket a nonblocking `accept` still gets EAGAIN, which means the same after a signal. Open
 //! connections have the drain time to end. A second signal ends the process at once.
 
 use std::net::{Shutdown, TcpStream};
@@ -19,6 +20,8 @@ const NONE: RawFd = -1;
 static LISTENER: AtomicI32 = AtomicI32::new(NONE);
 /// Further listeners of the same server.
 static OTHER_LISTENERS: OnceLock<Vec<RawFd>> = OnceLock::new();
+/// A signal to raise at the stop; 0 for none.
+static RAISED: AtomicI32 = AtomicI32::new(0);
 static HELD: AtomicI32 = AtomicI32::new(NONE);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static LEFT_TO_PARENT: AtomicBool = AtomicBool::new(false);
@@ -46,6 +49,24 @@ pub fn also_shut_down<'a>(listeners: impl Iterator<Item = BorrowedFd<'a>>) {
     // An earlier signal has missed them.
     if requested() {
         others.iter().copied().for_each(socket::shutdown_input);
+    }
+}
+
+/// Makes a stop raise `signal` as well, for a loop that waits for signals alone: the kernel sends
+/// none when a Unix socket is shut down.
+pub fn also_raise(signal: i32) {
+    RAISED.store(signal, SeqCst);
+    // An earlier stop has missed it.
+    if requested() {
+        raise();
+    }
+}
+
+fn raise() {
+    let signal = RAISED.load(SeqCst);
+    if signal != 0 {
+        // Fails for no signal of this process to itself.
+        let _ = signal::send_to_self(signal);
     }
 }
 
@@ -123,6 +144,7 @@ extern "C" fn stop(signal: i32) {
             .flatten()
             .copied()
             .for_each(socket::shutdown_input);
+        raise();
         signal::alarm(Duration::from_nanos(drain));
     });
 }

@@ -2,11 +2,14 @@
 //!
 //! A model passes in the `accept`, the timer and the `spawn` of its runtime. If each thread
 //! has its own runtime, each also has its own listener, and the kernel distributes the
-//! connections.
+//! connections. Runtimes have different types for TCP and Unix sockets, so a model has two
+//! listeners to choose from and one task for the streams of both.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -30,6 +33,15 @@ pub struct Tasks {
     own: TaskTracker,
     /// The number of tasks on all runtimes, for the connection limit.
     all: Arc<AtomicUsize>,
+}
+
+/// The listening socket, for the listener of a runtime.
+#[derive(Debug)]
+pub enum Socket {
+    /// Listens on an IP address.
+    Tcp(TcpListener),
+    /// Listens on a path.
+    Unix(UnixListener),
 }
 
 /// Counts a task that serves a client, until it is dropped.
@@ -57,8 +69,12 @@ impl Tasks {
     }
 
     /// The socket, for the runtime's own listener.
-    pub fn socket(&self) -> io::Result<TcpListener> {
-        self.listener.socket().try_clone()
+    pub fn socket(&self) -> io::Result<Socket> {
+        let socket = self.listener.socket().try_clone()?;
+        Ok(match self.listener.is_unix() {
+            true => Socket::Unix(OwnedFd::from(socket).into()),
+            false => Socket::Tcp(socket),
+        })
     }
 
     /// Accepts until the stop, then waits for the tasks until the drain time is over.
@@ -76,14 +92,15 @@ impl Tasks {
     {
         self.ready.count_down(&self.listener)?;
         loop {
-            let error = match accept().await {
-                Ok(stream) => {
+            let error = match until_stop(accept()).await {
+                Some(Ok(stream)) => {
                     if let Some(guard) = self.try_add() {
                         spawn(stream, guard);
                     }
                     continue;
                 }
-                Err(error) => error,
+                Some(Err(error)) => error,
+                None => break,
             };
             match listener::remedy(&error) {
                 Remedy::Next | Remedy::Wait => {}
@@ -109,6 +126,19 @@ impl Tasks {
             all: Arc::clone(&self.all),
         })
     }
+}
+
+/// The result of an `accept`, or `None` once the server must stop.
+///
+/// A stop wakes the task. But a nonblocking `accept` on a Unix socket still gets EAGAIN, and the
+/// runtime would keep waiting.
+async fn until_stop<Accepting: Future>(accepting: Accepting) -> Option<Accepting::Output> {
+    let mut accepting = pin!(accepting);
+    poll_fn(|context| match accepting.as_mut().poll(context) {
+        Poll::Pending if stop::requested() => Poll::Ready(None),
+        accepted => accepted.map(Some),
+    })
+    .await
 }
 
 /// Runs one runtime per thread; the first error ends them all.

@@ -190,7 +190,7 @@ pub fn answer_each(options: &Options, is_answered: fn(&Datagram, &Options) -> bo
     stop::on_signals(listener.as_fd(), options.drain)?;
     listener.announce()?;
     let options = &Options {
-        listen: listener.address()?,
+        listen: listener.socket().local_addr()?,
         ..*options
     };
     let mut buffer = vec![0; options.buffer];
@@ -215,7 +215,7 @@ pub fn is_client(datagram: &Datagram, options: &Options) -> bool {
 /// A listener that SIGTERM shuts down.
 pub fn listen(options: &Options) -> anyhow::Result<Listener> {
     let listener = Listener::bind(&listener::Options {
-        address: options.listen,
+        address: options.listen.into(),
         backlog: options.backlog,
         keepalive: options.keepalive,
         write_deadline: options.write_deadline,

@@ -50,6 +50,8 @@ pub fn remedy(error: &io::Error) -> Remedy {
             | libc::ENETUNREACH
             | libc::EPERM,
         ) => Remedy::Next,
+        // A Unix socket that is shut down says no more than that its queue is empty.
+        Some(libc::EAGAIN) if stop::requested() => Remedy::Stop,
         Some(libc::EAGAIN) => Remedy::Wait,
         // The kernel checks for resources before it looks at the listener, so EINVAL would
         // never come.

@@ -1,11 +1,13 @@
 //! Binding: creates the socket, sets its options, and explains a bind that fails.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::address::Address;
 
 /// Unanswered probes after which a peer counts as gone: one or two may get lost. The
 /// kernel's default of nine, 75 s apart, takes eleven minutes however short the idle time.
@@ -18,16 +20,16 @@ const DATAGRAM_QUEUE: usize = 4 << 20;
 /// Options of a listener.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Address and port; port 0 picks a free one.
-    pub address: SocketAddr,
+    /// Where to listen.
+    pub address: Address,
     /// Connections that the kernel may queue until the server accepts them.
     pub backlog: i32,
-    /// Idle time before the kernel probes the peer, and the interval between probes. The
+    /// TCP: idle time before the kernel probes the peer, and the interval between probes. The
     /// connection ends after [`KEEPALIVE_PROBES`] unanswered ones.
     pub keepalive: Option<Duration>,
-    /// Time after which the kernel ends a connection whose peer takes no output.
+    /// TCP: time after which the kernel ends a connection whose peer takes no output.
     pub write_deadline: Option<Duration>,
-    /// Send small writes at once (TCP_NODELAY).
+    /// TCP: send small writes at once (TCP_NODELAY).
     pub nodelay: bool,
     /// Maximum of open connections; the server closes any further one after accepting it.
     pub max_connections: Option<usize>,
@@ -43,8 +45,11 @@ pub(super) enum ReusePort {
 }
 
 /// Binds a TCP socket and listens.
-pub(super) fn stream(options: &Options, reuse_port: ReusePort) -> anyhow::Result<TcpListener> {
-    let address = options.address;
+pub(super) fn stream(
+    address: SocketAddr,
+    options: &Options,
+    reuse_port: ReusePort,
+) -> anyhow::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port == ReusePort::Yes)?;
@@ -78,17 +83,6 @@ pub(super) fn datagram(address: SocketAddr) -> anyhow::Result<TcpListener> {
     socket.set_recv_buffer_size(DATAGRAM_QUEUE)?;
     bind(&socket, address)?;
     Ok(socket.into())
-}
-
-/// Resolves an address: `127.0.0.1:7007`, `[::1]:0` or `localhost:7007`.
-pub fn resolve(text: &str) -> anyhow::Result<SocketAddr> {
-    let form =
-        || format!("`{text}` is not an address to listen on: give ADDRESS:PORT, such as 127.0.0.1:7007");
-    let mut found = text.to_socket_addrs().with_context(form)?;
-    match found.next() {
-        Some(address) => Ok(address),
-        None => bail!(form()),
-    }
 }
 
 /// Warns on standard error if other hosts can reach the address.

@@ -1,15 +1,19 @@
 //! The listening socket that every model gets.
 //!
-//! [`bind`] creates it, [`accept`] decides about errors, [`limits`] rejects clients.
+//! [`address`] says where, [`bind`] creates it, [`accept`] decides about errors, [`limits`]
+//! rejects clients.
 
 pub mod accept;
+pub mod address;
 pub mod bind;
 pub mod limits;
 mod transport;
+mod unix;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use socket2::SockRef;
@@ -17,29 +21,43 @@ use socket2::SockRef;
 use crate::sys::socket::{self, Blocking};
 
 pub use accept::{BACK_OFF, Remedy, remedy};
-pub use bind::{KEEPALIVE_PROBES, Options, resolve};
+pub use address::Address;
+pub use bind::{KEEPALIVE_PROBES, Options};
 pub use limits::{report_rejected, report_waiting};
 pub use transport::Transport;
 
 use bind::ReusePort;
 use limits::Limit;
+use unix::SocketFile;
 
 /// A bound socket. It listens if its transport has connections.
 #[derive(Debug)]
 pub struct Listener {
-    /// Owns the descriptor, also that of a datagram socket.
+    /// The file of a Unix socket. The first field, since it must be dropped before the socket.
+    file: Option<Arc<SocketFile>>,
+    /// Owns the descriptor, also that of a Unix or a datagram socket.
     socket: TcpListener,
     options: Options,
     limit: Limit,
 }
 
 impl Listener {
-    /// Binds a TCP socket and listens.
+    /// Binds a TCP or Unix socket and listens.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
-        // Not shared: two servers would get the same port without an error.
-        let socket = bind::stream(options, ReusePort::No)?;
-        bind::warn_if_exposed(options.address);
+        let (socket, file) = match &options.address {
+            &Address::Internet(address) => {
+                // Not shared: two servers would get the same port without an error.
+                let socket = bind::stream(address, options, ReusePort::No)?;
+                bind::warn_if_exposed(address);
+                (socket, None)
+            }
+            Address::Unix(path) => {
+                let (socket, file) = unix::bind(path, options.backlog)?;
+                (socket, Some(Arc::new(file)))
+            }
+        };
         Ok(Listener {
+            file,
             socket,
             options: options.clone(),
             limit: Limit::new(options.max_connections)?,
@@ -52,7 +70,7 @@ impl Listener {
         let socket = bind::datagram(address)?;
         bind::warn_if_exposed(address);
         let options = Options {
-            address,
+            address: address.into(),
             backlog: 0,
             keepalive: None,
             write_deadline: None,
@@ -60,33 +78,46 @@ impl Listener {
             max_connections: None,
         };
         Ok(Listener {
+            file: None,
             socket,
             options,
             limit: Limit::new(None)?,
         })
     }
 
-    /// Binds another listener to the same address; the kernel spreads new connections
-    /// over all of them.
+    /// Another listener on the same address; the kernel spreads new connections over all of
+    /// them. Over a Unix socket, whose path belongs to one socket, they share that one and its
+    /// queue.
     ///
     /// Sets SO_REUSEPORT on this listener only now that it is bound. A socket must set it
     /// before it binds, so another server still finds the address in use.
     pub fn join(&self) -> anyhow::Result<Self> {
-        SockRef::from(&self.socket).set_reuse_port(true)?;
-        let options = Options {
-            address: self.address()?,
-            ..self.options.clone()
+        let socket = match self.address()? {
+            Address::Internet(address) => {
+                SockRef::from(&self.socket).set_reuse_port(true)?;
+                bind::stream(address, &self.options, ReusePort::Yes)?
+            }
+            Address::Unix(_) => self.socket.try_clone()?,
         };
         Ok(Listener {
-            socket: bind::stream(&options, ReusePort::Yes)?,
-            options,
+            file: self.file.clone(),
+            socket,
+            options: self.options.clone(),
             limit: self.limit,
         })
     }
 
     /// The bound address, with the port that the kernel picked.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn address(&self) -> io::Result<Address> {
+        Ok(match &self.options.address {
+            Address::Internet(_) => self.socket.local_addr()?.into(),
+            unix => unix.clone(),
+        })
+    }
+
+    /// Whether it is a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.options.address.is_unix()
     }
 
     /// Prints the ready line on standard output: the server now answers connections.
@@ -96,7 +127,8 @@ impl Listener {
         out.flush()
     }
 
-    /// Waits for a connection; `None` when the server must stop.
+    /// Waits for a connection; `None` when the server must stop. A connection over a Unix
+    /// socket has the type of one over TCP: the calls are the same.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         accept::accept(self.as_fd())
     }
@@ -152,7 +184,7 @@ mod tests {
     fn an_accepted_socket_inherits_the_keepalive_options() {
         let idle = Duration::from_secs(7);
         let listener = Listener::bind(&Options {
-            address: ([127, 0, 0, 1], 0).into(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             backlog: 1,
             keepalive: Some(idle),
             write_deadline: None,
@@ -160,7 +192,7 @@ mod tests {
             max_connections: None,
         })
         .unwrap();
-        let _client = TcpStream::connect(listener.address().unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.socket().local_addr().unwrap()).unwrap();
         let accepted = listener.accept().unwrap().unwrap();
         let socket = SockRef::from(&accepted);
         assert!(socket.keepalive().unwrap());

@@ -5,7 +5,7 @@ use std::fmt;
 /// The transport protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Connections that carry a stream of bytes: TCP.
+    /// Connections that carry a stream of bytes: TCP, or a Unix socket.
     Stream,
     /// Separate messages: UDP.
     Datagram,

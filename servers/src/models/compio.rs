@@ -23,8 +23,8 @@
 use std::io;
 
 use compio::buf::BufResult;
-use compio::io::{AsyncRead, AsyncWriteExt};
-use compio::net::{TcpListener, TcpStream};
+use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use compio::net::{TcpListener, UnixListener};
 use compio::runtime::{self, Runtime};
 use compio::time::sleep;
 
@@ -32,7 +32,7 @@ use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::sys::uring;
-use crate::tasks::{self, TaskGuard, Tasks};
+use crate::tasks::{self, Socket, TaskGuard, Tasks};
 
 pub struct Compio;
 
@@ -65,14 +65,27 @@ impl Model for Compio {
 }
 
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
-    let incoming = TcpListener::from_std(tasks.socket()?)?;
-    let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, guard| runtime::spawn(echo(guard, stream, config.clone())).detach();
-    tasks.run(accept, sleep, spawn).await
+    match tasks.socket()? {
+        Socket::Tcp(socket) => {
+            let incoming = TcpListener::from_std(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+        Socket::Unix(socket) => {
+            let incoming = UnixListener::from_std(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+    }
+}
+
+/// Starts the task of a client.
+fn spawn<S: AsyncRead + AsyncWrite + 'static>(config: &Config) -> impl Fn(S, TaskGuard) {
+    move |stream, guard| runtime::spawn(echo(guard, stream, config.clone())).detach()
 }
 
 /// Echoes until the connection ends for any reason.
-async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
+async fn echo(_guard: TaskGuard, mut stream: impl AsyncRead + AsyncWrite, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     loop {
         let BufResult(read, input) = stream.read(buffer).await;

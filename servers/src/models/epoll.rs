@@ -35,6 +35,10 @@ use crate::sys::epoll::{self, Event, Flags};
 
 pub struct Epoll;
 
+/// What to watch a listener for. One that several loops share, as over a Unix socket, wakes one
+/// of them for a connection.
+const LISTEN: Flags = Flags::EPOLLIN.union(Flags::EPOLLEXCLUSIVE);
+
 /// Events per wait: up to this many echoes share one system call.
 pub(super) const EVENTS: usize = 1024;
 
@@ -74,7 +78,7 @@ impl Loop {
     pub(super) fn new(listener: &Listener, open: Arc<AtomicUsize>) -> io::Result<Self> {
         listener.set_nonblocking()?;
         let epoll = epoll::Epoll::new()?;
-        epoll.add(listener, Flags::EPOLLIN, token(listener))?;
+        epoll.add(listener, LISTEN, token(listener))?;
         Ok(Loop {
             epoll,
             connections: DescriptorMap::default(),
@@ -89,7 +93,7 @@ impl Loop {
         while !listening.is_over(self.connections.count()) {
             let count = self.epoll.wait(&mut events, listening.timeout())?;
             if listening != Listening::Active && listening.is_due() {
-                self.epoll.add(listener, Flags::EPOLLIN, token(listener))?;
+                self.epoll.add(listener, LISTEN, token(listener))?;
                 listening = Listening::Active;
             }
             for event in &events[..count] {

@@ -2,7 +2,7 @@
 //!
 //! What it is: as many `epoll` loops as processors, with nothing shared. Each loop has its own
 //! listener on the same address (SO_REUSEPORT); the kernel picks the listener of a connection
-//! by a hash of the addresses.
+//! by a hash of the addresses. Over a Unix socket they share one, and a free loop accepts.
 //!
 //! The loop:
 //! 1. bind a listener, let others join it, and start a thread for each;

@@ -25,8 +25,8 @@
 use std::io;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use glommio::net::{TcpListener, TcpStream};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use glommio::net::{TcpListener, UnixListener};
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement};
 use nix::sys::resource::{Resource, getrlimit};
@@ -35,7 +35,7 @@ use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::sys::{socket, uring};
-use crate::tasks::{self, TaskGuard, Tasks};
+use crate::tasks::{self, Socket, TaskGuard, Tasks};
 
 pub struct Glommio;
 
@@ -83,14 +83,27 @@ impl Model for Glommio {
 }
 
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
-    let incoming: TcpListener = socket::adopt(tasks.socket()?.into());
-    let accept = async || Ok(incoming.accept().await?);
-    let spawn = |stream, guard| drop(glommio::spawn_local(echo(guard, stream, config.clone())).detach());
-    tasks.run(accept, sleep, spawn).await
+    match tasks.socket()? {
+        Socket::Tcp(socket) => {
+            let incoming: TcpListener = socket::adopt(socket.into());
+            let accept = async || Ok(incoming.accept().await?);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+        Socket::Unix(socket) => {
+            let incoming: UnixListener = socket::adopt(socket.into());
+            let accept = async || Ok(incoming.accept().await?);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+    }
+}
+
+/// Starts the task of a client.
+fn spawn<S: AsyncRead + AsyncWrite + Unpin + 'static>(config: &Config) -> impl Fn(S, TaskGuard) {
+    move |stream, guard| drop(glommio::spawn_local(echo(guard, stream, config.clone())).detach())
 }
 
 /// Echoes until the connection ends for any reason.
-async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
+async fn echo(_guard: TaskGuard, mut stream: impl AsyncRead + AsyncWrite + Unpin, config: Config) {
     let mut buffer = vec![0; config.buffer];
     let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {

@@ -23,8 +23,8 @@
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-use monoio::net::{TcpListener, TcpStream};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use monoio::net::{TcpListener, UnixListener};
 use monoio::time::sleep;
 use monoio::{IoUringDriver, RuntimeBuilder};
 
@@ -32,7 +32,7 @@ use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::sys::uring;
-use crate::tasks::{self, TaskGuard, Tasks};
+use crate::tasks::{self, Socket, TaskGuard, Tasks};
 
 pub struct Monoio;
 
@@ -66,14 +66,27 @@ impl Model for Monoio {
 }
 
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
-    let incoming = TcpListener::from_std(tasks.socket()?)?;
-    let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, guard| drop(monoio::spawn(echo(guard, stream, config.clone())));
-    tasks.run(accept, sleep, spawn).await
+    match tasks.socket()? {
+        Socket::Tcp(socket) => {
+            let incoming = TcpListener::from_std(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+        Socket::Unix(socket) => {
+            let incoming = UnixListener::from_std(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+    }
+}
+
+/// Starts the task of a client.
+fn spawn<S: AsyncReadRent + AsyncWriteRent + 'static>(config: &Config) -> impl Fn(S, TaskGuard) {
+    move |stream, guard| drop(monoio::spawn(echo(guard, stream, config.clone())))
 }
 
 /// Echoes until the connection ends for any reason.
-async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
+async fn echo(_guard: TaskGuard, mut stream: impl AsyncReadRent + AsyncWriteRent, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     loop {
         let (read, input) = stream.read(buffer).await;

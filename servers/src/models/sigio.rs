@@ -34,6 +34,7 @@ use crate::listener::{self, Listener};
 use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::ready_queue::{ReadUntil, ReadyQueue};
+use crate::stop;
 use crate::sys::sigio::{self, Event, Signals};
 use crate::sys::terminal;
 
@@ -55,8 +56,9 @@ impl Model for Sigio {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         listener.set_nonblocking()?;
         let mut signals = Signals::take_over()?;
-        // Shutting the listener down raises a signal too.
+        // Shutting a TCP listener down raises a signal too, a Unix socket none.
         sigio::arm_queued(&listener)?;
+        stop::also_raise(libc::SIGIO);
         listener.announce()?;
         run(&mut signals, &listener, config)
     }

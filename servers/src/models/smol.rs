@@ -28,14 +28,15 @@ use std::thread::{self, Builder};
 
 use smol::channel::bounded;
 use smol::future::yield_now;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::net::TcpListener;
+use smol::net::unix::UnixListener;
 use smol::{Executor, Timer};
 
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
-use crate::tasks::{TaskGuard, Tasks};
+use crate::tasks::{Socket, TaskGuard, Tasks};
 
 pub struct Smol;
 
@@ -74,14 +75,30 @@ impl Model for Smol {
 }
 
 async fn accept<'a>(tasks: Tasks, executor: &Executor<'a>, config: &'a Config) -> io::Result<()> {
-    let incoming = TcpListener::try_from(tasks.socket()?)?;
-    let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, guard| executor.spawn(echo(guard, stream, config)).detach();
-    tasks.run(accept, Timer::after, spawn).await
+    match tasks.socket()? {
+        Socket::Tcp(socket) => {
+            let incoming = TcpListener::try_from(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, Timer::after, spawn(executor, config)).await
+        }
+        Socket::Unix(socket) => {
+            let incoming = UnixListener::try_from(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, Timer::after, spawn(executor, config)).await
+        }
+    }
+}
+
+/// Starts the task of a client.
+fn spawn<'a, S>(executor: &Executor<'a>, config: &'a Config) -> impl Fn(S, TaskGuard)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'a,
+{
+    move |stream, guard| executor.spawn(echo(guard, stream, config)).detach()
 }
 
 /// Echoes until the connection ends for any reason.
-async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: &Config) {
+async fn echo(_guard: TaskGuard, mut stream: impl AsyncRead + AsyncWrite + Unpin, config: &Config) {
     let mut buffer = vec![0; config.buffer];
     let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {

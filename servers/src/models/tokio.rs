@@ -21,10 +21,11 @@
 //!
 //! Read next: `tokio-local`.
 
+use std::future::poll_fn;
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::sleep;
@@ -32,7 +33,7 @@ use tokio::time::sleep;
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
-use crate::tasks::{TaskGuard, Tasks};
+use crate::tasks::{Socket, TaskGuard, Tasks};
 
 pub struct Tokio;
 
@@ -72,16 +73,33 @@ pub(super) fn serve_on(runtime: Runtime, listener: Listener, config: &Config) ->
 }
 
 async fn accept(tasks: Tasks, config: Config) -> io::Result<()> {
-    let socket = tasks.socket()?;
-    socket.set_nonblocking(true)?;
-    let incoming = TcpListener::from_std(socket)?;
-    let accept = async || Ok(incoming.accept().await?.0);
-    let spawn = |stream, guard| drop(tokio::spawn(echo(guard, stream, config.clone())));
-    tasks.run(accept, sleep, spawn).await
+    match tasks.socket()? {
+        Socket::Tcp(socket) => {
+            socket.set_nonblocking(true)?;
+            let incoming = TcpListener::from_std(socket)?;
+            let accept = async || Ok(incoming.accept().await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+        Socket::Unix(socket) => {
+            socket.set_nonblocking(true)?;
+            let incoming = UnixListener::from_std(socket)?;
+            // `accept().await` would try a socket that is shut down for ever, without a pause.
+            let accept = async || Ok(poll_fn(|context| incoming.poll_accept(context)).await?.0);
+            tasks.run(accept, sleep, spawn(config)).await
+        }
+    }
+}
+
+/// Starts the task of a client.
+fn spawn<S>(config: Config) -> impl Fn(S, TaskGuard)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    move |stream, guard| drop(tokio::spawn(echo(guard, stream, config.clone())))
 }
 
 /// Echoes until the connection ends for any reason.
-async fn echo(_guard: TaskGuard, mut stream: TcpStream, config: Config) {
+async fn echo(_guard: TaskGuard, mut stream: impl AsyncRead + AsyncWrite + Unpin, config: Config) {
     let mut buffer = Vec::with_capacity(config.buffer);
     let mut since_yield = 0;
     while let Ok(length @ 1..) = stream.read_buf(&mut buffer).await {

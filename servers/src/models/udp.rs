@@ -56,7 +56,7 @@ impl Model for Udp {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         listener.announce()?;
         let mut echo = Echo {
-            port: listener.address()?.port(),
+            port: listener.socket().local_addr()?.port(),
             listener,
             buffer: vec![0; config.buffer],
             drops: Drops::default(),

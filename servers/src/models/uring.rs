@@ -115,6 +115,9 @@ impl Loop {
         let mut listening = Listening::Active;
         self.ring.take_over()?;
         self.ring.accept(listener.as_fd());
+        if listener.is_unix() {
+            self.ring.watch_end(listener.as_fd());
+        }
         while !listening.is_over(self.connections.count()) {
             self.ring.wait(listening.timeout())?;
             if listening != Listening::Active && listening.is_due() {
@@ -124,8 +127,13 @@ impl Loop {
             while let Some(completion) = self.ring.completed() {
                 match completion {
                     Completion::Accepted { result, more } => {
-                        listening = self.accepted(listener, result, more)?;
+                        let next = self.accepted(listener, result, more)?;
+                        // The queue of a Unix socket outlives the stop.
+                        if listening != Listening::Stopped {
+                            listening = next;
+                        }
                     }
+                    Completion::ListenerEnded => listening = Listening::ended()?,
                     Completion::Received { stream, result, more } => {
                         self.received(stream, result, more, config)
                     }

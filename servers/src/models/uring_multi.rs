@@ -2,7 +2,7 @@
 //!
 //! What it is: as many `uring` loops as processors, with nothing shared: each has a ring, a
 //! buffer pool and a listener (SO_REUSEPORT). The kernel picks the listener of a connection by
-//! a hash of the addresses.
+//! a hash of the addresses. Over a Unix socket the rings share one, and a free ring accepts.
 //!
 //! The loop:
 //! 1. bind a listener, let others join it, and start a thread with a ring for each;

@@ -36,8 +36,8 @@ impl Entry {
         let events = match interest {
             Interest::Read => libc::POLLIN,
             Interest::Write => libc::POLLOUT,
-            // The kernel always reports the end.
-            Interest::End => 0,
+            // POLLHUP is always reported. A Unix socket that is shut down has only this.
+            Interest::End => libc::POLLRDHUP,
         };
         Entry(libc::pollfd {
             fd: fd.as_fd().as_raw_fd(),

@@ -105,6 +105,9 @@ pub fn admit_nothing(socket: BorrowedFd) -> io::Result<()> {
 /// Shuts down the input of a socket and wakes its waiters: `accept` returns EINVAL, and a
 /// datagram receiver gets the rest of the queue and then nothing. Output still works.
 ///
+/// On a Unix socket `accept` first returns the connections in the queue, to which none is added
+/// any more; then EINVAL if it blocks, and otherwise still EAGAIN.
+///
 /// Takes a number, for signal handlers: a number that is no socket does no harm.
 pub fn shutdown_input(socket: RawFd) {
     // SAFETY: takes numbers only; a wrong one is an error. So is a datagram socket, which

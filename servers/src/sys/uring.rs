@@ -41,6 +41,7 @@ const RECEIVE: u64 = 1;
 const SEND: u64 = 2;
 const RECEIVE_ONCE: u64 = 3;
 const STOP_RECEIVING: u64 = 4;
+const LISTENER_END: u64 = 5;
 
 /// Tests whether a ring can be created; the error gives the reason if not.
 pub fn probe() -> io::Result<()> {
@@ -112,6 +113,8 @@ pub enum Completion {
         /// Whether the request goes on accepting.
         more: bool,
     },
+    /// The listener was shut down.
+    ListenerEnded,
     /// A receive completed.
     Received {
         /// The descriptor of the stream.
@@ -173,6 +176,13 @@ impl Ring {
     pub fn accept(&mut self, listener: BorrowedFd) {
         let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
         self.push(accept.build().user_data(user_data(ACCEPT, listener.as_raw_fd())));
+    }
+
+    /// Completes once the listener is shut down, which does not end an accept on a Unix socket.
+    pub fn watch_end(&mut self, listener: BorrowedFd) {
+        let fd = listener.as_raw_fd();
+        let watch = opcode::PollAdd::new(Fd(fd), libc::POLLRDHUP as u32).build();
+        self.push(watch.user_data(user_data(LISTENER_END, fd)));
     }
 
     /// Receives into pool buffers until a completion without `more`.
@@ -281,6 +291,7 @@ impl Ring {
                 stream,
                 result: self.sent(stream, result),
             },
+            LISTENER_END => Completion::ListenerEnded,
             _ => Completion::NotStopped { stream },
         })
     }

@@ -5,4 +5,5 @@ mod contract;
 mod datagrams;
 mod limits;
 mod support;
+mod unix;
 mod workers;

@@ -32,25 +32,10 @@ impl Server {
     }
 
     /// Starts a model with a command that runs `echo-server`.
-    pub fn start_as(mut program: Command, model: &str, options: &[&str]) -> Self {
-        let mut child = program
-            .args([model, "--listen", "127.0.0.1:0"])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("ready ")
-            .and_then(|address| address.parse().ok());
+    pub fn start_as(program: Command, model: &str, options: &[&str]) -> Self {
+        let (child, address) = start(program, model, "127.0.0.1:0", options);
         Server {
-            address: address.unwrap_or_else(|| panic!("{model}: `{line}`")),
+            address: address.parse().unwrap_or_else(|_| panic!("{model}: `{address}`")),
             child,
             transport: models::find(model).unwrap().transport(),
         }
@@ -76,12 +61,7 @@ impl Server {
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the server exits", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap()
+        wait_for_exit(&mut self.child)
     }
 
     /// Waits until the server refuses connections.
@@ -129,6 +109,35 @@ impl Drop for Server {
     }
 }
 
+/// Starts a model and waits for its ready line; returns the process and its address.
+pub fn start(mut program: Command, model: &str, listen: &str, options: &[&str]) -> (Child, String) {
+    let mut child = program
+        .args([model, "--listen", listen])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line.trim_end().strip_prefix("ready ").map(str::to_owned);
+    let address = address.unwrap_or_else(|| panic!("{model}: `{line}`"));
+    (child, address)
+}
+
+/// Waits until a process has ended.
+pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("the server exits", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
 /// Connects a client. Over UDP it is a connected socket, which reads and writes with the
 /// same calls, one message each.
 pub fn connect(address: SocketAddr, transport: Transport) -> TcpStream {
@@ -153,7 +162,7 @@ pub fn echo_server() -> Command {
 }
 
 /// Sends a message and expects it back.
-pub fn exchange(stream: &mut TcpStream, message: &[u8]) {
+pub fn exchange(stream: &mut (impl Read + Write), message: &[u8]) {
     stream.write_all(message).unwrap();
     let mut answer = vec![0; message.len()];
     stream.read_exact(&mut answer).unwrap();
@@ -161,7 +170,7 @@ pub fn exchange(stream: &mut TcpStream, message: &[u8]) {
 }
 
 /// Expects the end of the stream, or a reset.
-pub fn expect_end(client: &mut TcpStream) {
+pub fn expect_end(client: &mut impl Read) {
     let end = client.read(&mut [0; 8]);
     let reset = end
         .as_ref()
