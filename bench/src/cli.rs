@@ -84,9 +84,10 @@ pub struct RunOptions {
     /// A server that already runs, measured beside the others instead of the targets of the
     /// suite; repeat for several.
     ///
-    /// HOST is a name, an IPv4 address or an IPv6 address in brackets; it is looked up once. What
-    /// the server uses of its host is not known. It is neither started nor stopped.
-    #[arg(long, value_name = "NAME=HOST:PORT", env = "ECHOBENCH_TARGET", value_parser = some_or_none::<Target>)]
+    /// HOST is a name, an IPv4 address or an IPv6 address in brackets; it is looked up once.
+    /// NAME=unix:PATH is a server on a Unix socket. What the server uses of its host is not known. It
+    /// is neither started nor stopped.
+    #[arg(long, value_name = "NAME=HOST:PORT|NAME=unix:PATH", env = "ECHOBENCH_TARGET", value_parser = some_or_none::<Target>)]
     target: Vec<Option<Target>>,
 
     /// Allow targets that are not loopback addresses: a load can take a host or a network down
@@ -141,6 +142,7 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll,tokio --blocks 10 --duration 2s
   echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run --models none --target old=127.0.0.1:7007 --target new=127.0.0.1:7008
+  echobench run --models none --target tcp=127.0.0.1:7007 --target unix=unix:/tmp/echo.sock
   echobench run my-suite.toml";
 
 /// Write the report of a run again from its results, with the newest complete conformance

@@ -76,7 +76,8 @@ impl External {
         ensure!(
             words[1..].iter().any(has_port),
             "the command of `{name}` has no placeholder for its port: put `{{port}}` there, or `{{address}}` for \
-             127.0.0.1 and the port"
+             127.0.0.1 and the port; a server on a Unix socket can be started beforehand and be measured by --target \
+             {name}=unix:PATH"
         );
         Ok(External {
             name: name.into(),
@@ -164,6 +165,7 @@ mod tests {
         assert!(error("epoll=run {port}").contains("the name of a model"));
         assert!(error("x=").contains("is empty"));
         assert!(error("x=run").contains("put `{port}` there"));
+        assert!(error("x=run").contains("--target x=unix:PATH"));
         assert!(error("x=run '{port}").contains("quotation"));
         assert!(error("x=PORT={port} node x.js").contains("write `env PORT={port} node x.js`"));
         assert!("x=./a=b {port}".parse::<External>().is_ok());

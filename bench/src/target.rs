@@ -6,8 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use loadgen::target;
+use loadgen::{Address, target};
+use record::UNIX_PREFIX;
 use serde::Deserialize;
+use socket2::{Domain, Socket, Type};
 
 use crate::names::check_free;
 
@@ -15,8 +17,8 @@ use crate::names::check_free;
 /// one second and after three.
 const ACCEPTS_WITHIN: Duration = Duration::from_secs(4);
 
-/// A server that already runs: `NAME=HOST:PORT`. The host is a name, an IPv4 address or an IPv6
-/// address in brackets.
+/// A server that already runs: `NAME=HOST:PORT` or `NAME=unix:PATH`. The host is a name, an IPv4
+/// address or an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Entry")]
 pub struct Target {
@@ -36,7 +38,7 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedTarget {
     name: String,
-    address: SocketAddr,
+    address: Address,
     summary: String,
 }
 
@@ -54,7 +56,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (name, address) = text
             .split_once('=')
-            .context("a target is `NAME=HOST:PORT`, such as new=192.0.2.7:7007")?;
+            .context("a target is `NAME=HOST:PORT`, such as new=192.0.2.7:7007, or `NAME=unix:PATH`")?;
         Target::new(name, address)
     }
 }
@@ -64,11 +66,17 @@ impl Target {
     pub fn new(name: &str, address: &str) -> anyhow::Result<Self> {
         check_free(name)?;
         let address = address.trim();
-        ensure!(
-            is_host_and_port(address),
-            "the address of `{name}` is not HOST:PORT: `{address}`: give a name, an IPv4 address or an IPv6 address \
-             in brackets, and a port, such as 192.0.2.7:7007 or [2001:db8::7]:7007"
-        );
+        if address.starts_with(UNIX_PREFIX) {
+            let checked = address.parse::<Address>();
+            checked.with_context(|| format!("the address of `{name}` is not that of a Unix socket"))?;
+        } else {
+            ensure!(
+                is_host_and_port(address),
+                "the address of `{name}` is not HOST:PORT: `{address}`: give a name, an IPv4 address or an IPv6 \
+                 address in brackets, and a port, such as 192.0.2.7:7007 or [2001:db8::7]:7007; or the path of a \
+                 Unix socket, such as unix:/tmp/echo.sock"
+            );
+        }
         Ok(Target {
             name: name.into(),
             address: address.into(),
@@ -85,8 +93,8 @@ impl Target {
     pub fn resolve(&self, allow_remote: bool) -> anyhow::Result<ResolvedTarget> {
         let named = || format!("the target `{}` cannot be measured", self.name);
         let address = target::resolve(&self.address, allow_remote).with_context(named)?;
-        TcpStream::connect_timeout(&address, ACCEPTS_WITHIN)
-            .map_err(|error| unreachable(address, &error))
+        connect(&address)
+            .map_err(|error| unreachable(&address, &error))
             .with_context(named)?;
         let summary = match address.to_string() {
             resolved if resolved == self.address => resolved,
@@ -107,8 +115,8 @@ impl ResolvedTarget {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Its address as typed and, if that has a name, as resolved.
@@ -129,11 +137,27 @@ fn is_host_and_port(address: &str) -> bool {
     is_port && is_host
 }
 
-fn unreachable(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+fn connect(address: &Address) -> io::Result<()> {
+    match address {
+        Address::Internet(address) => TcpStream::connect_timeout(address, ACCEPTS_WITHIN).map(drop),
+        Address::Unix(_) => {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // Also limits how long it waits while the backlog is full.
+            socket.set_write_timeout(Some(ACCEPTS_WITHIN))?;
+            socket.connect(&address.for_system())
+        }
+    }
+}
+
+fn unreachable(address: &Address, error: &io::Error) -> anyhow::Error {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
             anyhow!("nothing listens on {address}: start the server first, or correct the address")
         }
+        io::ErrorKind::WouldBlock => anyhow!(
+            "{address} did not accept a connection within {ACCEPTS_WITHIN:?}: check that the server accepts \
+             connections, as its queue of them is full"
+        ),
         io::ErrorKind::TimedOut => anyhow!(
             "{address} did not accept a connection within {ACCEPTS_WITHIN:?}: check that the host is up and that no \
              firewall drops the packets"
@@ -146,6 +170,7 @@ fn unreachable(address: SocketAddr, error: &io::Error) -> anyhow::Error {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
 
     fn error(text: &str) -> String {
         format!("{:#}", text.parse::<Target>().unwrap_err())
@@ -191,8 +216,28 @@ mod tests {
         let resolved = target.resolve(false).unwrap();
         assert_eq!(
             (resolved.address(), resolved.summary()),
-            (address, address.to_string().as_str())
+            (&address.into(), address.to_string().as_str())
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_a_target_of_this_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("unix:{}", folder.path().join("a=b.sock").display());
+        let target: Target = format!("new={address}").parse().unwrap();
+        let refused = format!("{:#}", target.resolve(false).unwrap_err());
+        assert!(
+            refused.contains(&address) && refused.contains("start the server first"),
+            "{refused}"
+        );
+        let _listener = UnixListener::bind(address.strip_prefix("unix:").unwrap()).unwrap();
+        let resolved = target.resolve(false).unwrap();
+        assert_eq!(
+            (resolved.address().to_string(), resolved.summary()),
+            (address.clone(), address.as_str())
+        );
+        assert!(error("new=unix:").contains("unix:PATH"));
+        assert!(error(&format!("new=unix:/{}", "x".repeat(200))).contains("at most 107"));
     }
 
     #[test]
@@ -202,7 +247,7 @@ mod tests {
             format!("{:#}", target.resolve(false).unwrap_err())
         };
         // Bound but not listening: no other process can take the port.
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
             .unwrap();
@@ -218,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_timeout_is_told_from_other_errors() {
-        let text = |kind: io::ErrorKind| unreachable(([192, 0, 2, 7], 7007).into(), &kind.into()).to_string();
+        let address = Address::Internet(([192, 0, 2, 7], 7007).into());
+        let text = |kind: io::ErrorKind| unreachable(&address, &kind.into()).to_string();
         assert!(text(io::ErrorKind::TimedOut).contains("firewall"));
         assert!(text(io::ErrorKind::NetworkUnreachable).contains("cannot be reached"));
     }

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -113,6 +114,59 @@ fn a_target_is_measured_beside_a_model_and_its_cost_is_not_known() {
     );
 }
 
+/// Starts an echo server in this process on a Unix socket.
+fn unix_server(path: &Path) {
+    let listener = UnixListener::bind(path).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || io::copy(&mut &client, &mut &client));
+        }
+    });
+}
+
+#[test]
+fn a_server_on_a_unix_socket_is_a_target_by_option_and_in_a_suite() {
+    let sockets = tempfile::tempdir().unwrap();
+    let path = sockets.path().join("echo.sock");
+    unix_server(&path);
+    let address = format!("unix:{}", path.display());
+    let by_option = (suite(""), vec!["--target".to_owned(), format!("mine={address}")]);
+    let entry = format!("[[target]]\nname = \"mine\"\naddress = \"{address}\"\n");
+    let in_a_suite = (suite(&entry), Vec::new());
+    for (folder, options) in [by_option, in_a_suite] {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let output = run(folder.path(), &options, "");
+        let Measured { run, trials } = records(folder.path(), &output);
+        assert_eq!(run.servers.len(), 1);
+        assert_eq!(run.servers[0].summary, address);
+        let Outcome::Measured { load, .. } = &trials[0].outcome else {
+            panic!("{trials:?}");
+        };
+        assert_eq!((&load.target, load.summary.connections.answered), (&address, 1));
+        assert!(load.summary.errors.is_empty(), "{:?}", load.summary.errors);
+        let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+        assert!(page.contains("over a Unix socket"));
+    }
+    UnixStream::connect(&path).expect("the target still runs");
+}
+
+#[test]
+fn a_load_that_makes_no_sense_over_a_unix_socket_is_skipped_with_the_reason() {
+    let folder = suite("");
+    let path = folder.path().join("echo.sock");
+    unix_server(&path);
+    let file = folder.path().join("suite.toml");
+    let text = fs::read_to_string(&file).unwrap() + "source = [\"127.0.0.2\"]\n";
+    fs::write(file, text).unwrap();
+    let target = format!("mine=unix:{}", path.display());
+    let output = run(folder.path(), &["--target", &target], "");
+    let Measured { trials, .. } = records(folder.path(), &output);
+    match &trials[0].outcome {
+        Outcome::Skipped { reason } => assert!(reason.contains("`source`"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn two_targets_of_a_suite_are_compared_and_the_server_has_no_processors() {
     let entry = |name, address| format!("[[target]]\nname = \"{name}\"\naddress = \"{address}\"\n");
@@ -153,6 +207,7 @@ fn targets_that_cannot_be_measured_are_refused_before_a_run() {
     assert!(refused(&["--target", "mine=127.0.0.1"], 2).contains("such as 192.0.2.7:7007"));
     assert!(refused(&["--target", "epoll=127.0.0.1:7007"], 2).contains("the name of a model"));
     assert!(refused(&["--target", "mine=host.invalid:7007"], 1).contains("cannot resolve"));
+    assert!(refused(&["--target", "mine=unix:/nowhere/echo.sock"], 1).contains("start the server first"));
     assert!(refused(&["--target", "mine=192.0.2.7:7007"], 1).contains("--allow-remote"));
     let same = ["--target", "mine=127.0.0.1:1", "--server", "mine=sh {port}"];
     assert!(refused(&same, 1).contains("two servers have the name `mine`"));

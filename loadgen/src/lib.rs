@@ -7,6 +7,7 @@
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
 
+mod address;
 pub mod affinity;
 mod arrival_test;
 pub mod capacity;
@@ -33,6 +34,7 @@ mod stationarity;
 pub mod target;
 pub mod text;
 
+pub use address::{Address, AddressError, SocketPath};
 pub use prepare::PrepareError;
 
 pub use run::{Lane, Observer, RunError, SliceReport, Snapshot, Steal, can_be_sliced, run};

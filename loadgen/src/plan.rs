@@ -6,9 +6,10 @@
 mod bounds;
 mod error;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::affinity;
 use crate::limits;
 use crate::pacer::Pace;
@@ -21,7 +22,7 @@ use record::{Engine, LoopKind, Plan, Transport, Wait};
 #[derive(Debug, Clone)]
 pub struct CheckedPlan {
     words: Plan,
-    pub(crate) target: SocketAddr,
+    pub(crate) target: Address,
     pub(crate) transport: Transport,
     pub(crate) loop_kind: LoopKind,
     /// The schedule of messages, or of connections; `None` in a closed loop.
@@ -57,7 +58,7 @@ pub struct CheckedPlan {
 impl CheckedPlan {
     /// Checks that a plan makes sense, and that this process can carry it out against that
     /// target.
-    pub fn new(plan: &Plan, target: SocketAddr) -> Result<Self, PlanError> {
+    pub fn new(plan: &Plan, target: Address) -> Result<Self, PlanError> {
         check_combinations(plan)?;
         let sizes = Sizes::read(&plan.size)?;
         let words = plan.complete();
@@ -103,8 +104,8 @@ impl CheckedPlan {
     }
 
     /// The server.
-    pub fn target(&self) -> SocketAddr {
-        self.target
+    pub fn target(&self) -> &Address {
+        &self.target
     }
 
     /// Whether the connections stay open for the whole run.
@@ -192,7 +193,10 @@ impl CheckedPlan {
     }
 
     fn check_addresses(&self) -> Result<(), PlanError> {
-        let target = self.target;
+        let target = match self.target {
+            Address::Internet(target) => target,
+            Address::Unix(_) => return self.check_unix(),
+        };
         match self
             .sources
             .iter()
@@ -200,6 +204,17 @@ impl CheckedPlan {
         {
             Some(&address) => Err(PlanError::SourceFamily { address, target }),
             None => Ok(()),
+        }
+    }
+
+    fn check_unix(&self) -> Result<(), PlanError> {
+        let refused = |field, reason| Err(PlanError::OverUnix { field, reason });
+        if self.transport == Transport::Udp {
+            return refused("udp", "it carries streams, as TCP does");
+        }
+        match self.sources.is_empty() {
+            true => Ok(()),
+            false => refused("source", "its clients have no address and no port"),
         }
     }
 

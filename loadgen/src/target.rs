@@ -4,17 +4,23 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::address::{Address, AddressError};
+use record::UNIX_PREFIX;
+
 /// Why a target is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Not `HOST:PORT`, or an unknown name.
-    #[error("cannot resolve `{text}`: {error}; give HOST:PORT, such as 127.0.0.1:7007")]
+    #[error("cannot resolve `{text}`: {error}; give HOST:PORT, such as 127.0.0.1:7007, or unix:PATH")]
     Resolve {
         /// The text.
         text: String,
         /// The error of the resolver.
         error: io::Error,
     },
+    /// Not the path of a Unix socket.
+    #[error(transparent)]
+    Path(#[from] AddressError),
     /// Another host.
     #[error(
         "{0} is not a loopback address, and a load can take a host or a network down; \
@@ -27,10 +33,14 @@ pub enum TargetError {
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Resolves `HOST:PORT`; an address that is not loopback needs `allow_remote`. Of several addresses,
-/// such as those of `localhost`, it is the first that accepts a connection.
+/// such as those of `localhost`, it is the first that accepts a connection. `unix:PATH` is the
+/// address of a Unix socket, which is always on this host.
 ///
 /// The addresses are checked after the look-up: a name may stand for any address.
-pub fn resolve(text: &str, allow_remote: bool) -> Result<SocketAddr, TargetError> {
+pub fn resolve(text: &str, allow_remote: bool) -> Result<Address, TargetError> {
+    if text.starts_with(UNIX_PREFIX) {
+        return Ok(text.parse()?);
+    }
     let unresolved = |error| TargetError::Resolve {
         text: text.into(),
         error,
@@ -44,6 +54,7 @@ pub fn resolve(text: &str, allow_remote: bool) -> Result<SocketAddr, TargetError
     choose(&allowed, |address| {
         TcpStream::connect_timeout(address, ANSWERS_WITHIN).is_ok()
     })
+    .map(Address::Internet)
     .ok_or(TargetError::Remote(first))
 }
 
@@ -104,11 +115,19 @@ mod tests {
     #[test]
     fn an_address_may_have_a_zone() {
         let address = resolve("[fe80::1%lo]:7", true).unwrap();
-        let SocketAddr::V6(address) = address else {
+        let Address::Internet(SocketAddr::V6(address)) = address else {
             panic!("{address}")
         };
         assert_eq!(address.ip().to_string(), "fe80::1");
         assert!(address.scope_id() > 0 && address.port() == 7);
+    }
+
+    #[test]
+    fn a_unix_socket_needs_no_permission_and_no_server_yet() {
+        let address = resolve("unix:/nowhere/echo.sock", false).unwrap();
+        assert_eq!(address.to_string(), "unix:/nowhere/echo.sock");
+        let too_long = format!("unix:{}", "x".repeat(200));
+        assert!(matches!(resolve(&too_long, true), Err(TargetError::Path(_))));
     }
 
     #[test]

@@ -273,7 +273,7 @@ fn ten_thousand_connections_are_open() {
             sources: vec![range("127.0.0.2-127.0.0.5")],
             ..closed(1)
         };
-        let plan = CheckedPlan::new(&plan, target);
+        let plan = CheckedPlan::new(&plan, target.into());
         if let Err(error @ PlanError::Descriptors(_)) = plan {
             return eprintln!("not tested: {error}");
         }

@@ -3,15 +3,14 @@
 //! No other test runs in this process, so its limits are those of these tests.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
 use loadgen::plan::CheckedPlan;
-use loadgen::{PrepareError, RunError};
+use loadgen::{Address, PrepareError, RunError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use record::Plan;
 
-fn target() -> SocketAddr {
+fn target() -> Address {
     "127.0.0.1:7".parse().unwrap()
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use loadgen::plan::CheckedPlan;
-use loadgen::{Observer, RunError};
+use loadgen::{Address, Observer, RunError};
 use nix::unistd::Pid;
 use record::{ErrorKind, Load, LoopKind, Outcome, Placement, Plan};
 use servers::listener::Transport;
@@ -24,7 +24,7 @@ use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
 /// Stands for the address of a server that has not started.
-pub const NO_TARGET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub const NO_TARGET: Address = Address::Internet(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
 
 /// Longer than the drain time of the models, which is five seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -89,8 +89,12 @@ fn possible_plan(
 ) -> Result<Plan, String> {
     participant.unavailable().map_or(Ok(()), Err)?;
     let plan = plan(scenario, placement, transport(participant));
-    // The load was checked before the run, but only for streams.
-    match CheckedPlan::new(&plan, NO_TARGET) {
+    // The load was checked before the run, but only for streams over TCP.
+    let address = match participant {
+        Participant::Target(target) => target.address().clone(),
+        _ => NO_TARGET,
+    };
+    match CheckedPlan::new(&plan, address) {
         Ok(_) => Ok(plan),
         Err(reason) => Err(reason.to_string()),
     }
@@ -105,7 +109,7 @@ fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
 
 fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let live = Live::start(entry, placement)?;
-    let plan = CheckedPlan::new(plan, live.address)?;
+    let plan = CheckedPlan::new(plan, live.address.clone())?;
     let mut meter = live.pid().map(Meter::new);
     let observer: &mut dyn Observer = match &mut meter {
         Some(meter) => meter,
@@ -125,7 +129,7 @@ fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool)
 struct Live {
     /// `None` of a target: it runs already, cannot be metered, and how it ends does not show.
     server: Option<Server>,
-    address: SocketAddr,
+    address: Address,
 }
 
 impl Live {
@@ -135,7 +139,7 @@ impl Live {
             Participant::Target(target) => {
                 return Ok(Live {
                     server: None,
-                    address: target.address(),
+                    address: target.address().clone(),
                 });
             }
             participant => participant.program().expect("only a target has no program"),
@@ -149,7 +153,7 @@ impl Live {
             log: entry.log.clone(),
         })?;
         Ok(Live {
-            address: server.address(),
+            address: server.address().into(),
             server: Some(server),
         })
     }

@@ -128,7 +128,7 @@ impl Block<'_> {
     /// Starts a server, opens its connections, and warms it up.
     fn connect(&self, entry: &Entry, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Running> {
         let live = Live::start(entry, self.placement)?;
-        let plan = CheckedPlan::new(plan, live.address)?;
+        let plan = CheckedPlan::new(plan, live.address.clone())?;
         let opened = affinity::with(&self.placement.generator_cpus, || Lane::open(plan, stop))?;
         let mut lane = match opened {
             Ok(lane) => lane,

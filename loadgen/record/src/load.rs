@@ -14,6 +14,9 @@ use crate::histogram::Encoded;
 use crate::plan::{Engine, MessageSize, Plan, Wait, older_mean_bytes, read_plan};
 use crate::span::{Histograms, Latencies};
 
+/// What precedes the path in the address of a Unix socket.
+pub const UNIX_PREFIX: &str = "unix:";
+
 /// What the generator measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 // Derives functions, which the implementations below call.
@@ -22,7 +25,7 @@ use crate::span::{Histograms, Latencies};
 pub struct Load {
     /// Schema version of the writer.
     pub schema_version: u32,
-    /// The address of the server.
+    /// The address of the server: ADDRESS:PORT, or unix:PATH for a Unix socket.
     pub target: String,
     /// Its start, RFC 3339 in UTC.
     pub started_at: String,
@@ -68,6 +71,11 @@ impl<'de> Deserialize<'de> for Load {
 }
 
 impl Load {
+    /// Whether the server was connected to over a Unix socket.
+    pub fn is_over_unix_socket(&self) -> bool {
+        self.target.starts_with(UNIX_PREFIX)
+    }
+
     /// Connections that were open and got no answer within the window. Where connections come and
     /// go, some have always just begun when the window ends: there it counts those that replace
     /// each other and of which none was ever answered.

@@ -107,6 +107,7 @@ const EXAMPLES: &str = "Examples:
     loadgen capacity 127.0.0.1:7007 --slo 'p99<1ms'
     loadgen capacity 127.0.0.1:7007 --slo 'p99<1ms' --slo 'p99.9 < 10ms' -c 1000 --spin --cpus 1
     loadgen capacity 127.0.0.1:7007 --slo 'p99<5ms' --slo 'errors<=0' --from 50k/s --to 200k/s -d 20s --verify 5
+    loadgen capacity unix:/tmp/echo.sock --slo 'p99<1ms'
     loadgen capacity --udp 127.0.0.1:7007 --slo 'p99<1ms' --size 1KiB --format json";
 
 impl CapacityOptions {
@@ -115,8 +116,8 @@ impl CapacityOptions {
         self.refuse_what_is_decided()?;
         // The highest rate is checked now, and not after minutes.
         let plan = self.plan(self.to, self.duration(), 0);
-        let target = self.load.check(&plan)?.target();
-        let mut survey = Survey::new(target.to_string(), self.terms())?;
+        let target = self.load.check(&plan)?.target().to_string();
+        let mut survey = Survey::new(target, self.terms())?;
         self.announce(&survey);
         let stop = interrupt::flag().map_err(RunError::Own)?;
         let mut made = 0;

@@ -10,7 +10,7 @@ use record::Plan;
 /// A load and where it goes.
 #[derive(Debug, Args)]
 pub struct LoadOptions {
-    /// The server, as HOST:PORT.
+    /// The server: HOST:PORT, or unix:PATH for a Unix socket.
     target: String,
 
     #[command(flatten)]

@@ -74,6 +74,7 @@ const EXAMPLES: &str = "Examples:
     loadgen run 127.0.0.1:7007 --connect-rate 500/s --messages-per-connection 10 --think 20ms
   More.
     loadgen run --udp 127.0.0.1:7007 -c 10 --size 1KiB
+    loadgen run unix:/tmp/echo.sock -c 100
     loadgen run --allow-remote 192.0.2.7:7007 -c 50 --idle 1000
     loadgen run 127.0.0.1:7007 --rate 10k/s --fail-on 'p99>5ms' --fail-on 'errors>0'
     loadgen run 127.0.0.1:7007 --format json --hgrm latency.hgrm";

@@ -1,14 +1,14 @@
 //! Readiness: `epoll_wait`, then a read or a write for each socket that is ready.
 
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown};
 
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::failure::Failure;
 use super::interface::{Engine, Event, Until};
@@ -31,7 +31,7 @@ pub struct Epoll {
     timer: TimerFd,
     armed: Until,
     clock: Monotonic,
-    target: SocketAddr,
+    target: SockAddr,
     transport: Transport,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
@@ -56,7 +56,7 @@ impl<'a> Engine<'a> for Epoll {
     type Clock = Monotonic;
 
     fn connect(&mut self, slot: usize, source: Option<IpAddr>) -> io::Result<()> {
-        let socket = socket::connect(self.target, self.transport, source)?;
+        let socket = socket::connect(&self.target, self.transport, source)?;
         if slot >= self.connections.len() {
             self.connections.resize_with(slot + 1, FREE);
         }
@@ -186,7 +186,7 @@ impl Epoll {
             timer,
             armed: Until::Now,
             clock,
-            target: plan.target,
+            target: plan.target.for_system(),
             transport: plan.transport,
             connections: std::iter::repeat_with(FREE).take(slots).collect(),
             buffer: vec![0; largest.clamp(64 * 1024, LONGEST_PIECE as u64) as usize],

@@ -39,7 +39,9 @@ pub trait Engine<'a> {
     /// The clock that its times are read from.
     type Clock: Clock;
 
-    /// Starts a connect in a free slot, from `source` or an address that the kernel chooses.
+    /// Starts a connect in a free slot, from `source` or an address that the kernel chooses. The
+    /// error [`io::ErrorKind::WouldBlock`] means that the server's queue of connections is full,
+    /// and that nothing will report when it is not.
     fn connect(&mut self, slot: usize, source: Option<IpAddr>) -> io::Result<()>;
 
     /// Checks the outcome of a connect after its [`Event::Room`], and starts to receive.

@@ -1,10 +1,10 @@
 //! Sockets for the engines: starting a connect, and checking its outcome.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, SockAddr, Socket, Type};
 
 use super::failure::Failure;
 use crate::source;
@@ -13,20 +13,23 @@ use record::{ErrorKind, Transport};
 /// Starts a connect from `source`, or from an address that the kernel chooses. The socket is
 /// non-blocking and becomes writable once the connect has succeeded or failed.
 ///
-/// A UDP connect sends nothing: only the first message shows whether there is a server.
-pub fn connect(target: SocketAddr, transport: Transport, source: Option<IpAddr>) -> io::Result<Socket> {
+/// A UDP connect sends nothing: only the first message shows whether there is a server. A connect
+/// over a Unix socket succeeds or fails at once; [`io::ErrorKind::WouldBlock`] means that the
+/// server's queue of connections is full.
+pub fn connect(target: &SockAddr, transport: Transport, source: Option<IpAddr>) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
-        Transport::Tcp => (Type::STREAM, Protocol::TCP),
-        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+        Transport::Tcp if target.is_unix() => (Type::STREAM, None),
+        Transport::Tcp => (Type::STREAM, Some(Protocol::TCP)),
+        Transport::Udp => (Type::DGRAM, Some(Protocol::UDP)),
     };
-    let socket = Socket::new(Domain::for_address(target), kind.nonblocking(), Some(protocol))?;
-    if transport == Transport::Tcp {
+    let socket = Socket::new(target.domain(), kind.nonblocking(), protocol)?;
+    if protocol == Some(Protocol::TCP) {
         socket.set_tcp_nodelay(true)?;
     }
     if let Some(address) = source {
         source::bind(&socket, address)?;
     }
-    match socket.connect(&target.into()) {
+    match socket.connect(target) {
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(error),
         _ => Ok(socket),
     }
@@ -38,9 +41,9 @@ pub fn outcome(socket: &Socket) -> Result<(), Failure> {
         return Err(error.into());
     }
     // The kernel may choose the target port as the local port when nothing listens there; such
-    // a socket is connected to itself and echoes perfectly.
+    // a socket is connected to itself and echoes perfectly. Unix sockets have no ports.
     let (local, peer) = (socket.local_addr()?, socket.peer_addr()?);
-    match local.as_socket() == peer.as_socket() {
+    match local.as_socket().is_some() && local.as_socket() == peer.as_socket() {
         true => Err(Failure::Detected(
             ErrorKind::Refused,
             "no server listens there: the socket was connected to itself".into(),

@@ -84,6 +84,14 @@ pub enum PlanError {
         /// The target.
         target: SocketAddr,
     },
+    /// A field that makes no sense over a Unix socket.
+    #[error("`{field}` cannot be used with the target of a Unix socket: {reason}")]
+    OverUnix {
+        /// The field.
+        field: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A processor that the generator may not use.
     #[error("processor {cpu} is not one that this process may use: choose from {allowed:?}")]
     Processor {

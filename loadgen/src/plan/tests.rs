@@ -236,3 +236,25 @@ fn the_words_of_a_checked_plan_are_a_plan_that_is_checked_again() {
         assert_eq!((again.pace, again.duration), (first.pace, first.duration));
     }
 }
+
+#[test]
+fn what_makes_no_sense_over_a_unix_socket_is_refused() {
+    let over_unix = |plan: &Plan| CheckedPlan::new(plan, "unix:/tmp/echo.sock".parse().unwrap());
+    assert!(over_unix(&Plan::default()).is_ok());
+    let udp = Plan {
+        udp: true,
+        ..Plan::default()
+    };
+    let sources = Plan {
+        sources: vec!["127.0.0.2".parse().unwrap()],
+        ..Plan::default()
+    };
+    for (plan, refused) in [(udp, "udp"), (sources, "source")] {
+        assert!(checked(&plan).is_ok(), "{refused}");
+        let error = over_unix(&plan).unwrap_err();
+        assert!(
+            matches!(error, PlanError::OverUnix { field, .. } if field == refused),
+            "{error}"
+        );
+    }
+}

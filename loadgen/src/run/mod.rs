@@ -22,6 +22,7 @@ use std::time::SystemTime;
 use crossbeam_utils::sync::WaitGroup;
 use fastrand::Rng;
 
+use crate::address::Address;
 use crate::affinity;
 use crate::clock::{Clock, Monotonic, nanos};
 use crate::engine::{Epoll, Uring};
@@ -47,10 +48,10 @@ pub use usage::Steal;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No connection was established, or over UDP reached a server.
-    #[error("cannot connect to {target}: {example}; {}", advice(*kind))]
+    #[error("cannot connect to {target}: {example}; {}", advice(target, *kind))]
     NoConnection {
         /// The server.
-        target: std::net::SocketAddr,
+        target: Address,
         /// The most frequent error.
         kind: ErrorKind,
         /// Its message.
@@ -78,8 +79,17 @@ pub enum RunError {
     Own(#[from] io::Error),
 }
 
-fn advice(kind: ErrorKind) -> &'static str {
+fn advice(target: &Address, kind: ErrorKind) -> &'static str {
     match kind {
+        ErrorKind::Refused if target.is_unix() => {
+            "is the server running, and is this the path of its socket?"
+        }
+        ErrorKind::TimedOut if target.is_unix() => {
+            "does the server still accept connections? Its queue of them is full"
+        }
+        ErrorKind::Other if target.is_unix() => {
+            "is it a stream socket, and may your user connect to it? If so, look at the server's log"
+        }
         ErrorKind::Refused => "is the server running, and on this port?",
         ErrorKind::TimedOut => "is the address right, and does a firewall let it through?",
         ErrorKind::NoLocalPort => {
@@ -160,7 +170,7 @@ fn conclude(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Result<
     if tally.established == 0 {
         let (kind, example) = tally.worst_error();
         return Err(RunError::NoConnection {
-            target: plan.target,
+            target: plan.target.clone(),
             kind,
             example,
         });

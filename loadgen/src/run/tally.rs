@@ -222,7 +222,8 @@ impl Cut {
 fn kind(error: &io::Error) -> ErrorKind {
     use nix::errno::Errno;
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ECONNREFUSED) => ErrorKind::Refused,
+        // There is no Unix socket.
+        Some(Errno::ECONNREFUSED | Errno::ENOENT) => ErrorKind::Refused,
         Some(Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED) => ErrorKind::Reset,
         Some(Errno::ETIMEDOUT) => ErrorKind::TimedOut,
         Some(Errno::EADDRNOTAVAIL) => ErrorKind::NoLocalPort,
@@ -265,6 +266,7 @@ mod tests {
     fn each_errno_has_its_kind() {
         let table = [
             (nix::errno::Errno::ECONNREFUSED, ErrorKind::Refused),
+            (nix::errno::Errno::ENOENT, ErrorKind::Refused),
             (nix::errno::Errno::ECONNRESET, ErrorKind::Reset),
             (nix::errno::Errno::EPIPE, ErrorKind::Reset),
             (nix::errno::Errno::ETIMEDOUT, ErrorKind::TimedOut),

@@ -162,6 +162,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             return Turn::Connected;
         }
         let now_ns = self.clock.now_ns();
+        self.try_postponed(now_ns);
         while self.machine.open_next(now_ns) {
             self.act();
         }
@@ -231,6 +232,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         while self.machine.do_next_timer(now_ns) {
             self.act();
         }
+        self.try_postponed(now_ns);
         if self.machine.overran() > 0 {
             self.shared.overrun(self.machine.overran());
             self.shared.end_window(self.clock.now_ns());
@@ -280,11 +282,11 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             match action {
                 Action::Send { at, counted } => self.send(at, counted),
                 Action::Connect(at) => {
-                    self.machine.connecting(at, self.clock.now_ns());
-                    if let Err(error) = self.engine.connect(at, self.machine.source(at)) {
-                        self.machine.failed(at, error.into(), self.clock.now_ns());
+                    if self.machine.connecting(at, self.clock.now_ns()) {
+                        self.connect(at);
                     }
                 }
+                Action::ConnectAgain(at) => self.connect(at),
                 Action::ShutDown(at) => {
                     self.machine.shutting_down(at, self.clock.now_ns());
                     if let Err(error) = self.engine.shut_down(at) {
@@ -293,6 +295,23 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
                 }
                 Action::Remove(at) => self.engine.remove(at),
             }
+        }
+    }
+
+    fn connect(&mut self, at: usize) {
+        match self.engine.connect(at, self.machine.source(at)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.machine.queue_full(at, self.clock.now_ns());
+            }
+            Err(error) => self.machine.failed(at, error.into(), self.clock.now_ns()),
+        }
+    }
+
+    /// Calls the connects that waited for room in the server's queue, until it is full again.
+    fn try_postponed(&mut self, now_ns: u64) {
+        while self.machine.do_next_postponed(now_ns) {
+            self.act();
         }
     }
 

@@ -12,7 +12,7 @@ const LISTED_STAGES: usize = 3;
 
 pub(super) fn describe(load: &Load) -> Vec<Row> {
     let plan = &load.plan;
-    let mut all = rows("load", traffic(plan));
+    let mut all = rows("load", traffic(load));
     all.push(row("messages", sizes(load)));
     all.extend(sources(plan));
     let time = format!("{} after {} of warm-up", plan.duration(), plan.warmup);
@@ -21,8 +21,10 @@ pub(super) fn describe(load: &Load) -> Vec<Row> {
     all
 }
 
-fn traffic(plan: &Plan) -> Vec<String> {
+fn traffic(load: &Load) -> Vec<String> {
+    let plan = &load.plan;
     let over = match plan.transport() {
+        Transport::Tcp if load.is_over_unix_socket() => " over a Unix socket",
         Transport::Tcp => "",
         Transport::Udp => " over UDP",
     };
@@ -48,7 +50,7 @@ fn traffic(plan: &Plan) -> Vec<String> {
             lines.push(stages(&plan.schedule()));
         }
         LoopKind::PartlyOpen => {
-            lines.push(format!("partly open loop, {} connections", arrivals(plan)));
+            lines.push(format!("partly open loop, {} connections{over}", arrivals(plan)));
             lines.push(stages(&plan.schedule()));
             lines.extend(
                 messages.map(|messages| format!("{messages} on each connection, one after the other")),
@@ -273,6 +275,21 @@ mod tests {
         shows(
             &load_of(&plan),
             &["closed loop of 64 connections over UDP, 1 message"],
+        );
+    }
+
+    #[test]
+    fn a_unix_socket() {
+        let mut load = load_of(&Plan::default());
+        load.target = "unix:/tmp/echo.sock".into();
+        shows(
+            &load,
+            &["closed loop of 64 connections over a Unix socket, 1 message"],
+        );
+        load.plan.connect_rate = Some("500/s".parse().unwrap());
+        shows(
+            &load,
+            &["partly open loop, a Poisson process of connections over a Unix socket\nat 500/s"],
         );
     }
 

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loadgen::plan::CheckedPlan;
-use loadgen::{Observer, RunError};
+use loadgen::{Address, Observer, RunError};
 use record::units::{Bytes, Rate, Time};
 use record::{Arrivals, Engine, ErrorKind, Finding, Load, MessageSize, Plan};
 use socket2::{Domain, Socket, Type};
@@ -23,7 +23,7 @@ pub fn engines() -> &'static [Engine] {
             engine: Engine::Uring,
             ..closed(1)
         };
-        let plan = CheckedPlan::new(&plan, server(echo)).unwrap();
+        let plan = CheckedPlan::new(&plan, server(echo).into()).unwrap();
         match loadgen::run(&plan, &mut (), &AtomicBool::new(true)) {
             Err(RunError::Own(error)) => {
                 eprintln!("only epoll is tested: {error}");
@@ -288,7 +288,7 @@ pub fn run_to_error(target: SocketAddr, plan: Plan) -> RunError {
 }
 
 pub fn checked(target: SocketAddr, plan: Plan) -> CheckedPlan {
-    CheckedPlan::new(&plan, target).unwrap()
+    CheckedPlan::new(&plan, Address::Internet(target)).unwrap()
 }
 
 /// Asserts that nothing is wrong, except for what other programs on this host may have caused.

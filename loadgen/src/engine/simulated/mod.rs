@@ -19,7 +19,7 @@ use super::interface::{Engine, Event, Until};
 use crate::clock::Clock;
 use record::Transport;
 
-pub use script::{Fate, Fault, Latency, Script};
+pub use script::{Fate, Fault, Latency, Queue, Script};
 
 /// A clock that stands still until a driver sets it.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,10 @@ pub struct Server {
     window_ns: Option<u64>,
     busy_until_ns: u64,
     connects: usize,
+    /// When the connections in the queue will be accepted.
+    queued: VecDeque<u64>,
+    /// Connects that found the queue full.
+    pub turned_away: u64,
     datagrams: usize,
     open: usize,
     /// When ports become free, of those that are in TIME_WAIT.
@@ -61,6 +65,8 @@ impl Server {
             window_ns: None,
             busy_until_ns: 0,
             connects: 0,
+            queued: VecDeque::new(),
+            turned_away: 0,
             datagrams: 0,
             open: 0,
             waiting_ports: VecDeque::new(),
@@ -105,6 +111,28 @@ impl Server {
             }
         };
         (read_ns, self.awake_at(served_ns + latency_ns))
+    }
+
+    /// When a connection that comes now is accepted; an error if the queue is full.
+    fn accepted_at(&mut self, now_ns: u64) -> io::Result<u64> {
+        let Some(Queue { room, accept_ns }) = self.script.queue else {
+            return Ok(now_ns);
+        };
+        let last_ns = self.queued.back().copied().unwrap_or(0);
+        while self
+            .queued
+            .front()
+            .is_some_and(|&accepted_ns| accepted_ns <= now_ns)
+        {
+            self.queued.pop_front();
+        }
+        if self.queued.len() >= room {
+            self.turned_away += 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let accepted_ns = self.awake_at(last_ns.max(now_ns) + accept_ns);
+        self.queued.push_back(accepted_ns);
+        Ok(accepted_ns)
     }
 
     fn take_port(&mut self, now_ns: u64) -> io::Result<()> {
@@ -154,6 +182,8 @@ pub struct Simulated<'a> {
 #[derive(Debug, Default)]
 struct Connection {
     fault: Option<Fault>,
+    /// When the server accepts it, and nothing is answered before.
+    accepted_ns: u64,
     generation: u64,
     is_open: bool,
     established: bool,
@@ -321,6 +351,7 @@ impl<'a> Engine<'a> for Simulated<'a> {
         }
         assert!(!self.slots[slot].is_open, "the slot is free");
         let mut server = self.server.borrow_mut();
+        let accepted_ns = server.accepted_at(now_ns)?;
         server.take_port(now_ns)?;
         let fault = server.script.faults[server.connects % server.script.faults.len()];
         server.connects += 1;
@@ -328,6 +359,7 @@ impl<'a> Engine<'a> for Simulated<'a> {
         drop(server);
         self.slots[slot] = Connection {
             fault: Some(fault),
+            accepted_ns,
             generation: self.slots[slot].generation + 1,
             is_open: true,
             blocked: true,
@@ -355,7 +387,8 @@ impl<'a> Engine<'a> for Simulated<'a> {
         connection.shut_down = true;
         if !connection.ended && connection.fault != Some(Fault::NeverCloses) {
             let last_ns = connection.last_answer_ns;
-            let (_, end_ns) = self.server.borrow_mut().answer_at(self.clock.now_ns());
+            let read_ns = self.clock.now_ns().max(connection.accepted_ns);
+            let (_, end_ns) = self.server.borrow_mut().answer_at(read_ns);
             self.happens(end_ns.max(last_ns), slot, Happening::Ends);
         }
         Ok(())
@@ -410,7 +443,8 @@ impl<'a> Engine<'a> for Simulated<'a> {
             _ => true,
         };
         if reads && !connection.ended && taken > 0 {
-            let (read_ns, answer_ns) = self.server.borrow_mut().answer_at(self.clock.now_ns());
+            let read_ns = self.clock.now_ns().max(connection.accepted_ns);
+            let (read_ns, answer_ns) = self.server.borrow_mut().answer_at(read_ns);
             self.happens(read_ns, slot, Happening::Read(taken));
             self.return_bytes(slot, &bytes[..taken], answer_ns);
         }

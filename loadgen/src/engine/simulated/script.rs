@@ -9,6 +9,8 @@ pub struct Script {
     pub transport: Transport,
     /// From the call of connect to the established connection.
     pub connect_ns: u64,
+    /// The server's queue of connections; `None` accepts all at once.
+    pub queue: Option<Queue>,
     /// From when the server reads to when its answer arrives.
     pub latency: Latency,
     /// Time for which the server is busy with what it reads at once; 0 serves all at a time.
@@ -40,6 +42,7 @@ impl Default for Script {
             seed: 1,
             transport: Transport::Tcp,
             connect_ns: 50_000,
+            queue: None,
             latency: Latency::Constant(100_000),
             service_ns: 0,
             stalls: Vec::new(),
@@ -53,6 +56,15 @@ impl Default for Script {
             fates: vec![Fate::Answered],
         }
     }
+}
+
+/// A queue of connections that turns connects away when it is full, as over a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Queue {
+    /// Connections that fit into it.
+    pub room: usize,
+    /// Time that the server takes to accept one.
+    pub accept_ns: u64,
 }
 
 /// How long an answer takes.

@@ -8,14 +8,14 @@ mod pool;
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::failure::Failure;
 use super::interface::{Engine, Event, Until};
@@ -54,7 +54,7 @@ pub struct Uring<'a> {
     ring: IoUring,
     pool: Pool,
     clock: Monotonic,
-    target: SocketAddr,
+    target: SockAddr,
     transport: Transport,
     connections: Vec<Connection>,
     /// Requests that did not fit into the submission queue.
@@ -93,7 +93,7 @@ impl<'a> Engine<'a> for Uring<'a> {
     type Clock = Monotonic;
 
     fn connect(&mut self, slot: usize, source: Option<IpAddr>) -> io::Result<()> {
-        let socket = socket::connect(self.target, self.transport, source)?;
+        let socket = socket::connect(&self.target, self.transport, source)?;
         if slot >= self.connections.len() {
             self.connections.resize_with(slot + 1, Connection::default);
         }
@@ -267,7 +267,7 @@ impl Uring<'_> {
             ring,
             pool,
             clock,
-            target: plan.target,
+            target: plan.target.for_system(),
             transport: plan.transport,
             connections: std::iter::repeat_with(Connection::default).take(slots).collect(),
             waiting: VecDeque::new(),

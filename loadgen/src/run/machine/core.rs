@@ -25,12 +25,19 @@ pub const UNDER_WAY: usize = 100;
 /// Pause before a connection that failed is replaced.
 const RECONNECT_NS: u64 = 10_000_000;
 
+/// Pause before the next connect when the server's queue of connections is full: nothing reports
+/// that it is not. Short against any time that matters to a user, and a connect each millisecond
+/// takes hardly any CPU time.
+const FULL_NS: u64 = 1_000_000;
+
 /// What the worker is to do. Actions come out of the machine in order, and each is done before
 /// the next input goes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Start the connect of a slot.
     Connect(usize),
+    /// Call the connect of a slot again, or for the first time if it was postponed before that.
+    ConnectAgain(usize),
     /// Send what the slot has unsent.
     Send {
         at: usize,
@@ -107,6 +114,11 @@ pub struct Core<'a> {
     pub outstanding: usize,
     /// How many of them were due within the window.
     pub outstanding_of_window: u64,
+    /// Slots whose connect has to wait for room in the server's queue, in order, each with its
+    /// generation.
+    postponed: VecDeque<(usize, u64)>,
+    /// When to try the first of them.
+    try_again_ns: u64,
     /// When to do what with a slot, if its generation is still the same.
     pub timers: BinaryHeap<Reverse<(u64, usize, u64)>>,
     /// Connections that waited for an answer when the window closed.
@@ -149,6 +161,8 @@ impl<'a> Core<'a> {
             unsettled: 0,
             outstanding: 0,
             outstanding_of_window: 0,
+            postponed: VecDeque::new(),
+            try_again_ns: 0,
             timers: BinaryHeap::new(),
             waits: Vec::new(),
             #[cfg(test)]
@@ -182,6 +196,41 @@ impl<'a> Core<'a> {
             self.tally.asked += 1;
         }
         self.actions.push_back(Action::Connect(at));
+    }
+
+    /// Whether connects are waiting for room in the server's queue.
+    pub fn is_queue_full(&self) -> bool {
+        !self.postponed.is_empty()
+    }
+
+    /// Lets the connect of a slot wait behind the others.
+    pub fn postpone(&mut self, at: usize) {
+        self.postponed.push_back((at, self.slots[at].generation));
+    }
+
+    /// The server's queue was full: the connect of a slot is the next to be tried.
+    pub fn try_again(&mut self, at: usize, now_ns: u64) {
+        self.postponed.push_front((at, self.slots[at].generation));
+        self.try_again_ns = now_ns + FULL_NS;
+    }
+
+    /// When to try the next connect that waits; at the end of time if there is none.
+    pub fn try_again_ns(&self) -> u64 {
+        match self.postponed.is_empty() {
+            true => u64::MAX,
+            false => self.try_again_ns,
+        }
+    }
+
+    /// The connect to try now, of those that wait. Some were given up meanwhile.
+    pub fn next_postponed(&mut self, now_ns: u64) -> Option<usize> {
+        while now_ns >= self.try_again_ns() {
+            let (at, generation) = self.postponed.pop_front()?;
+            if self.slots[at].generation == generation {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// Begins a message and sends it.

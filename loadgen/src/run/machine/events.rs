@@ -1,7 +1,7 @@
 //! What happens on connections, with its time.
 
 use super::conversation::Received;
-use super::core::Phase;
+use super::core::{Action, Phase};
 use super::slot::State;
 use super::workload::Workload;
 use super::{GLANCE_NS, Machine};
@@ -17,10 +17,28 @@ impl<'a, L: Workload> Machine<'a, L> {
         (!sources.is_empty()).then(|| sources[number % sources.len()])
     }
 
-    /// Its connect is being called.
-    pub fn connecting(&mut self, at: usize, now_ns: u64) {
+    /// Its connect is due. Returns whether to call it now: if others wait for room in the
+    /// server's queue, it waits behind them.
+    pub fn connecting(&mut self, at: usize, now_ns: u64) -> bool {
         self.core.slots[at].since_ns = now_ns;
         self.workload.connecting(&mut self.core, at);
+        let waits = self.core.is_queue_full();
+        if waits {
+            self.core.postpone(at);
+        }
+        !waits
+    }
+
+    /// Its connect was called, and the server's queue of connections is full.
+    pub fn queue_full(&mut self, at: usize, now_ns: u64) {
+        self.core.try_again(at, now_ns);
+    }
+
+    /// Calls the next connect that waited for room in the server's queue, if its time has come.
+    pub fn do_next_postponed(&mut self, now_ns: u64) -> bool {
+        let next = self.core.next_postponed(now_ns);
+        self.core.actions.extend(next.map(Action::ConnectAgain));
+        next.is_some()
     }
 
     /// Whether its connect has not ended yet.

@@ -304,7 +304,9 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// How long it has nothing to do, unless something happens.
     pub fn wake(&self, now_ns: u64) -> Until {
         let core = &self.core;
+        let try_again_ns = core.try_again_ns();
         let glance_ms = match core.phase {
+            Phase::Connecting if core.is_queue_full() => return Until::Time(try_again_ns),
             Phase::Connecting => return Until::About(GLANCE_MS),
             Phase::Priming => return Until::About(EARLY_GLANCE_MS),
             Phase::Loading if core.window.start_ns == u64::MAX => EARLY_GLANCE_MS,
@@ -312,6 +314,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         };
         let timer = core.timers.peek();
         let timer_ns = timer.map_or(u64::MAX, |Reverse((time_ns, ..))| *time_ns);
+        let timer_ns = timer_ns.min(try_again_ns);
         let exact_ns = match self.next_due_ns {
             due_ns if due_ns < core.window.end_ns => due_ns.min(timer_ns),
             // It will not be sent any more.

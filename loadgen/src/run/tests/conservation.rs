@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::simulation::*;
-use crate::engine::simulated::{Fate, Fault, Latency, Script};
+use crate::engine::simulated::{Fate, Fault, Latency, Queue, Script};
 use record::units::Bytes;
 use record::{Arrivals, ErrorKind, LoopKind, MessageSize, Plan, Span, Transport};
 
@@ -93,12 +93,14 @@ fn scripts() -> impl Strategy<Value = Script> {
         any::<bool>(),
         prop_oneof![Just(usize::MAX), 1usize..100],
     );
-    let server = (latencies(), prop_oneof![Just(0), 1u64..MS]);
+    let queue = prop::option::weighted(0.3, (1usize..4, 0u64..3 * MS));
+    let server = (latencies(), prop_oneof![Just(0), 1u64..MS], queue);
     let stalls = prop::collection::vec((0u64..60 * MS, 0u64..30 * MS), 0..3);
     (any::<u64>(), host, network, server, stalls, faults(), fates()).prop_map(
         |(seed, host, network, server, stalls, faults, fates)| Script {
             seed,
             connect_ns: network.0,
+            queue: server.2.map(|(room, accept_ns)| Queue { room, accept_ns }),
             latency: server.0,
             service_ns: server.1,
             stalls: { stalls.into_iter() }
@@ -165,6 +167,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
         window,
         ledger,
         delivered,
+        ..
     } = simulation.count(&plan);
     let echoes: u64 = window.intervals.iter().map(|interval| interval.echoes).sum();
     let mut latency = histogram_of([]);

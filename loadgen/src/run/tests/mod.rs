@@ -4,6 +4,7 @@ mod connections;
 mod conservation;
 mod gates;
 mod loops;
+mod queue;
 mod silence;
 mod simulation;
 mod slices;

@@ -54,6 +54,10 @@ pub struct Counted {
     pub ledger: Ledger,
     /// Whole messages that the server delivered, as the engines saw them.
     pub delivered: u64,
+    /// Connects that found the server's queue full.
+    pub turned_away: u64,
+    /// When it was all over.
+    pub end_ns: u64,
 }
 
 impl Simulation {
@@ -237,12 +241,14 @@ impl Simulation {
             intervals: intervals.finish(duration_ns),
             started_at: SystemTime::UNIX_EPOCH,
         };
-        let delivered = server.borrow().delivered;
+        let server = server.borrow();
         Counted {
             tally: total,
             window,
             ledger,
-            delivered,
+            delivered: server.delivered,
+            turned_away: server.turned_away,
+            end_ns: now.get(),
         }
     }
 
