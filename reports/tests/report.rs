@@ -507,6 +507,32 @@ fn servers_on_other_hosts_beside_local_ones_are_a_warning() {
 }
 
 #[test]
+fn a_unix_socket_is_on_this_host_and_another_path_than_loopback() {
+    let models = [
+        model("epoll", "readiness", 1e5, 5.0),
+        model("mine", "target", 1e5, 5.0),
+        model("far", "target", 1e5, 5.0),
+    ];
+    let (run, mut all) = (run(&models, &[10], 5), trials(&models, &[10], 5));
+    let mut over = |server: &str, target: &str| {
+        for trial in &mut all {
+            if let (Outcome::Measured { load, .. }, true) = (&mut trial.outcome, trial.server == server) {
+                load.target = target.into();
+            }
+        }
+        page(&run, &all)
+    };
+    let beside = over("mine", "unix:/tmp/echo.sock");
+    assert!(beside.contains("mine was measured over a Unix socket and the others over loopback"));
+    let far = over("far", "192.0.2.7:7007");
+    assert!(far.contains("far was measured over a network and the others on the same host"));
+    over("far", "unix:/tmp/far.sock");
+    let alone = over("epoll", "unix:/tmp/epoll.sock");
+    assert!(alone.contains("ran on the same host over a Unix socket"));
+    assert!(!alone.contains("their ratios compare the paths"));
+}
+
+#[test]
 fn captions_have_the_numbers_of_their_figures() {
     let models = models();
     let (run, all) = (run(&models, &[10, 100], 5), trials(&models, &[10, 100], 5));

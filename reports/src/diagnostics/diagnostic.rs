@@ -103,9 +103,11 @@ pub enum Diagnostic {
     },
     /// The network between server and generator.
     Network {
-        /// Servers at addresses that are not loopback addresses.
+        /// Servers on other hosts: their addresses are not loopback addresses.
         remote: Vec<String>,
-        /// Whether others were at loopback addresses.
+        /// Servers on this host that were reached over a Unix socket.
+        unix: Vec<String>,
+        /// Whether others were reached in another way.
         mixed: bool,
     },
     /// Errors of connections and messages.

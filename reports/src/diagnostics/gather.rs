@@ -105,11 +105,19 @@ fn spread(scenarios: &[ScenarioSummary]) -> Diagnostic {
 }
 
 fn network(measured: &[(&str, &Load)]) -> Diagnostic {
-    let (local, remote): (Vec<_>, Vec<_>) = measured.iter().partition(|(_, load)| is_loopback(&load.target));
-    let remote: BTreeSet<String> = remote.iter().map(|(server, _)| plain_line(server)).collect();
+    let (unix, others): (Vec<_>, Vec<_>) = measured.iter().partition(|(_, load)| load.is_over_unix_socket());
+    let (local, remote): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|(_, load)| is_loopback(&load.target));
+    let ways = [unix.len(), local.len(), remote.len()];
+    let names = |servers: Vec<(&str, &Load)>| -> Vec<String> {
+        let sorted: BTreeSet<String> = servers.iter().map(|(server, _)| plain_line(server)).collect();
+        sorted.into_iter().collect()
+    };
     Diagnostic::Network {
-        mixed: !local.is_empty() && !remote.is_empty(),
-        remote: remote.into_iter().collect(),
+        remote: names(remote),
+        unix: names(unix),
+        mixed: ways.iter().filter(|&&servers| servers > 0).count() > 1,
     }
 }
 

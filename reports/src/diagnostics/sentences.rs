@@ -63,16 +63,33 @@ impl Display for Diagnostic {
                 }
                 Ok(())
             }
-            Diagnostic::Network { remote, .. } if remote.is_empty() => f.write_str(
-                "Server and generator ran on the same host over loopback: no network card, no wire, no loss.",
-            ),
-            Diagnostic::Network { remote, mixed: true } => write!(
+            Diagnostic::Network {
+                remote,
+                unix,
+                mixed: false,
+            } if remote.is_empty() => write!(
                 f,
-                "{} {} measured over a network and the others over loopback: their ratios compare the paths as well \
-                 as the servers.",
-                list(remote),
-                if remote.len() == 1 { "was" } else { "were" }
+                "Server and generator ran on the same host over {}: no network card, no wire, no loss.",
+                if unix.is_empty() { "loopback" } else { "a Unix socket" }
             ),
+            Diagnostic::Network {
+                remote,
+                unix,
+                mixed: true,
+            } => {
+                let (some, path, others) = match (remote.is_empty(), unix.is_empty()) {
+                    (true, _) => (unix, "a Unix socket", "over loopback"),
+                    (false, true) => (remote, "a network", "over loopback"),
+                    (false, false) => (remote, "a network", "on the same host"),
+                };
+                write!(
+                    f,
+                    "{} {} measured over {path} and the others {others}: their ratios compare the paths as well as \
+                     the servers.",
+                    list(some),
+                    if some.len() == 1 { "was" } else { "were" }
+                )
+            }
             Diagnostic::Network { .. } => f.write_str(
                 "The server's address is not a loopback address: every latency includes the network in between.",
             ),
