@@ -65,7 +65,7 @@ pub enum RunError {
     )]
     Ended {
         /// The server.
-        target: std::net::SocketAddr,
+        target: Address,
         /// The most frequent error.
         kind: ErrorKind,
         /// Its message.
@@ -179,7 +179,7 @@ fn conclude(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Result<
     if is_closed && tally.failed_connections() >= tally.established {
         let (kind, example) = tally.worst_error();
         return Err(RunError::Ended {
-            target: plan.target,
+            target: plan.target.clone(),
             kind,
             example,
         });

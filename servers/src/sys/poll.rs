@@ -67,3 +67,34 @@ pub fn poll(entries: &mut [Entry], timeout: Option<Duration>) -> io::Result<()> 
         result => result.map(drop),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn only_the_end_of_a_listener_is_reported_and_not_its_clients() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let over_unix = UnixListener::bind(&path).unwrap();
+        let over_tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _clients = (
+            UnixStream::connect(&path).unwrap(),
+            TcpStream::connect(over_tcp.local_addr().unwrap()).unwrap(),
+        );
+        let ended = |fd: &dyn AsFd| {
+            let mut entry = [Entry::new(fd.as_fd(), Interest::End)];
+            poll(&mut entry, Some(Duration::ZERO)).unwrap();
+            entry[0].is_ready()
+        };
+        let listeners: [(&dyn AsFd, &str); 2] = [(&over_unix, "unix"), (&over_tcp, "tcp")];
+        for (listener, name) in listeners {
+            assert!(!ended(listener), "{name}");
+            socket::shutdown_input(listener.as_fd().as_raw_fd());
+            assert!(ended(listener), "{name}");
+        }
+    }
+}
