@@ -75,7 +75,9 @@ fn the_value_of_an_option_is_not_the_filter() {
 }
 
 #[test]
-fn quick_and_list_are_recognized() {
+fn quick_list_and_plots_are_recognized() {
+    assert!(of("--bench --plotting-backend plotters").draws() && of("--plotting-backend=plotters").draws());
+    assert!(!of("--bench").draws());
     assert!(of("--bench --quick").quick() && !of("--bench").quick());
     assert!(of("--list").lists() && !of("--bench").lists());
 }

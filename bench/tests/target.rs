@@ -194,7 +194,7 @@ fn a_target_that_ends_has_no_valid_trial() {
     match &trials[0].outcome {
         Outcome::Measured { load, .. } => assert!(!load.summary.is_valid()),
         Outcome::Failed { .. } => {}
-        Outcome::Skipped { reason } => panic!("{reason}"),
+        Outcome::Skipped { reason } | Outcome::NotNeeded { reason } => panic!("{reason}"),
     }
     assert_eq!(output.status.code(), Some(3));
 }
