@@ -76,8 +76,8 @@ pub struct RunOptions {
     ///
     /// The server must listen on 127.0.0.1 at the port that replaces `{port}` in the command;
     /// `{host}` stands for the address and `{address}` for both. The command is split into words as a
-    /// shell does, but no shell runs it. The server must stay in the foreground; it is ready when
-    /// it listens. SIGTERM stops it, and SIGKILL three seconds later.
+    /// shell does, but no shell runs it. The server is all that the command starts, also in the
+    /// background; it is ready when it listens. SIGTERM stops it, and SIGKILL three seconds later.
     #[arg(long, value_name = "NAME=COMMAND", env = "ECHOBENCH_SERVER", value_parser = some_or_none::<External>)]
     server: Vec<Option<External>>,
 

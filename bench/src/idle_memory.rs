@@ -19,7 +19,7 @@ use servers::models::{Family, Model};
 use servers::work::Work;
 
 use crate::conformance::kit::{client::Client, payload::noise};
-use crate::proc::processes::{family, lists_children};
+use crate::proc::processes::{descendants, lists_children};
 use crate::proc::usage::pss_bytes;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Program, Server};
@@ -146,8 +146,8 @@ fn memory_of(model: &dyn Model, connections: usize, plan: &MemoryPlan) -> anyhow
         };
         let clients = (1..=connections).map(open).collect::<Result<Vec<_>, _>>()?;
         thread::sleep(REST);
-        let bytes =
-            pss_bytes(&family(server.pid())).context("reading its memory needs the permission to trace it");
+        let bytes = pss_bytes(&descendants(server.guard()))
+            .context("reading its memory needs the permission to trace it");
         // Closed connections do not delay the stop.
         drop(clients);
         let status = server.stop(STOP_WITHIN)?;

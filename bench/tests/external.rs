@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let tests: [Test; 15] = [
+    let tests: [Test; 19] = [
         ("a_server_that_prints_anything_is_measured_like_any_other", prints),
         (
             "one_that_ignores_sigterm_is_killed_with_its_children_and_is_measured",
@@ -51,14 +51,27 @@ fn main() -> ExitCode {
             ends_early,
         ),
         (
-            "one_that_goes_into_the_background_gets_advice",
+            "one_that_goes_into_the_background_is_measured_there",
             goes_into_the_background,
         ),
+        ("one_that_ends_and_leaves_nothing_is_reported", leaves_nothing),
         ("one_that_listens_elsewhere_is_reported", listens_elsewhere),
-        ("one_that_leaves_its_group_is_not_the_server", leaves_its_group),
+        (
+            "one_that_lets_a_stranger_listen_is_reported",
+            lets_a_stranger_listen,
+        ),
+        ("one_that_leaves_its_group_is_measured", leaves_its_group),
+        (
+            "one_that_is_scattered_over_sessions_is_measured_and_ended_as_a_whole",
+            is_scattered,
+        ),
         ("one_that_ends_under_load_fails_its_trial", ends_under_load),
         ("a_block_goes_on_without_those_that_fail_in_it", goes_on),
         ("a_killed_harness_leaves_nothing_of_it", harness_is_killed),
+        (
+            "an_interrupted_harness_leaves_nothing_of_it",
+            harness_is_interrupted,
+        ),
         ("invalid_servers_are_refused_before_anything_is_measured", invalid),
         (
             "the_option_overrides_the_variable_and_the_variable_the_suite",
@@ -245,14 +258,13 @@ fn is_deaf() -> Result {
     let (outcome, output) = trial("deaf", &suite())?;
     expect_exit_code(&output, &outcome)?;
     expect_measured(&outcome)?;
-    let Outcome::Measured { cost: Some(cost), .. } = outcome else {
-        unreachable!("it was measured");
-    };
-    expect(cost.processes == 2, "the server and its child")
+    // The server and its child.
+    expect_processes(&outcome, 2)
 }
 
 fn is_unlucky() -> Result {
-    let (outcome, output) = trial("unlucky", &suite())?;
+    let folder = suite();
+    let (outcome, output) = play::while_squatting(folder.path(), || trial("unlucky", &folder))?;
     expect_measured(&outcome)?;
     expect_exit_code(&output, &outcome)
 }
@@ -271,12 +283,22 @@ fn ends_early() -> Result {
 }
 
 fn goes_into_the_background() -> Result {
-    let reason = "has to stay in the foreground";
-    expect_failed(
-        trial("background", &suite())?,
-        reason,
-        "going into the background",
-    )
+    let (outcome, output) = trial("background", &suite())?;
+    expect_measured(&outcome)?;
+    expect_exit_code(&output, &outcome)?;
+    expect_processes(&outcome, 1)
+}
+
+fn expect_processes(outcome: &Outcome, number: u32) -> Result {
+    match outcome {
+        Outcome::Measured { cost: Some(cost), .. } => expect(cost.processes == number, cost),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+fn leaves_nothing() -> Result {
+    let reason = "exit status 0 before it listened";
+    expect_failed(trial("vanishing", &suite())?, reason, "nothing to do")
 }
 
 fn listens_elsewhere() -> Result {
@@ -288,12 +310,23 @@ fn listens_elsewhere() -> Result {
     expect_failed((outcome, output), &reason, "my own port")
 }
 
+fn lets_a_stranger_listen() -> Result {
+    let folder = suite();
+    let result = play::while_squatting(folder.path(), || trial("guest", &folder))?;
+    expect_failed(result, "was not started by the command", "")
+}
+
 fn leaves_its_group() -> Result {
-    expect_failed(
-        trial("runaway", &suite())?,
-        "not in the server's process group",
-        "",
-    )
+    let (outcome, output) = trial("runaway", &suite())?;
+    expect_measured(&outcome)?;
+    expect_exit_code(&output, &outcome)
+}
+
+fn is_scattered() -> Result {
+    let (outcome, output) = trial("scattered", &suite())?;
+    expect_measured(&outcome)?;
+    expect_exit_code(&output, &outcome)?;
+    expect_processes(&outcome, 3)
 }
 
 fn ends_under_load() -> Result {
@@ -350,15 +383,40 @@ fn goes_on() -> Result {
 }
 
 fn harness_is_killed() -> Result {
-    let folder = suite_with("", "20s");
-    let server = format!("deaf={}", command("deaf", &folder));
-    let mut harness = run(&folder, &["--server", &server]).spawn()?;
-    let both_run = || servers_of(folder.path()).len() == 2;
-    let both_ran = wait_until(GONE_WITHIN, both_run);
-    kill(Pid::from_raw(harness.id() as i32), Signal::SIGKILL)?;
-    harness.wait()?;
-    expect(both_ran, "the server and its child did not start")?;
-    expect_gone(folder.path())
+    leaves_no_process(Signal::SIGKILL, None)
+}
+
+fn harness_is_interrupted() -> Result {
+    leaves_no_process(Signal::SIGINT, Some(130))
+}
+
+/// Ends harnesses under load by a signal.
+fn leaves_no_process(signal: Signal, exit_code: Option<i32>) -> Result {
+    for (kind, processes, sessions) in [("deaf", 2, 0), ("background", 1, 1), ("scattered", 3, 2)] {
+        let folder = suite_with("", "60s");
+        let server = format!("{kind}={}", command(kind, &folder));
+        let mut harness = run(&folder, &["--server", &server]).spawn()?;
+        let are_there =
+            || servers_of(folder.path()).len() == processes && sessions_of(folder.path()) == sessions;
+        let were_there = wait_until(GONE_WITHIN, are_there);
+        kill(Pid::from_raw(harness.id() as i32), signal)?;
+        let status = harness.wait()?;
+        expect(were_there, format!("the processes of {kind} did not start"))?;
+        expect(status.code() == exit_code, status)?;
+        expect_gone(folder.path())?;
+    }
+    Ok(())
+}
+
+/// How many processes of a server have a session of their own, and are idle there.
+fn sessions_of(folder: &Path) -> usize {
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with("session-"))
+        .count()
 }
 
 fn invalid() -> Result {

@@ -261,7 +261,7 @@ fn start() -> (Server, Pid, Vec<Client>) {
         log: "/dev/null".into(),
     })
     .unwrap();
-    let group = getpgid(Some(server.pid())).unwrap();
+    let group = server.guard();
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| Client::connect(server.address()).unwrap())
         .collect();
@@ -273,11 +273,11 @@ fn start() -> (Server, Pid, Vec<Client>) {
 
 /// Stops the server and its children with SIGSTOP, as some cases do.
 fn freeze(group: Pid) {
-    for process in processes::group_members(group).unwrap() {
+    for process in processes::guarded_by(group).unwrap() {
         kill(process.pid, Signal::SIGSTOP).unwrap();
     }
     let are_stopped = || {
-        let members = processes::group_members(group).unwrap();
+        let members = processes::guarded_by(group).unwrap();
         members.iter().all(|process| process.state == 'T')
     };
     assert!(wait_until(TIMEOUT, are_stopped));
@@ -285,7 +285,7 @@ fn freeze(group: Pid) {
 
 /// Counts the live processes of the group, without the guard.
 fn living(group: Pid) -> usize {
-    let members = processes::group_members(group).unwrap_or_default();
+    let members = processes::guarded_by(group).unwrap_or_default();
     members.iter().filter(|process| process.state != 'Z').count()
 }
 
@@ -303,7 +303,7 @@ fn expect_gone(group: Pid) -> Result<(), Failed> {
     }
     Err(format!(
         "{TIMEOUT:?} after the end of the harness, these still run: {:?}",
-        processes::group_members(group)
+        processes::guarded_by(group)
     )
     .into())
 }

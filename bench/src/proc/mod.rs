@@ -1,7 +1,7 @@
 //! Readers of `/proc`: processes, what they hold and use, and the kernel's network tables.
 //!
 //! The `procfs` crate parses the files, except where it does more work than the reader needs
-//! ([`processes::family`], [`usage::Switches`], [`descriptors::descriptors`]) and for what it
+//! ([`processes::descendants`], [`usage::Switches`], [`descriptors::descriptors`]) and for what it
 //! does not cover ([`counters`]).
 
 pub mod counters;

@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
 
-use nix::unistd::Pid;
 use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 use procfs::{FromBufReadSI, current_system_info};
 
 use super::descriptors;
-use super::processes::group_members;
+use super::processes::Process;
 
 /// TCP_LISTEN as the tables write it (`net/tcp_states.h`).
 const LISTEN: &str = "0A";
@@ -67,12 +66,10 @@ pub fn listeners() -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// The listeners that the members of a process group hold, where access is allowed.
-pub fn listeners_of(group: Pid) -> io::Result<Vec<Socket>> {
-    let members = group_members(group)?;
-    let held: Vec<u64> = members
-        .iter()
-        .flat_map(|member| descriptors::sockets(member.pid))
+/// The listeners that some processes hold, where access is allowed.
+pub fn listeners_of(processes: &[Process]) -> io::Result<Vec<Socket>> {
+    let held: Vec<u64> = { processes.iter() }
+        .flat_map(|process| descriptors::sockets(process.pid))
         .collect();
     let mut listeners = listeners()?;
     listeners.retain(|listener| held.contains(&listener.inode));
@@ -115,6 +112,7 @@ fn parse(table: impl BufRead) -> io::Result<impl Iterator<Item = Socket>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::Pid;
     use std::net::{Ipv6Addr, TcpListener, TcpStream};
 
     #[test]

@@ -2,7 +2,6 @@
 //! sets them and then becomes the server ([`Entry::Preparation`]).
 
 use std::env;
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -11,7 +10,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::own_executable::{self, Entry};
+use super::handed_on::HandedOn;
+use super::own_executable::Entry;
 
 /// Passes the task to the process in between.
 const VARIABLE: &str = "ECHOBENCH_CONDITIONS";
@@ -25,12 +25,11 @@ pub struct Conditions {
     pub descriptor_limit: Option<u64>,
 }
 
-/// The task of the process in between: the conditions, and the environment that only the
-/// program gets.
+/// The task of the process in between.
 #[derive(Serialize, Deserialize)]
 struct Task {
     conditions: Conditions,
-    environment: Vec<(String, Option<String>)>,
+    command: HandedOn,
 }
 
 impl Conditions {
@@ -46,19 +45,12 @@ impl Conditions {
         if *self == Conditions::NONE {
             return Ok(command);
         }
-        let text = |value: &OsStr| value.to_string_lossy().into_owned();
         let task = Task {
             conditions: *self,
-            environment: command
-                .get_envs()
-                .map(|(name, value)| (text(name), value.map(text)))
-                .collect(),
+            command: HandedOn::new(&command),
         };
         let mut prepared = Entry::Preparation.command();
-        prepared
-            .env(VARIABLE, serde_json::to_string(&task)?)
-            .arg(command.get_program())
-            .args(command.get_args());
+        prepared.env(VARIABLE, serde_json::to_string(&task)?);
         Ok(prepared)
     }
 
@@ -97,17 +89,6 @@ fn become_program() -> Result<io::Error, io::Error> {
     let task = env::var(VARIABLE).map_err(io::Error::other)?;
     let task: Task = serde_json::from_str(&task)?;
     task.conditions.set_up()?;
-    let mut arguments = env::args_os().skip(1);
-    let program: OsString = arguments.next().ok_or_else(|| io::Error::other("no program"))?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    // The program is an entry of this executable only if its own environment says so.
-    command.env_remove(VARIABLE).env_remove(own_executable::VARIABLE);
-    for (name, value) in task.environment {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Ok(command.exec())
+    // The only other thing that its environment has of the harness.
+    Ok(task.command.command().env_remove(VARIABLE).exec())
 }

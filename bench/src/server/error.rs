@@ -18,11 +18,12 @@ pub enum ServerError {
     /// It ended before it was ready.
     #[error("the server ended before it was ready: {0}")]
     EndedEarly(ExitStatus),
-    /// Its first process ended with status 0.
+    /// Its first process ended with status 0, and no other is left.
     #[error(
-        "the command ended with exit status 0 before it listened on {0}: it has to stay in the foreground"
+        "the command ended with exit status 0 before it listened on {0}, and left no process behind: the server must \
+         be the command or a process that it starts, not one of a service"
     )]
-    LeftForeground(SocketAddr),
+    LeftNothing(SocketAddr),
     /// It did not listen.
     #[error("the server did not listen on {0} within {READY_WITHIN:?}: does it use the given port?")]
     NotListening(SocketAddr),
@@ -36,8 +37,8 @@ pub enum ServerError {
     },
     /// Another process listens on its address.
     #[error(
-        "the process that listens on {0} is not in the server's process group, or its descriptors cannot be read: \
-         the command itself must be the server and stay in the foreground"
+        "the process that listens on {0} was not started by the command, or its descriptors cannot be read: the \
+         server must be the command or a process that it starts, not one of a service"
     )]
     Stranger(SocketAddr),
     /// It did not print the ready line.

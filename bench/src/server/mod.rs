@@ -3,6 +3,7 @@
 pub mod conditions;
 mod error;
 pub mod guard;
+mod handed_on;
 mod launch;
 mod output;
 pub(crate) mod own_executable;
@@ -11,15 +12,18 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::slice;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::host::affinity;
+use crate::proc::processes::{Process, guarded_by};
 use crate::proc::tcp;
 
 pub use error::ServerError;
@@ -42,15 +46,17 @@ const LISTENER_CHECK: Duration = Duration::from_millis(5);
 /// taken: another process may bind a free port before the server does.
 const STARTS: usize = 3;
 
-/// A running server; dropping it ends its whole process group.
+/// A running server; dropping it ends all its processes.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    guard: Guard,
+    /// The process that was started; of a server that went into the background, the one that stayed.
+    main: Pid,
+    is_external: bool,
+    is_in_background: bool,
     address: SocketAddr,
     output: Receiver<String>,
     log: PathBuf,
-    /// Dropped last, so that it kills what has not ended by itself.
-    guard: Guard,
 }
 
 impl Server {
@@ -64,7 +70,8 @@ impl Server {
             let listen = free_address(launch.listen)?;
             left -= 1;
             match Server::start_on(launch, listen) {
-                Err(ServerError::EndedEarly(_)) if left > 0 && free_address(listen).is_err() => {}
+                Err(ServerError::EndedEarly(_) | ServerError::LeftNothing(_))
+                    if left > 0 && free_address(listen).is_err() => {}
                 result => return result,
             }
         }
@@ -72,24 +79,23 @@ impl Server {
 
     fn start_on(launch: &Launch, listen: SocketAddr) -> Result<Self, ServerError> {
         let log = File::create(&launch.log)?;
-        let mut command = launch.conditions.impose(launch.command(listen))?;
-        command.stdin(Stdio::null());
-        match launch.is_external() {
-            true => command.stdout(log.try_clone()?),
-            false => command.stdout(Stdio::piped()),
+        let command = launch.conditions.impose(launch.command(listen))?;
+        let output = match launch.is_external() {
+            true => log.try_clone()?.into(),
+            false => Stdio::piped(),
         };
-        command.stderr(log);
-        let guard = Guard::start()?;
-        guard.adopt(&mut command);
-        let mut child = match launch.cpus.as_slice() {
-            [] => command.spawn()?,
-            cpus => affinity::with(cpus, || command.spawn())??,
+        let start = || Guard::start(&command, output, log);
+        let mut guard = match launch.cpus.as_slice() {
+            [] => start()?,
+            cpus => affinity::with(cpus, start)??,
         };
         // From here on an early return ends the server.
         let mut server = Server {
             address: listen,
-            output: read_lines(child.stdout.take()),
-            child,
+            output: read_lines(guard.output()),
+            main: guard.pid(),
+            is_external: launch.is_external(),
+            is_in_background: false,
             log: launch.log.clone(),
             guard,
         };
@@ -104,32 +110,29 @@ impl Server {
         match self.output.recv_timeout(READY_WITHIN) {
             Ok(line) => ready_address(&line).ok_or(ServerError::WrongLine(line)),
             Err(RecvTimeoutError::Timeout) => Err(ServerError::NotReady),
-            Err(RecvTimeoutError::Disconnected) => Err(ServerError::EndedEarly(self.child.wait()?)),
+            Err(RecvTimeoutError::Disconnected) => Err(match self.guard.wait(READY_WITHIN)? {
+                Some(status) => ServerError::EndedEarly(status),
+                None => ServerError::NotReady,
+            }),
         }
     }
 
-    /// Waits until a process of the group listens on the given address, possibly among others.
+    /// Waits until a process of the server listens on the given address, possibly among others.
     fn await_listener(&mut self) -> Result<(), ServerError> {
         let due = self.address;
-        let is_due = |socket: &tcp::Socket| {
-            let local = socket.local;
-            local.port() == due.port() && (local.ip() == due.ip() || local.ip().is_unspecified())
-        };
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             // First whether there is a listener, as its owner takes longer to find.
-            let is_there = tcp::listeners()?.iter().any(is_due);
-            let own = || tcp::listeners_of(self.guard.group());
-            let is_ready = is_there && own()?.iter().any(is_due);
+            let is_there = tcp::listeners()?.iter().any(|socket| is_at(due, socket));
+            let own = || tcp::listeners_of(&self.processes()?);
+            let is_ready = is_there && own()?.iter().any(|socket| is_at(due, socket));
             // After that, since a process may have passed its listener on and ended.
-            if let Some(status) = self.child.try_wait()? {
-                return Err(match status.success() {
-                    true => ServerError::LeftForeground(due),
-                    false => ServerError::EndedEarly(status),
-                });
-            }
-            if is_ready {
-                return Ok(());
+            match self.guard.ended()? {
+                Some(status) if !status.success() => return Err(ServerError::EndedEarly(status)),
+                // The first process of a server that goes into the background ends so.
+                Some(_) if self.guard.all_ended()?.is_some() => return Err(ServerError::LeftNothing(due)),
+                _ if is_ready => return Ok(()),
+                _ => {}
             }
             if Instant::now() >= deadline {
                 let found: Vec<_> = own()?.iter().map(|socket| socket.local.to_string()).collect();
@@ -146,19 +149,60 @@ impl Server {
         }
     }
 
+    /// All processes that were started for it, zombies included.
+    fn processes(&self) -> io::Result<Vec<Process>> {
+        guarded_by(self.guard.id())
+    }
+
+    /// The process that serves in the background after the first one has ended, if one does: the
+    /// outermost one that listens on the address.
+    fn in_background(&self) -> io::Result<Option<Pid>> {
+        let mut listening = Vec::new();
+        for process in self.processes()? {
+            let listeners = tcp::listeners_of(slice::from_ref(&process))?;
+            if listeners.iter().any(|socket| is_at(self.address, socket)) {
+                listening.push(process);
+            }
+        }
+        let is_outermost = |process: &&Process| process.parent == self.guard.id();
+        let outermost = listening.iter().find(is_outermost);
+        Ok(outermost.or(listening.first()).map(|process| process.pid))
+    }
+
     /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process id.
+    /// The id of its main process.
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        self.main
     }
 
-    /// Its exit status, if it has ended.
+    /// The process whose descendants, in any group and session, are the processes of the server. It
+    /// leads their process group, and is none of them.
+    pub fn guard(&self) -> Pid {
+        self.guard.id()
+    }
+
+    /// Its exit status, if it has ended. A server that went into the background has when all its
+    /// processes have; the status is that of the last.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
+        let Some(status) = self.guard.ended()? else {
+            return Ok(None);
+        };
+        if !self.is_in_background {
+            let stayed = match self.is_external && status.success() {
+                true => self.in_background()?,
+                false => None,
+            };
+            let Some(main) = stayed else {
+                return Ok(Some(status));
+            };
+            self.main = main;
+            self.is_in_background = true;
+        }
+        self.guard.all_ended()
     }
 
     /// Removes an empty folder once all its processes have ended, however the harness ends.
@@ -166,9 +210,15 @@ impl Server {
         self.guard.remove_at_end(folder)
     }
 
-    /// Sends it a signal.
+    /// Sends its main process a signal.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(kill(self.pid(), signal)?)
+        if self.main == self.guard.pid() {
+            return self.guard.signal(signal);
+        }
+        match kill(self.main, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits at most `time` for it to end.
@@ -184,6 +234,9 @@ impl Server {
 
     /// Stops it with SIGTERM and waits for it to end.
     pub fn stop(mut self, within: Duration) -> Result<ExitStatus, ServerError> {
+        if let Some(status) = self.ended()? {
+            return Ok(status);
+        }
         self.signal(Signal::SIGTERM)?;
         self.wait(within)?.ok_or(ServerError::NotStopped(within))
     }
@@ -199,10 +252,8 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The guard kills the group, but only the harness can wait for its child.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Whether a listener accepts connections to an address.
+fn is_at(address: SocketAddr, listener: &tcp::Socket) -> bool {
+    let local = listener.local;
+    local.port() == address.port() && (local.ip() == address.ip() || local.ip().is_unspecified())
 }

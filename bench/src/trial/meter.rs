@@ -8,13 +8,13 @@ use loadgen::Observer;
 use nix::unistd::Pid;
 use record::Cost;
 
-use crate::proc::processes::{family, lists_children, tasks};
-use crate::proc::usage::{Switches, cpu_time, pss_bytes};
+use crate::proc::processes::{descendants, lists_children, tasks};
+use crate::proc::usage::{Switches, children_cpu_time, cpu_time, pss_bytes};
 
-/// Meters one process tree over the window of a load.
+/// Meters the processes of one server over the window of a load.
 #[derive(Debug)]
 pub struct Meter {
-    root: Pid,
+    guard: Pid,
     opened: Option<Opened>,
     cost: Option<Cost>,
 }
@@ -27,13 +27,19 @@ struct Opened {
 }
 
 impl Meter {
-    /// A meter of the process tree below `root`.
-    pub fn new(root: Pid) -> Self {
+    /// A meter of the server that has this guard.
+    pub fn new(guard: Pid) -> Self {
         Meter {
-            root,
+            guard,
             opened: None,
             cost: None,
         }
+    }
+
+    /// CPU time of these processes, with that of orphans that have ended: the guard, which is none of
+    /// them, waited for those.
+    fn cpu_time(&self, processes: &[Pid]) -> Duration {
+        cpu_time(processes) + children_cpu_time(self.guard)
     }
 
     /// The cost of the window, divided by `echoes`; `None` if there was no window.
@@ -53,14 +59,14 @@ impl Observer for Meter {
         if !lists_children() {
             return; // No cost is better than one without the children.
         }
-        let pids = family(self.root);
+        let pids = descendants(self.guard);
         let switches = pids
             .iter()
             .flat_map(|&pid| tasks(pid))
             .map(|task| (task.clone(), Switches::of(&task)))
             .collect();
         self.opened = Some(Opened {
-            cpu: cpu_time(&pids),
+            cpu: self.cpu_time(&pids),
             switches,
         });
     }
@@ -68,8 +74,8 @@ impl Observer for Meter {
     /// Reads the clocks first, for the same reason. A window closes once.
     fn window_closed(&mut self) {
         let Some(opened) = self.opened.take() else { return };
-        let pids = family(self.root);
-        let cpu = cpu_time(&pids).saturating_sub(opened.cpu);
+        let pids = descendants(self.guard);
+        let cpu = self.cpu_time(&pids).saturating_sub(opened.cpu);
         let mut cost = Cost {
             cpu_s: cpu.as_secs_f64(),
             processes: pids.len() as u32,

@@ -110,7 +110,7 @@ fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
 fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let live = Live::start(entry, placement)?;
     let plan = CheckedPlan::new(plan, live.address.clone())?;
-    let mut meter = live.pid().map(Meter::new);
+    let mut meter = live.guard().map(Meter::new);
     let observer: &mut dyn Observer = match &mut meter {
         Some(meter) => meter,
         None => &mut (),
@@ -158,8 +158,9 @@ impl Live {
         })
     }
 
-    fn pid(&self) -> Option<Pid> {
-        self.server.as_ref().map(Server::pid)
+    /// The process that all processes of the server descend from.
+    fn guard(&self) -> Option<Pid> {
+        self.server.as_ref().map(Server::guard)
     }
 
     /// Stops a server after its load. An error if it did not survive the load, or there is none.

@@ -16,7 +16,7 @@ use super::{Entry, Live, failed, possible_plan};
 use crate::host::affinity;
 use crate::host::meter::HostMeter;
 use crate::participant::Participant;
-use crate::proc::processes::family;
+use crate::proc::processes::descendants;
 use crate::proc::tree_clock::TreeClock;
 use crate::slicing::{Slicing, Turns, settle, slice_needed};
 use crate::suite::Scenario;
@@ -135,8 +135,8 @@ impl Block<'_> {
             Err(error) => return Err(live.conclude(entry.participant, Err(error)).unwrap_err()),
         };
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
-        let mut meter = live.pid().map(Meter::new);
-        let mut clock = live.pid().and_then(TreeClock::new);
+        let mut meter = live.guard().map(Meter::new);
+        let mut clock = live.guard().and_then(TreeClock::new);
         let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
         if let Some(meter) = &mut meter {
             meter.window_opened();
@@ -231,7 +231,7 @@ impl Running {
         let Some(report) = report.filter(|report| !report.measured.is_zero()) else {
             return false;
         };
-        let is_own = self.live.pid().is_some();
+        let is_own = self.live.guard().is_some();
         self.slice_needed = slice_needed(schedule.plan, report.measured, report.echoes, is_own);
         let slice = Slice {
             turn,
@@ -253,8 +253,8 @@ impl Running {
 
     /// Sends a signal to the processes of a server that polls.
     fn signal(&self, signal: Signal) {
-        let polling = self.live.pid().filter(|_| self.polls);
-        for pid in polling.into_iter().flat_map(family) {
+        let polling = self.live.guard().filter(|_| self.polls);
+        for pid in polling.into_iter().flat_map(descendants) {
             // One that has ended shows by its load.
             let _ = kill(pid, signal);
         }

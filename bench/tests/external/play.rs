@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitCode, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bench::conformance::kit::wait::wait_until;
 use bench::host::affinity;
-use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{getppid, setsid};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::{Pid, getppid, setsid};
 
 /// The first argument of a process of this test that must be a server; its kind, the folder of its
 /// test and its port follow.
@@ -31,7 +31,7 @@ pub fn play() -> Option<ExitCode> {
     if be != BE {
         return None;
     }
-    if kind == "deaf" {
+    if ["deaf", "scattered", "session"].contains(&kind.as_str()) {
         // Before other threads start, so that they inherit the mask.
         SigSet::from(Signal::SIGTERM)
             .thread_block()
@@ -96,6 +96,7 @@ impl Start {
             }
             // Listens only after the first process has ended.
             "orphan" => {
+                self.lead_a_session()?;
                 let parent = fs::read_to_string(self.parent())?;
                 wait_until(LIFE, || getppid().to_string() != parent);
                 self.talk(echo)
@@ -105,9 +106,31 @@ impl Start {
                 eprintln!("my own port is {}", listener.local_addr()?.port());
                 serve(listener, echo)
             }
+            "vanishing" => {
+                eprintln!("nothing to do");
+                Ok(())
+            }
             "runaway" => {
                 setsid()?;
                 serve(self.listen()?, echo)
+            }
+            // Has a child in a session of its own, and an orphan in another.
+            "scattered" => {
+                let _child = self.another("session")?;
+                self.another("forking")?.wait()?;
+                // The guard, which is in the group, must not mind.
+                kill(Pid::from_raw(0), Signal::SIGTERM)?;
+                serve(self.listen()?, echo)
+            }
+            "forking" => self.another("session").map(drop),
+            "session" => {
+                self.lead_a_session()?;
+                self.be("idle")
+            }
+            // Lets another process have the port.
+            "guest" => {
+                self.ask_for_squatter()?;
+                self.be("idle")
             }
             "tired" => {
                 let listener = self.listen()?;
@@ -127,13 +150,6 @@ impl Start {
                 serve(listener, echo_until_forgotten)
             }
             "unlucky" => self.try_twice(),
-            "squatter" => {
-                setsid()?;
-                let _port = self.listen()?;
-                fs::write(self.squats(), "")?;
-                wait_until(LIFE, || self.folder.join("served").exists());
-                Ok(())
-            }
             other => panic!("there is no server `{other}`"),
         }
     }
@@ -144,25 +160,34 @@ impl Start {
         serve(self.listen()?, answer)
     }
 
-    /// Finds its port taken at the first start, by a process outside of the group of the harness.
+    /// Finds its port taken at the first start.
     fn try_twice(&self) -> io::Result<()> {
-        if self.squats().exists() {
-            fs::write(self.folder.join("served"), "")?;
+        if squats(&self.folder).exists() {
             return serve(self.listen()?, echo);
         }
-        let _squatter = self.another("squatter")?;
-        assert!(wait_until(LIFE, || self.squats().exists()), "the port is taken");
+        self.ask_for_squatter()?;
         let error = self.listen().expect_err("the port is taken");
         eprintln!("{error}");
         exit(1)
+    }
+
+    fn lead_a_session(&self) -> io::Result<()> {
+        setsid()?;
+        fs::write(self.folder.join(format!("session-{}", process::id())), "")
     }
 
     fn parent(&self) -> PathBuf {
         self.folder.join("parent")
     }
 
-    fn squats(&self) -> PathBuf {
-        self.folder.join("squats")
+    /// Has [`squat`] take the port.
+    fn ask_for_squatter(&self) -> io::Result<()> {
+        fs::write(wanted(&self.folder), self.port.to_string())?;
+        assert!(
+            wait_until(LIFE, || squats(&self.folder).exists()),
+            "the port is taken"
+        );
+        Ok(())
     }
 
     fn listen(&self) -> io::Result<TcpListener> {
@@ -176,6 +201,36 @@ impl Start {
             .arg(self.port.to_string())
             .spawn()
     }
+}
+
+/// Runs `action`, and takes the port that a server of that folder asks for meanwhile: the test is no
+/// process of the server.
+pub fn while_squatting<T>(folder: &Path, action: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut listener = None;
+            wait_until(LIFE, || {
+                let port = fs::read_to_string(wanted(folder)).unwrap_or_default();
+                if let (None, Ok(port)) = (&listener, port.parse::<u16>()) {
+                    listener = TcpListener::bind(("127.0.0.1", port)).ok();
+                    fs::write(squats(folder), "").expect("a file can be written");
+                }
+                is_over.load(Ordering::SeqCst)
+            });
+        });
+        let result = action();
+        is_over.store(true, Ordering::SeqCst);
+        result
+    })
+}
+
+fn wanted(folder: &Path) -> PathBuf {
+    folder.join("wanted")
+}
+
+fn squats(folder: &Path) -> PathBuf {
+    folder.join("squats")
 }
 
 fn serve(listener: TcpListener, answer: fn(TcpStream) -> io::Result<()>) -> io::Result<()> {

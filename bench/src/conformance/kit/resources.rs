@@ -1,8 +1,7 @@
 //! What a server holds: processes, threads, descriptors and connections.
 //!
-//! A server is its whole process group, so a process that it has left behind, and that is no
-//! descendant any more, still counts. The guard of the harness, which leads the group, does
-//! not count.
+//! A server is all that its guard would end: also a process that it has left behind, and one that has
+//! left its process group. The guard of the harness does not count.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -11,7 +10,7 @@ use nix::unistd::Pid;
 use procfs::net::TcpState;
 
 use crate::proc::descriptors::{descriptors, socket_descriptors};
-use crate::proc::processes::{group_members, own_tasks};
+use crate::proc::processes::{guarded_by, own_tasks};
 use crate::proc::tcp::{self, Socket};
 
 /// What a server holds at one moment.
@@ -45,10 +44,10 @@ impl Resources {
     }
 }
 
-/// What the server in a process group holds.
-pub fn of_group(group: Pid) -> io::Result<Resources> {
+/// What the server of a guard holds.
+pub fn of_server(guard: Pid) -> io::Result<Resources> {
     let mut total = Resources::default();
-    for process in group_members(group)? {
+    for process in guarded_by(guard)? {
         if process.state == 'Z' {
             total.zombies += 1;
             continue;
@@ -60,10 +59,10 @@ pub fn of_group(group: Pid) -> io::Result<Resources> {
     Ok(total)
 }
 
-/// How many sockets the server in a process group has open, and how many of them have a
-/// descriptor of `first` or more.
-pub fn sockets_from(first: RawFd, group: Pid) -> io::Result<(usize, usize)> {
-    let numbers: Vec<RawFd> = group_members(group)?
+/// How many sockets the server of a guard has open, and how many of them have a descriptor of
+/// `first` or more.
+pub fn sockets_from(first: RawFd, guard: Pid) -> io::Result<(usize, usize)> {
+    let numbers: Vec<RawFd> = guarded_by(guard)?
         .iter()
         .flat_map(|process| socket_descriptors(process.pid))
         .collect();

@@ -7,13 +7,13 @@ use nix::unistd::Pid;
 use rustix::process::{self, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::conformance::kit::server::ServerUnderTest;
-use crate::proc::processes::group_members;
+use crate::proc::processes::guarded_by;
 
 /// A limit on all processes of a server. Dropping it restores the limit that the first process
 /// had, which is what all of them started with.
 #[derive(Debug)]
 pub struct Limit {
-    group: Pid,
+    guard: Pid,
     resource: Resource,
     before: Rlimit,
 }
@@ -39,7 +39,7 @@ impl Limit {
             // From here on an early return restores the limit. Created only once, because every
             // value restores it on drop.
             limit.get_or_insert_with(|| Limit {
-                group: server.group(),
+                guard: server.guard(),
                 resource,
                 before,
             });
@@ -51,7 +51,7 @@ impl Limit {
 impl Drop for Limit {
     fn drop(&mut self) {
         // Children forked since then have inherited the limit.
-        for process in group_members(self.group).unwrap_or_default() {
+        for process in guarded_by(self.guard).unwrap_or_default() {
             let _ = set(process.pid, self.resource, self.before);
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::bail;
 use nix::sys::signal::{Signal, kill};
@@ -17,7 +17,7 @@ use crate::conformance::kit::log::Log;
 use crate::conformance::kit::server::ServerUnderTest;
 use crate::conformance::kit::setup::Unsupported;
 use crate::conformance::kit::wait::{STALL, wait_until};
-use crate::proc::processes::{group_members, own_tasks};
+use crate::proc::processes::{guarded_by, own_tasks};
 use crate::server::guard::Guard;
 
 /// The first three calls of each thread, as an expression of strace.
@@ -29,12 +29,10 @@ pub const EVERY: &str = "1+";
 #[derive(Debug)]
 pub struct Injection {
     server: Pid,
-    strace: Child,
+    /// With a guard of its own, since all that the server's guard has counts as the server.
+    strace: Guard,
     trace: Log,
     stderr: Log,
-    /// Guard of a separate group: members of the server's group count as the server. The last
-    /// field, so that it is dropped last and ends what has not ended itself.
-    _guard: Guard,
 }
 
 impl Injection {
@@ -44,29 +42,24 @@ impl Injection {
         let processes = server.processes()?;
         let pids: Vec<_> = processes.iter().map(|process| process.pid.to_string()).collect();
         let (trace, stderr) = (Log::new()?, Log::new()?);
-        let guard = Guard::start()?;
         let mut command = Command::new("strace");
         command
             .args(["-f", "-qq", "-e", "signal=SIGSTOP", "-p", &pids.join(",")])
             .args(["-e", &format!("trace={calls}")])
             .args(["-e", &format!("inject={calls}:error={error}:when={when}")])
             .arg("-o")
-            .arg(trace.path_for_others())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr.file()?);
-        guard.adopt(&mut command);
-        let strace = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Unsupported("strace is not installed".into()).into(),
-            _ => anyhow::Error::from(error).context("cannot start strace"),
-        })?;
+            .arg(trace.path_for_others());
+        let strace =
+            Guard::start(&command, Stdio::null(), stderr.file()?).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Unsupported("strace is not installed".into()).into(),
+                _ => anyhow::Error::from(error).context("cannot start strace"),
+            })?;
         // From here on an early return ends strace.
         let mut injection = Injection {
-            server: server.group(),
+            server: server.guard(),
             strace,
             trace,
             stderr,
-            _guard: guard,
         };
         injection.await_attached()?;
         Ok(injection)
@@ -78,11 +71,11 @@ impl Injection {
     }
 
     fn await_attached(&mut self) -> anyhow::Result<()> {
-        let tracer = self.strace.id().to_string();
+        let tracer = self.strace.pid().to_string();
         let mut ended = None;
         let is_attached = |task: &PathBuf| tracer_of(task).is_none_or(|other| other == tracer);
         let attached = wait_until(STALL, || {
-            ended = self.strace.try_wait().ok().flatten();
+            ended = self.strace.ended().ok().flatten();
             ended.is_some() || tasks(self.server).iter().all(is_attached)
         });
         // strace ends without an error with the last thread of the server, which the case reports.
@@ -113,7 +106,7 @@ impl Drop for Injection {
     /// Stops the server first: detaching strace from a thread inside a system call makes that
     /// call fail with ENOSYS.
     fn drop(&mut self) {
-        let all = group_members(self.server).unwrap_or_default();
+        let all = guarded_by(self.server).unwrap_or_default();
         let signal_all = |signal| {
             for process in &all {
                 // A process that has just ended needs no signal.
@@ -122,11 +115,11 @@ impl Drop for Injection {
         };
         signal_all(Signal::SIGSTOP);
         let _ = wait_until(STALL, || {
-            let has_ended = self.strace.try_wait().is_ok_and(|status| status.is_some());
+            let has_ended = self.strace.ended().is_ok_and(|status| status.is_some());
             has_ended || self.is_stopped()
         });
-        let _ = kill(Pid::from_raw(self.strace.id() as i32), Signal::SIGTERM);
-        let _ = self.strace.wait();
+        let _ = self.strace.signal(Signal::SIGTERM);
+        let _ = self.strace.wait(STALL);
         signal_all(Signal::SIGCONT);
     }
 }
@@ -146,7 +139,7 @@ fn count(trace: &str, what: &str) -> HashMap<Pid, usize> {
 
 /// The `/proc` folders of all threads of a server, without zombies, which cannot be traced.
 fn tasks(server: Pid) -> Vec<PathBuf> {
-    let mut processes = group_members(server).unwrap_or_default();
+    let mut processes = guarded_by(server).unwrap_or_default();
     processes.retain(|process| process.state != 'Z');
     processes
         .iter()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use anyhow::Context;
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::Pid;
 use servers::listener::Transport;
 
 use super::client::Client;
@@ -21,7 +21,7 @@ use super::resources::{self, Resources};
 use super::setup::{Scale, Settings, Setup};
 use super::wait::STALL;
 use crate::participant::Participant;
-use crate::proc::processes::group_members;
+use crate::proc::processes::guarded_by;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Server};
 
@@ -43,7 +43,6 @@ pub struct ServerUnderTest {
     setup: Setup,
     settings: Settings,
     server: Server,
-    group: Pid,
     baseline: Resources,
     stopping: bool,
     log: Log,
@@ -63,14 +62,13 @@ impl ServerUnderTest {
             None => ANY_PORT,
             Some(network) => (network.server().address(), ANY_PORT.port()).into(),
         };
-        let (server, group, baseline) = start(participant, network.as_ref(), listen, &setup, &log)?;
+        let (server, baseline) = start(participant, network.as_ref(), listen, &setup, &log)?;
         Ok(ServerUnderTest {
             participant: participant.clone(),
             kinds: exemption::kinds(participant),
             setup,
             settings,
             server,
-            group,
             baseline,
             stopping: false,
             log,
@@ -94,8 +92,8 @@ impl ServerUnderTest {
 
     fn start_on(&mut self, listen: SocketAddr) -> anyhow::Result<()> {
         let network = self.network.as_ref();
-        let (server, group, baseline) = start(&self.participant, network, listen, &self.setup, &self.log)?;
-        (self.server, self.group, self.baseline) = (server, group, baseline);
+        let (server, baseline) = start(&self.participant, network, listen, &self.setup, &self.log)?;
+        (self.server, self.baseline) = (server, baseline);
         self.stopping = false;
         Ok(())
     }
@@ -204,7 +202,7 @@ impl ServerUnderTest {
 
     /// What it holds now.
     pub fn resources(&self) -> io::Result<Resources> {
-        resources::of_group(self.group)
+        resources::of_server(self.guard())
     }
 
     /// What it held after its start.
@@ -225,7 +223,7 @@ fn start(
     listen: SocketAddr,
     setup: &Setup,
     log: &Log,
-) -> anyhow::Result<(Server, Pid, Resources)> {
+) -> anyhow::Result<(Server, Resources)> {
     let launch = launch(participant, setup, listen, &log.path());
     let server = match network {
         Some(network) => network.server().run(|| Server::start(&launch))?,
@@ -235,22 +233,21 @@ fn start(
         let evidence = format!("{error}{}", log.quoted());
         anyhow::Error::new(error).context(evidence)
     })?;
-    let group = getpgid(Some(server.pid()))?;
-    let baseline = baseline(group)?;
-    Ok((server, group, baseline))
+    let baseline = baseline(server.guard())?;
+    Ok((server, baseline))
 }
 
 /// What a server holds when it has started everything: it may still start threads after the
 /// ready line. Two equal readings are enough if all of its processes sleep; a process that
 /// still starts something is runnable, however long it waits for a processor.
-fn baseline(group: Pid) -> io::Result<Resources> {
+fn baseline(guard: Pid) -> io::Result<Resources> {
     let deadline = Instant::now() + RELEASED_WITHIN;
-    let mut last = resources::of_group(group)?;
+    let mut last = resources::of_server(guard)?;
     let mut equal = 0;
     loop {
         thread::sleep(READING_INTERVAL);
-        let sleeps = group_members(group)?.iter().all(|process| process.state != 'R');
-        let now = resources::of_group(group)?;
+        let sleeps = guarded_by(guard)?.iter().all(|process| process.state != 'R');
+        let now = resources::of_server(guard)?;
         equal = if now == last { equal + 1 } else { 0 };
         if equal >= EQUAL_READINGS || (equal > 0 && sleeps) || Instant::now() >= deadline {
             return Ok(now);

@@ -17,7 +17,7 @@ use crate::conformance::kit::setup::Unsupported;
 use crate::conformance::kit::wait::{STALL, wait_until};
 use crate::participant::Participant;
 use crate::proc::descriptors;
-use crate::proc::processes::{Process, group_members, is_stopped, process};
+use crate::proc::processes::{Process, guarded_by, is_stopped, process};
 use crate::proc::tcp::{self, Socket};
 use crate::proc::usage;
 
@@ -27,16 +27,16 @@ impl ServerUnderTest {
         self.server.pid()
     }
 
-    /// The process group of everything that belongs to it.
-    pub fn group(&self) -> Pid {
-        self.group
+    /// Its guard, the ancestor of everything that belongs to it.
+    pub fn guard(&self) -> Pid {
+        self.server.guard()
     }
 
     /// Its processes, without zombies.
     pub fn processes(&self) -> io::Result<Vec<Process>> {
-        let mut members = group_members(self.group)?;
-        members.retain(|process| process.state != 'Z');
-        Ok(members)
+        let mut processes = guarded_by(self.guard())?;
+        processes.retain(|process| process.state != 'Z');
+        Ok(processes)
     }
 
     /// Its processes except the main one.
@@ -147,7 +147,7 @@ impl ServerUnderTest {
 
     /// How many sockets it has open, and how many of them have a descriptor of `first` or more.
     pub fn sockets_from(&self, first: RawFd) -> io::Result<(usize, usize)> {
-        resources::sockets_from(first, self.group)
+        resources::sockets_from(first, self.guard())
     }
 
     /// Anonymous memory of its processes; shared pages count once.
