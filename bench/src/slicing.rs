@@ -148,7 +148,8 @@ impl Slicing {
 fn obstacle(plan: &CheckedPlan, servers: usize, shared_descriptors: Option<u64>) -> Option<String> {
     if !can_be_sliced(plan) {
         return Some(
-            "only a closed loop that keeps its connections and does not think can rest between slices".into(),
+            "only a closed loop that keeps its connections, opens none again and does not think can rest between slices"
+                .into(),
         );
     }
     let words = plan.words();
@@ -238,7 +239,8 @@ mod tests {
         let open = plan(10, |plan| plan.rate = Some("1k/s".parse().unwrap()));
         let churn = plan(10, |plan| plan.messages_per_connection = Some(3));
         let thinking = plan(10, |plan| plan.think = "5ms".parse().unwrap());
-        for plan in [open, churn, thinking] {
+        let reopening = plan(10, |plan| plan.reconnect = true);
+        for plan in [open, churn, thinking, reopening] {
             assert_eq!(Slicing::Auto.slice(&plan, 2, None).unwrap(), None);
             let error = "10ms".parse::<Slicing>().unwrap().slice(&plan, 2, None);
             assert!(error.unwrap_err().to_string().contains("closed loop"));

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let tests: [Test; 19] = [
+    let tests: [Test; 20] = [
         ("a_server_that_prints_anything_is_measured_like_any_other", prints),
         (
             "one_that_ignores_sigterm_is_killed_with_its_children_and_is_measured",
@@ -66,6 +66,10 @@ fn main() -> ExitCode {
             is_scattered,
         ),
         ("one_that_ends_under_load_fails_its_trial", ends_under_load),
+        (
+            "one_that_ends_every_connection_is_reported_with_that",
+            ends_connections,
+        ),
         ("a_block_goes_on_without_those_that_fail_in_it", goes_on),
         ("a_killed_harness_leaves_nothing_of_it", harness_is_killed),
         (
@@ -332,6 +336,16 @@ fn is_scattered() -> Result {
 fn ends_under_load() -> Result {
     let reason = "the server ended during the trial: exit status: 0";
     expect_failed(trial("tired", &suite())?, reason, "ending under load")
+}
+
+/// It runs on, and answers once on each connection.
+fn ends_connections() -> Result {
+    let folder = suite();
+    let file = folder.path().join("suite.toml");
+    // However busy the host is, the connections end before the warm-up does.
+    fs::write(&file, fs::read_to_string(&file)?.replace("50ms", "60s"))?;
+    let reason = "ended all of 3 connections during the warm-up, after 3 answers";
+    expect_failed(trial("curt", &folder)?, reason, "")
 }
 
 /// The servers of a block have the load in turns: one ends, one stops answering, one keeps running.

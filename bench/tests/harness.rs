@@ -171,9 +171,16 @@ fn a_server_that_the_verdicts_leave_out_gets_no_further_blocks_and_the_record_sa
         own.map(|trial| &trial.outcome).collect()
     };
     let is_measured = |outcome: &&Outcome| matches!(outcome, Outcome::Measured { .. });
-    assert!(of("epoll").iter().chain(&of("poll")).all(is_measured), "{trials:?}");
+    assert!(
+        of("epoll").iter().chain(&of("poll")).all(is_measured),
+        "{trials:?}"
+    );
     let iterative = of("iterative");
-    assert_eq!(iterative.len(), of("epoll").len(), "each block has an outcome of each server");
+    assert_eq!(
+        iterative.len(),
+        of("epoll").len(),
+        "each block has an outcome of each server"
+    );
     let (first, rest) = iterative.split_at(2);
     assert!(first.iter().all(is_measured), "{first:?}");
     for outcome in rest {
@@ -184,7 +191,11 @@ fn a_server_that_the_verdicts_leave_out_gets_no_further_blocks_and_the_record_sa
     }
     // After two blocks a difference is seen if it is larger than all noise.
     let decided = rest.is_empty() && !stdout(&output).contains("inconclusive");
-    assert!(decided || stdout(&output).contains("2 not needed"), "{}", stdout(&output));
+    assert!(
+        decided || stdout(&output).contains("2 not needed"),
+        "{}",
+        stdout(&output)
+    );
 }
 
 #[test]

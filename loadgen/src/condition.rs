@@ -37,7 +37,7 @@ pub enum ConditionError {
     /// The metric does not exist.
     #[error(
         "`{0}` is not a metric: write p50, p90, p99, p99.9, max or mean, of one span of time as in service.p99 \
-         ({spans}), or errors, errors.KIND, unanswered, starved, rate",
+         ({spans}), or errors, errors.KIND, unanswered, starved, reconnects, rate",
         spans = spans()
     )]
     Metric(String),
@@ -58,6 +58,7 @@ enum Metric {
     Errors(Option<ErrorKind>),
     Unanswered,
     Starved,
+    Reconnects,
     Rate,
 }
 
@@ -91,6 +92,8 @@ impl Condition {
             Metric::Errors(None) => Some(summary.errors.values().sum::<u64>() as f64),
             Metric::Unanswered => Some(summary.unanswered as f64),
             Metric::Starved => Some(load.starved() as f64),
+            // Without the option none is opened again.
+            Metric::Reconnects => Some(summary.reconnects.map_or(0, |seen| seen.reopened) as f64),
             Metric::Rate => Some(summary.echoes_per_s),
         }
     }
@@ -188,6 +191,7 @@ impl Metric {
             "errors" => Metric::Errors(None),
             "unanswered" => Metric::Unanswered,
             "starved" => Metric::Starved,
+            "reconnects" => Metric::Reconnects,
             "rate" => Metric::Rate,
             _ => {
                 if let Some(statistic) = Statistic::from_name(name) {
@@ -209,7 +213,7 @@ impl Metric {
         Ok(match self {
             Metric::Time(..) => units::time(text)?.as_nanos() as f64 / 1e3,
             Metric::Rate => units::rate(text)?,
-            Metric::Errors(_) | Metric::Unanswered | Metric::Starved => {
+            Metric::Errors(_) | Metric::Unanswered | Metric::Starved | Metric::Reconnects => {
                 text.parse::<u64>()
                     .map_err(|_| ConditionError::Count(text.into()))? as f64
             }

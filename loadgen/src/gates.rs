@@ -44,6 +44,7 @@ type Gate = fn(&Load, &Evidence) -> Option<Finding>;
 /// All gates, in the order in which their findings are shown.
 const GATES: &[Gate] = &[
     interrupted,
+    ended_in_warm_up,
     no_echoes,
     wrong_bytes,
     lost,
@@ -51,6 +52,7 @@ const GATES: &[Gate] = &[
     no_local_port,
     too_many_open_files,
     connections_failed,
+    still_lost,
     overrun,
     rate,
     unanswered,
@@ -74,6 +76,18 @@ fn interrupted(load: &Load, evidence: &Evidence) -> Option<Finding> {
     evidence.interrupted.then_some(Finding::Interrupted {
         measured_s: load.window_s,
         planned_s: load.plan.duration().seconds(),
+    })
+}
+
+/// Whether the server ended every connection before the window opened. One that sends wrong bytes is
+/// not to blame for their end.
+fn ended_in_warm_up(load: &Load, evidence: &Evidence) -> Option<Finding> {
+    let nothing_measured = evidence.deserted && load.window_s == 0.0 && !evidence.interrupted;
+    let is_wrong = load.summary.errors.contains_key(&ErrorKind::WrongBytes);
+    (nothing_measured && !is_wrong).then(|| Finding::EndedInWarmUp {
+        connections: load.summary.connections.open,
+        answers: evidence.served,
+        errors: load.summary.errors.clone(),
     })
 }
 
@@ -105,11 +119,26 @@ fn too_many_open_files(load: &Load, _: &Evidence) -> Option<Finding> {
     })
 }
 
-fn connections_failed(load: &Load, _: &Evidence) -> Option<Finding> {
+fn connections_failed(load: &Load, evidence: &Evidence) -> Option<Finding> {
+    if evidence.plan.reconnect {
+        // They are opened again.
+        return None;
+    }
     let has_own_gate = |kind: ErrorKind| kind.is_local() || kind == ErrorKind::WrongBytes;
     let errors = load.summary.errors.iter();
     let others = errors.filter(|(kind, _)| !kind.is_of_a_message() && !has_own_gate(**kind));
     affected(load, others.map(|(_, number)| number).sum()).map(Finding::ConnectionsFailed)
+}
+
+/// With `reconnect`: whether connections that were lost are not back, though there was time.
+fn still_lost(load: &Load, evidence: &Evidence) -> Option<Finding> {
+    let enough_ns = STANDSTILL_NS.max(evidence.longest_ns.saturating_mul(2));
+    let lost = { evidence.lost_ns.iter() }.filter(|&&lost_ns| lost_ns > enough_ns);
+    let longest_ns = lost.clone().max()?;
+    Some(Finding::StillLost {
+        connections: affected(load, lost.count() as u64)?,
+        longest_s: *longest_ns as f64 / 1e9,
+    })
 }
 
 fn count_of(load: &Load, kind: ErrorKind) -> u64 {
@@ -146,9 +175,11 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
     if load.summary.errors.keys().any(|kind| kind.is_local()) {
         return None;
     }
+    // What waits for lost connections is judged by whether they come back.
     let (due, done) = (evidence.due as f64, evidence.done as f64);
+    let withheld = evidence.withheld.1 as f64 - evidence.withheld.0 as f64;
     let by_chance = DEVIATIONS * outstanding(load, evidence).sqrt();
-    let missing = due - done;
+    let missing = due - done - withheld;
     if missing.abs() <= RATE_TOLERANCE * due + by_chance || load.window_s == 0.0 {
         return None;
     }
@@ -258,6 +289,14 @@ fn stationarity(load: &Load, evidence: &Evidence) -> Option<Finding> {
     if evidence.interrupted || load.plan.duration().seconds() < SHORTEST_STEADY_WINDOW_S {
         return None;
     }
+    // A server that restarts is not steady, and need not be.
+    if load
+        .summary
+        .reconnects
+        .is_some_and(|reconnects| reconnects.lost > 0)
+    {
+        return None;
+    }
     let pace = evidence.plan.pace.as_ref();
     if pace.is_some_and(|pace| !pace.is_steady()) {
         return None;
@@ -289,8 +328,8 @@ mod tests {
     use crate::pacer::{Schedule, Share};
     use crate::plan::CheckedPlan;
     use crate::sample;
-    use record::Plan;
     use record::histogram::Quantiles;
+    use record::{Plan, Reconnects};
 
     /// Messages due, per second and in the window.
     const DUE: u64 = 10_000;
@@ -334,10 +373,14 @@ mod tests {
             plan,
             interrupted: false,
             overran: 0,
+            deserted: false,
+            served: DUE,
             due: DUE,
             done: DUE,
             outstanding: (12, 13),
             waiting: (0, 0),
+            withheld: (0, 0),
+            lost_ns: Vec::new(),
             blocked: 0,
             intended_ns: vec![plan.pace.iter().flat_map(schedule).collect()],
             waits_ns: vec![1_000_000; 10],
@@ -624,6 +667,63 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn lost_connections_are_judged_by_whether_they_come_back() {
+        let plan = Plan {
+            reconnect: true,
+            ..open().words().clone()
+        };
+        let plan = CheckedPlan::new(&plan, "127.0.0.1:7007".parse().unwrap()).unwrap();
+        let found = |lost_ns: u64, withheld: (u64, u64), done: u64| {
+            found(&plan, move |load, evidence| {
+                count_errors(load, ErrorKind::Reset, 4.0);
+                load.summary.reconnects = Some(Reconnects {
+                    lost: 4,
+                    ..Reconnects::default()
+                });
+                scale_second_half(evidence, 1.0, 2.0);
+                evidence.lost_ns = vec![1, lost_ns];
+                (evidence.withheld, evidence.done) = (withheld, done);
+            })
+        };
+        assert_eq!(found(STANDSTILL_NS, (0, 0), DUE), []);
+        let still_lost = Finding::StillLost {
+            connections: AffectedConnections {
+                connections: 1,
+                of: Some(10),
+            },
+            longest_s: 1.000000001,
+        };
+        assert_eq!(found(STANDSTILL_NS + 1, (0, 0), DUE), [still_lost]);
+        // What waits for them when the window opens or closes is not missing.
+        assert_eq!(found(1, (0, 500), DUE - 500), []);
+        assert_eq!(found(1, (500, 0), DUE + 500), []);
+        let behind = found(1, (0, 300), DUE - 500);
+        assert!(matches!(behind[..], [Finding::ServerFellBehind(_)]), "{behind:?}");
+    }
+
+    #[test]
+    fn connections_that_all_ended_in_the_warm_up_are_named_unless_their_bytes_were_wrong() {
+        let found = |kind, deserted, window_s| {
+            let findings = found(&closed(), |load, evidence| {
+                (load.window_s, evidence.deserted, evidence.served) = (window_s, deserted, 12);
+                count_errors(load, kind, 9.0);
+            });
+            findings
+                .into_iter()
+                .find(|found| matches!(found, Finding::EndedInWarmUp { .. }))
+        };
+        let ended = Finding::EndedInWarmUp {
+            connections: 9,
+            answers: 12,
+            errors: [(ErrorKind::Reset, 9)].into(),
+        };
+        assert_eq!(found(ErrorKind::Reset, true, 0.0), Some(ended));
+        assert_eq!(found(ErrorKind::Reset, true, 1.0), None);
+        assert_eq!(found(ErrorKind::Reset, false, 0.0), None);
+        assert_eq!(found(ErrorKind::WrongBytes, true, 0.0), None);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use serde::Serialize;
 pub use error::MergeError;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, Load, Plan, SCHEMA_VERSION,
-    Saturation, Span, Summary, Wait,
+    self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, Load, Plan, Reconnects,
+    SCHEMA_VERSION, Saturation, Span, Summary, Wait,
 };
 
 /// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
@@ -258,6 +258,7 @@ fn intervals(parts: &[Part]) -> Result<Option<Vec<Interval>>, MergeError> {
             duration_s: interval.duration_s,
             echoes: count(parts, |load| load.intervals[index].echoes),
             latency: Encoded::new(&latency),
+            reconnects: count(parts, |load| load.intervals[index].reconnects),
         })
     });
     sum.collect::<Result<_, _>>().map(Some)
@@ -322,6 +323,7 @@ fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
         latencies: histograms.map_measured(Quantiles::of),
         connections_per_s: every(|summary| summary.connections_per_s),
         unanswered: count(parts, |load| load.summary.unanswered),
+        reconnects: reconnects(parts),
         connections: Connections {
             asked: connections(|connections| connections.asked),
             open: connections(|connections| connections.open),
@@ -335,6 +337,18 @@ fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
         }),
         findings: findings.collect(),
     }
+}
+
+/// The lost connections of all parts; `None` if no part opens connections again.
+fn reconnects(parts: &[Part]) -> Option<Reconnects> {
+    let each = { parts.iter() }.filter_map(|part| part.load.summary.reconnects);
+    each.reduce(|sum, part| Reconnects {
+        lost: sum.lost.saturating_add(part.lost),
+        reopened: sum.reopened.saturating_add(part.reopened),
+        failed_attempts: sum.failed_attempts.saturating_add(part.failed_attempts),
+        messages_lost: sum.messages_lost.saturating_add(part.messages_lost),
+        longest_s: sum.longest_s.max(part.longest_s),
+    })
 }
 
 /// Windows that overlap only in part never have the sum of their rates at one time.

@@ -18,6 +18,9 @@ use bounds::{DEEPEST, HIGHEST_RATE, LARGEST_DATAGRAM, LARGEST_MESSAGE, LONGEST, 
 pub use error::PlanError;
 use record::{Engine, LoopKind, Plan, Transport, Wait};
 
+/// A hundred connects under way at once, each with a round trip of 100 ms, take this long for each.
+const PER_CONNECTION: Duration = Duration::from_millis(1);
+
 /// A plan and its target, checked and with all defaults filled in.
 #[derive(Debug, Clone)]
 pub struct CheckedPlan {
@@ -44,6 +47,8 @@ pub struct CheckedPlan {
     pub(crate) think: Duration,
     /// Messages after which a connection is closed; `None` where it stays open.
     pub(crate) messages_per_connection: Option<u64>,
+    /// Whether connections that are lost are opened again.
+    pub(crate) reconnect: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) answer_timeout: Duration,
     pub(crate) engine: Engine,
@@ -81,6 +86,7 @@ impl CheckedPlan {
             depth: words.depth,
             think: words.think.0,
             messages_per_connection: words.messages_per_connection(),
+            reconnect: words.reconnect,
             connect_timeout: words.connect_timeout().0,
             answer_timeout: words.answer_timeout().0,
             engine: words.engine,
@@ -106,6 +112,12 @@ impl CheckedPlan {
     /// The server.
     pub fn target(&self) -> &Address {
         &self.target
+    }
+
+    /// Time limit for opening all connections at the start.
+    pub(crate) fn connects_within(&self) -> Duration {
+        let connections = (self.connections + self.idle) as u32;
+        self.connect_timeout.saturating_add(PER_CONNECTION * connections)
     }
 
     /// Whether the connections stay open for the whole run.
@@ -297,6 +309,20 @@ pub(crate) fn check_combinations(plan: &Plan) -> Result<(), PlanError> {
             "the number of connections follows from the rate and the server",
         );
     }
+    if plan.reconnect && plan.connect_rate.is_some() {
+        return refused(
+            "reconnect",
+            "connect_rate",
+            "each connection that arrives is a new one",
+        );
+    }
+    if plan.reconnect && plan.messages_per_connection.is_some() {
+        return refused(
+            "reconnect",
+            "messages_per_connection",
+            "connections that are closed are replaced, those that fail too",
+        );
+    }
     if plan.engine == Engine::Mixed {
         return Err(PlanError::MixedEngine);
     }
@@ -326,6 +352,7 @@ fn check_datagrams(plan: &Plan) -> Result<(), PlanError> {
             "a UDP socket connects at once",
         ),
         ("idle", plan.idle > 0, REASON),
+        ("reconnect", plan.reconnect, REASON),
         (
             "depth",
             plan.depth > 1,

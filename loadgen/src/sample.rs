@@ -54,6 +54,7 @@ pub fn load(responses: Option<u64>) -> Load {
             latencies: latencies.chain(response).collect(),
             connections_per_s: None,
             unanswered: 4,
+            reconnects: None,
             connections: Connections {
                 asked: 10,
                 open: 9,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 fn loadgen(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen"))
@@ -213,6 +214,66 @@ fn a_target_without_a_server_is_an_error() {
         "{}",
         stderr(&output)
     );
+}
+
+/// A server that ends each connection after two answers.
+fn curt_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut message = [0; 64];
+                for _ in 0..2 {
+                    let _ = stream.read_exact(&mut message);
+                    let _ = stream.write_all(&message);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_that_ends_every_connection_in_the_warm_up_is_an_error_and_no_result() {
+    let target = curt_server().to_string();
+    let commands: [&[&str]; 2] = [&["run", &target], &["capacity", &target, "--slo", "p99<1s"]];
+    for command in commands {
+        let output = loadgen(&[command, &["-c", "2", "--warmup", "60s"]].concat());
+        let stderr = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {stderr}");
+        assert!(
+            stderr.contains("ended all of 2 connections during the warm-up, after"),
+            "{stderr}"
+        );
+        assert!(output.stdout.is_empty(), "{command:?}");
+    }
+}
+
+#[test]
+fn connecting_that_takes_long_shows_how_far_it_is_and_ends_with_the_reason() {
+    // It has room for one or two connections, and never accepts.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let target = listener.local_addr().unwrap().to_string();
+    let output = loadgen(&["run", &target, "-c", "300", "--connect-timeout", "2s"]);
+    let stderr = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.is_empty());
+    let progress = stderr.lines().next().unwrap();
+    assert!(progress.contains(" of 300 connections open, "), "{stderr}");
+    let reason = stderr.lines().last().unwrap();
+    for words in [
+        "of 300 connections to",
+        "after 2s 300ms",
+        "not tried",
+        "--connect-timeout",
+    ] {
+        assert!(reason.contains(words), "{words}: {stderr}");
+    }
 }
 
 #[test]

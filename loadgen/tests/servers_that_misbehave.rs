@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use loadgen::RunError;
+use loadgen::{Observer, RunError, Snapshot};
 use record::{Arrivals, ErrorKind, Finding, Load, Plan};
 use socket2::SockRef;
 
@@ -247,13 +247,27 @@ fn a_connection_that_is_reset_is_counted_as_that() {
     }
 }
 
+/// Tells when a piece of the window has been measured.
+struct Measured(Arc<AtomicBool>);
+
+impl Observer for Measured {
+    fn wants_progress(&self) -> bool {
+        true
+    }
+
+    fn progress(&mut self, _: &Snapshot) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_server_that_dies_in_the_middle_ends_the_run_early() {
     for &engine in engines() {
         for plan in [closed(1), constant(1000.0, MINUTE)] {
-            let answers = AtomicUsize::new(0);
+            let is_to_die = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&is_to_die);
             let dies = server(move |mut stream| {
-                while answers.fetch_add(1, Ordering::SeqCst) < 300 {
+                while !told.load(Ordering::SeqCst) {
                     echo_some(&mut stream, 1);
                 }
                 reset(stream);
@@ -263,10 +277,55 @@ fn a_server_that_dies_in_the_middle_ends_the_run_early() {
                 duration: time(MINUTE),
                 ..plan
             };
-            let load = run(dies, plan);
+            let load = watch(dies, plan, &mut Measured(is_to_die));
             assert_failed(&load, 4);
             assert!(load.window_s < MINUTE.as_secs_f64());
         }
+    }
+}
+
+#[test]
+fn a_server_that_ends_every_connection_in_the_warm_up_is_an_error() {
+    for &engine in engines() {
+        for plan in [closed(1), constant(1000.0, MINUTE)] {
+            let ends = server(|mut stream| echo_some(&mut stream, 2));
+            let plan = Plan {
+                engine,
+                warmup: MINUTE.into(),
+                ..plan
+            };
+            let error = run_to_error(ends, plan);
+            let text = error.to_string();
+            let RunError::EndedInWarmUp(load) = error else {
+                panic!("{text}");
+            };
+            assert!(text.contains("all of 4 connections"), "{text}");
+            assert_failed(&load, 4);
+            assert_eq!((load.summary.connections.open, load.window_s), (4, 0.0));
+        }
+    }
+}
+
+#[test]
+fn connects_that_do_not_end_are_not_waited_for_one_hundred_after_the_other() {
+    for &engine in engines() {
+        let listener = listen(1);
+        let target = listener.local_addr().unwrap();
+        let plan = Plan {
+            engine,
+            connections: Some(300),
+            threads: Some(1),
+            connect_timeout: time(Duration::from_millis(300)),
+            ..closed(1)
+        };
+        let error = run_to_error(target, plan);
+        let text = error.to_string();
+        let RunError::NotConnected { open, untried, .. } = error else {
+            panic!("{text}");
+        };
+        // In 600 ms, or fewer of them on a busy host.
+        assert!(open > 0 && untried >= 100 - open, "{text}");
+        assert!(text.contains("timed_out (no connection within"), "{text}");
     }
 }
 
@@ -339,7 +398,7 @@ fn a_port_without_a_server_is_an_error_of_its_own_in_every_loop() {
 #[test]
 fn an_observer_that_panics_ends_the_run() {
     struct Panics;
-    impl loadgen::Observer for Panics {
+    impl Observer for Panics {
         fn window_opened(&mut self) {
             panic!("on purpose");
         }

@@ -114,7 +114,10 @@ impl Comparison {
         for server in all.filter(|server| !near.contains(server)) {
             let own = steps.iter().rfind(|step| step.servers.contains(&server));
             let is_behind = |step: &Step, other: usize| {
-                let (ahead, lead) = (self.means[best] - self.means[server], self.means[other] - self.means[server]);
+                let (ahead, lead) = (
+                    self.means[best] - self.means[server],
+                    self.means[other] - self.means[server],
+                );
                 ahead.signum() == lead.signum() && lead.abs() > step.half_width(server, other)
             };
             standings[server].is_apart =
@@ -132,7 +135,8 @@ impl Comparison {
                 break;
             };
             let distance = |server: usize| (self.means[server] - self.means[best]).abs();
-            let is_near = |&server: &usize| server == best || distance(server) <= step.half_width(server, best);
+            let is_near =
+                |&server: &usize| server == best || distance(server) <= step.half_width(server, best);
             step.near = open.iter().copied().filter(is_near).collect();
             let near = step.near.clone();
             let is_last = near.len() == open.len();
@@ -230,7 +234,10 @@ fn scores_of_block(servers: &[&Turns]) -> Option<Vec<f64>> {
         let has_log = value.is_finite() && value > 0.0;
         has_log.then(|| (turn, value.ln()))
     };
-    let logs: Option<Vec<Turns>> = servers.iter().map(|turns| turns.iter().map(log).collect()).collect();
+    let logs: Option<Vec<Turns>> = servers
+        .iter()
+        .map(|turns| turns.iter().map(log).collect())
+        .collect();
     let logs = logs?;
     let score = |own: &Turns| {
         let from = |other: &Turns| {

@@ -210,7 +210,11 @@ impl Evidence {
             ..Evidence::default()
         };
         let (stages, last) = evidence.stages(candidates, better, error_rate);
-        let Some(best) = last.comparison.as_ref().map(|comparison| last.servers[comparison.best(better)].0) else {
+        let Some(best) = last
+            .comparison
+            .as_ref()
+            .map(|comparison| last.servers[comparison.best(better)].0)
+        else {
             evidence.unjudged = last.servers.iter().map(|(name, _)| (*name).to_owned()).collect();
             return evidence;
         };
@@ -690,8 +694,13 @@ mod tests {
         // `wild` may be as slow as `steady`, which is clearly behind `best` only.
         let best = [1.0; 10];
         let steady: Vec<f64> = (0..10).map(|block| 0.9 + f64::from(block % 2) * 0.001).collect();
-        let wild: Vec<f64> = (0..10).map(|block| 0.97 * f64::exp(f64::from(block % 2) * 0.3 - 0.15)).collect();
-        let verdict = decided(&[("best", &best), ("steady", &steady), ("wild", &wild)], Better::Higher);
+        let wild: Vec<f64> = (0..10)
+            .map(|block| 0.97 * f64::exp(f64::from(block % 2) * 0.3 - 0.15))
+            .collect();
+        let verdict = decided(
+            &[("best", &best), ("steady", &steady), ("wild", &wild)],
+            Better::Higher,
+        );
         assert_eq!(names(&verdict.evidence.beaten), ["steady"]);
         assert!(verdict.evidence.needs("steady"));
         let alone = decided(&[("best", &best), ("steady", &steady)], Better::Higher);

@@ -18,6 +18,7 @@ fn load(echoes: &[u64], latency_ns: u64) -> (Load, Vec<Slice>) {
             duration_s: 0.02,
             echoes,
             latency: Encoded::new(&latency),
+            reconnects: 0,
         }
     };
     let slice = |turn| Slice {

@@ -62,6 +62,8 @@ pub fn plan(scenario: &Scenario, placement: &Placement, transport: record::Trans
     };
     Plan {
         udp,
+        // Nothing ends a socket of datagrams.
+        reconnect: plan.reconnect && !udp,
         // A socket of datagrams connects at once.
         connect_timeout: plan.connect_timeout.filter(|_| !udp),
         // TCP sends lost bytes again: an answer has no time limit.
@@ -242,13 +244,21 @@ mod tests {
         let scenario = Plan {
             connect_timeout,
             answer_timeout,
+            reconnect: true,
             ..Plan::default()
         };
-        let limits = |plan: &Plan| (plan.udp, plan.connect_timeout, plan.answer_timeout);
+        let limits = |plan: &Plan| {
+            (
+                plan.udp,
+                plan.connect_timeout,
+                plan.answer_timeout,
+                plan.reconnect,
+            )
+        };
         let streams = planned(scenario.clone(), record::Transport::Tcp);
-        assert_eq!(limits(&streams), (false, connect_timeout, None));
+        assert_eq!(limits(&streams), (false, connect_timeout, None, true));
         let datagrams = planned(scenario, record::Transport::Udp);
-        assert_eq!(limits(&datagrams), (true, None, answer_timeout));
+        assert_eq!(limits(&datagrams), (true, None, answer_timeout, false));
     }
 
     #[test]

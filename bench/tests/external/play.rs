@@ -140,6 +140,7 @@ impl Start {
                 eprintln!("ending under load");
                 Ok(())
             }
+            "curt" => serve(self.listen()?, echo_once),
             // Answers for a while, then never again.
             "forgetful" => {
                 let listener = self.listen()?;
@@ -246,6 +247,13 @@ fn serve(listener: TcpListener, answer: fn(TcpStream) -> io::Result<()>) -> io::
 fn echo(client: TcpStream) -> io::Result<()> {
     io::copy(&mut &client, &mut &client)?;
     client.shutdown(Shutdown::Write)
+}
+
+/// Ends the connection after one message.
+fn echo_once(mut client: TcpStream) -> io::Result<()> {
+    let mut message = [0; 64];
+    client.read_exact(&mut message)?;
+    client.write_all(&message)
 }
 
 /// Answers something else than it gets.

@@ -51,6 +51,13 @@ impl ErrorKind {
         matches!(self, ErrorKind::Lost | ErrorKind::Stale)
     }
 
+    /// Whether it may pass by itself: the connection can be opened again once the server, or the path to
+    /// it, is back. Neither wrong bytes nor a limit of this side pass.
+    pub fn may_pass(self) -> bool {
+        let is_of_the_other_side = !self.is_local() && !self.is_of_a_message();
+        is_of_the_other_side && self != ErrorKind::WrongBytes
+    }
+
     /// Whether a limit of this side caused it.
     pub fn is_local(self) -> bool {
         matches!(self, ErrorKind::NoLocalPort | ErrorKind::TooManyOpenFiles)

@@ -152,7 +152,7 @@ mod tests {
     use crate::error_kind::ErrorKind;
     use crate::finding::Finding;
     use crate::histogram::{self, Encoded, Quantiles};
-    use crate::load::{Connections, Generator, Interval, Load, Summary};
+    use crate::load::{Connections, Generator, Interval, Load, Reconnects, Summary};
     use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
     use crate::run::{Cost, Host, Margins, Outcome, Placement, Server, Slice};
     use crate::span::Span;
@@ -241,6 +241,11 @@ mod tests {
                     .into(),
                 connections_per_s: Some(rate),
                 unanswered: 5,
+                reconnects: Some(Reconnects {
+                    lost: 3,
+                    longest_s: rate,
+                    ..Reconnects::default()
+                }),
                 connections: Connections {
                     asked: 1,
                     open: 1,
@@ -267,6 +272,7 @@ mod tests {
                 duration_s: 1.0,
                 echoes: service.len(),
                 latency: Encoded::new(&service),
+                reconnects: 2,
             }],
         }
     }

@@ -4,11 +4,13 @@
 
 mod numbers;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error_kind::ErrorKind;
 use crate::units::show_rate;
 use crate::words::{count, show_micros};
 pub use numbers::{AffectedConnections, AffectedMessages, Lag, Rates};
@@ -27,6 +29,15 @@ pub enum Finding {
         measured_s: f64,
         /// Seconds that were asked for.
         planned_s: f64,
+    },
+    /// The window did not open, since no connection was left.
+    EndedInWarmUp {
+        /// Connections that were open.
+        connections: u64,
+        /// Messages that were answered before.
+        answers: u64,
+        /// The errors that ended them.
+        errors: BTreeMap<ErrorKind, u64>,
     },
     /// No message came back within the window.
     NoEchoes,
@@ -48,6 +59,14 @@ pub enum Finding {
     },
     /// Connections failed in other ways.
     ConnectionsFailed(AffectedConnections),
+    /// With `reconnect`: connections that were lost had no answer when the run ended.
+    StillLost {
+        /// The connections.
+        #[serde(flatten)]
+        connections: AffectedConnections,
+        /// How long the first of them had been lost, in seconds.
+        longest_s: f64,
+    },
     /// The run was ended while messages were outstanding.
     Overrun {
         /// Messages that had no answer yet.
@@ -201,11 +220,13 @@ impl Finding {
             | Finding::WrongGaps { .. }
             | Finding::Unaccounted { .. }
             | Finding::MostlySendLag { .. } => Fault::Generator,
-            Finding::NoEchoes
+            Finding::EndedInWarmUp { .. }
+            | Finding::NoEchoes
             | Finding::WrongBytes(_)
             | Finding::Lost(_)
             | Finding::Stale(_)
             | Finding::ConnectionsFailed(_)
+            | Finding::StillLost { .. }
             | Finding::Overrun { .. }
             | Finding::ServerFellBehind(_)
             | Finding::WentSilent { .. }
@@ -241,6 +262,18 @@ impl fmt::Display for Finding {
                 measured_s,
                 planned_s,
             } => write!(f, "interrupted: measured {measured_s:.2} s of {planned_s} s"),
+            Finding::EndedInWarmUp {
+                connections,
+                answers,
+                errors,
+            } => write!(
+                f,
+                "the server ended all of {} during the warm-up, after {} ({}): look at its log; --reconnect opens \
+                 connections again",
+                count(*connections, "connection"),
+                count(*answers, "answer"),
+                numbers::errors(errors)
+            ),
             Finding::NoEchoes => f.write_str(
                 "no message came back within the measured window: look at the server's log, and measure for longer \
                  if it is slow",
@@ -280,6 +313,14 @@ impl fmt::Display for Finding {
             Finding::ConnectionsFailed(connections) => {
                 write!(f, "{connections} failed, so the load was not the one asked for")
             }
+            Finding::StillLost {
+                connections,
+                longest_s,
+            } => write!(
+                f,
+                "{connections} did not come back within {longest_s:.1} s: the server does not run, or does not answer; \
+                 if it needs longer to restart, measure for longer"
+            ),
             Finding::Overrun { outstanding } => write!(
                 f,
                 "the run ended with {} outstanding: the server is too far behind to catch up; offer less",
@@ -423,6 +464,15 @@ mod tests {
                 "interrupted: measured 1.00 s of 2.5 s",
             ),
             (
+                Finding::EndedInWarmUp {
+                    connections: 64,
+                    answers: 1,
+                    errors: [(ErrorKind::Reset, 4), (ErrorKind::EarlyEnd, 60)].into(),
+                },
+                "the server ended all of 64 connections during the warm-up, after 1 answer (4 reset, 60 early_end): look \
+                 at its log; --reconnect opens connections again",
+            ),
+            (
                 Finding::NoEchoes,
                 "no message came back within the measured window: look at the server's log, and measure for longer if it \
                  is slow",
@@ -465,6 +515,14 @@ mod tests {
             (
                 Finding::ConnectionsFailed(of(1, Some(1))),
                 "1 of 1 connection failed, so the load was not the one asked for",
+            ),
+            (
+                Finding::StillLost {
+                    connections: of(2, Some(64)),
+                    longest_s: 3.25,
+                },
+                "2 of 64 connections did not come back within 3.2 s: the server does not run, or does not answer; if it \
+                 needs longer to restart, measure for longer",
             ),
             (
                 Finding::Overrun { outstanding: 1 },

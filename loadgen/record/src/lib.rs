@@ -35,7 +35,7 @@ pub use error_kind::ErrorKind;
 pub use file::{Measured, ReadError, Record, Records, check_version, read};
 pub use finding::{Effect, Fault, Finding};
 pub use findings::Findings;
-pub use load::{Connections, Generator, Interval, Load, Summary, UNIX_PREFIX};
+pub use load::{Connections, Generator, Interval, Load, Reconnects, Summary, UNIX_PREFIX};
 pub use pace::{PaceSetter, SATURATED, Saturation, fell_behind};
 pub use plan::{
     Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,

@@ -100,6 +100,13 @@ pub struct Interval {
     /// The latencies of messages answered within it, in nanoseconds: response time if there is
     /// one, else service time. All intervals add up to the histogram of the load.
     pub latency: Encoded,
+    /// Connections that were opened again within it; absent if there were none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reconnects: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The generator that made a load.
@@ -150,7 +157,11 @@ pub struct Summary {
     pub unanswered: u64,
     /// The connections.
     pub connections: Connections,
+    /// Connections that were lost and opened again; absent without `reconnect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconnects: Option<Reconnects>,
     /// Errors of the whole run, including the warm-up, by kind; a kind without errors is absent.
+    /// With `reconnect` each loss of a connection is one, and failed attempts to open it again are not.
     pub errors: BTreeMap<ErrorKind, u64>,
     /// CPU time of the generator per echo, in microseconds.
     pub cpu_us_per_echo: Option<f64>,
@@ -169,6 +180,22 @@ impl Summary {
     pub fn reasons(&self) -> Vec<String> {
         self.findings.reasons().map(Finding::to_string).collect()
     }
+}
+
+/// The connections that were lost, with `reconnect`, over the whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reconnects {
+    /// Connections that were lost, or could not be opened at the start; each loss counts.
+    pub lost: u64,
+    /// How many of them were opened again.
+    pub reopened: u64,
+    /// Attempts to open one again that failed.
+    pub failed_attempts: u64,
+    /// Messages that were on their way when their connection was lost, and had to be sent again.
+    pub messages_lost: u64,
+    /// The longest time from the loss of a connection to the first answer on the one that replaced
+    /// it, in seconds.
+    pub longest_s: f64,
 }
 
 /// The connections of a load; where they come and go, those begun within the window.

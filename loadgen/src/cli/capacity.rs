@@ -72,8 +72,8 @@ pub struct CapacityOptions {
     /// An objective, such as 'p99<1ms' or 'errors<=0'; if there are several, all must be met.
     ///
     /// Times are p50, p90, p99, p99.9, max and mean of the response time, or of another latency,
-    /// as in service.p99 and send_lag.p99. Counts are errors, errors.KIND, unanswered and
-    /// starved (connections without an answer). A load that is not valid meets no objective.
+    /// as in service.p99 and send_lag.p99. Counts are errors, errors.KIND, unanswered, starved
+    /// (connections without an answer) and reconnects. A load that is not valid meets no objective.
     #[arg(long, required = true, value_name = "CONDITION", value_parser = capacity::objective, help_heading = SEARCH)]
     slo: Vec<Condition>,
 
@@ -131,13 +131,14 @@ impl CapacityOptions {
             if stop.load(Relaxed) {
                 break None;
             }
-            match result {
-                Ok(load) => {
-                    let trial = survey.record(&load);
-                    record::complain!("loadgen: {}", capacity::text::outcome(trial));
-                }
+            let load = match result {
+                Ok(load) => load,
+                // Earlier trials were measured: the server does not bear this rate.
+                Err(RunError::EndedInWarmUp(load)) if made > 0 => *load,
                 Err(error) => break Some(error),
-            }
+            };
+            let trial = survey.record(&load);
+            record::complain!("loadgen: {}", capacity::text::outcome(trial));
             made += 1;
         };
         match failure {

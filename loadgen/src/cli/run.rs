@@ -42,8 +42,8 @@ pub struct RunOptions {
     ///
     /// Times are p50, p90, p99, p99.9, max and mean of the response time, in a closed loop of
     /// the service time; or of another latency, as in service.p99, send_lag.p99, connect.p99,
-    /// first_byte.p99 and close.p99. Counts are errors, errors.KIND, unanswered and starved
-    /// (connections without an answer). A condition on an unknown time also fails.
+    /// first_byte.p99 and close.p99. Counts are errors, errors.KIND, unanswered, starved
+    /// (connections without an answer) and reconnects. A condition on an unknown time also fails.
     #[arg(long, value_name = "CONDITION", help_heading = RESULT)]
     fail_on: Vec<Condition>,
 
@@ -72,6 +72,8 @@ const EXAMPLES: &str = "Examples:
   Connections that open and close.
     loadgen run 127.0.0.1:7007 -c 10 --messages-per-connection 1 --source 127.0.0.2-127.0.0.9
     loadgen run 127.0.0.1:7007 --connect-rate 500/s --messages-per-connection 10 --think 20ms
+  A server that restarts while it is loaded.
+    loadgen run 127.0.0.1:7007 --rate 1k/s -d 60s --reconnect
   More.
     loadgen run --udp 127.0.0.1:7007 -c 10 --size 1KiB
     loadgen run unix:/tmp/echo.sock -c 100

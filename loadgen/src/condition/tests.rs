@@ -25,6 +25,8 @@ fn a_condition_holds_or_not() {
         ("unanswered <= 4", Some(true)),
         ("starved<=1", Some(false)),
         ("starved<3", Some(true)),
+        ("reconnects>0", Some(false)),
+        ("reconnects <= 0", Some(true)),
         ("rate>1k/s", Some(true)),
         ("rate >= 1.6k/s", Some(false)),
         ("p99.9<1s", None),
@@ -34,6 +36,19 @@ fn a_condition_holds_or_not() {
     for (text, expected) in table {
         assert_eq!(condition(text).holds(&load(None)), expected, "{text}");
     }
+}
+
+#[test]
+fn connections_that_were_opened_again_are_counted() {
+    let mut load = load(None);
+    load.summary.reconnects = Some(record::Reconnects {
+        lost: 9,
+        reopened: 8,
+        ..record::Reconnects::default()
+    });
+    assert_eq!(condition("reconnects>7").holds(&load), Some(true));
+    assert_eq!(condition("reconnects>8").holds(&load), Some(false));
+    assert_eq!(condition("reconnects>8").describe_value(&load), "reconnects is 8");
 }
 
 #[test]
@@ -62,6 +77,7 @@ fn an_objective_is_an_upper_bound_of_a_metric_that_grows_with_the_load() {
         "errors<=0",
         "unanswered<1",
         "starved<=0",
+        "reconnects<=0",
     ] {
         assert!(condition(text).is_objective(), "{text}");
     }

@@ -11,6 +11,10 @@ pub struct Evidence<'a> {
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,
+    /// Whether no connection was left at the end.
+    pub deserted: bool,
+    /// Messages that were answered in the whole run.
+    pub served: u64,
     /// Messages due in the window; where connections arrive, connections.
     pub due: u64,
     /// How many were finished in the window, whether due in it or before.
@@ -19,6 +23,10 @@ pub struct Evidence<'a> {
     pub outstanding: (u64, u64),
     /// How many of those were still with the generator, begun or not.
     pub waiting: (u64, u64),
+    /// How many of the outstanding ones were on connections that were lost, and not back.
+    pub withheld: (u64, u64),
+    /// How long each connection had been lost that was not back at the end, in nanoseconds.
+    pub lost_ns: Vec<u64>,
     /// Messages that had to wait since the kernel had no room for them.
     pub blocked: u64,
     /// Times at which each worker had something due, in nanoseconds from the window's start.

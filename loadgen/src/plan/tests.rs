@@ -131,6 +131,15 @@ fn contradictions_are_refused_and_named() {
         ),
         (plan! { "udp": true, "idle": 1 }, ["idle", "udp"]),
         (plan! { "udp": true, "depth": 2 }, ["depth", "udp"]),
+        (plan! { "udp": true, "reconnect": true }, ["reconnect", "udp"]),
+        (
+            plan! { "connect_rate": "1/s", "reconnect": true },
+            ["reconnect", "connect_rate"],
+        ),
+        (
+            plan! { "messages_per_connection": 9, "reconnect": true },
+            ["reconnect", "messages_per_connection"],
+        ),
     ];
     for (plan, fields) in table {
         let error = checked(&plan).unwrap_err().to_string();

@@ -28,6 +28,8 @@ pub struct IntervalCounts {
     pub duration_ns: u64,
     /// Messages that came back.
     pub echoes: u64,
+    /// Connections that were opened again.
+    pub reconnects: u64,
     /// Response times, or in a closed loop service times.
     pub latency: Histogram,
 }
@@ -82,12 +84,14 @@ impl Intervals {
                 start_ns: nanos(self.length) * self.found.len() as u64,
                 duration_ns: nanos(self.length),
                 echoes: 0,
+                reconnects: 0,
                 latency: histogram::empty(),
             };
             self.found.push((interval, 0, 0));
         }
         let (interval, workers, errors) = &mut self.found[cut.number];
         interval.echoes += cut.echoes;
+        interval.reconnects += cut.reconnects;
         interval.latency += cut.latency;
         *workers += 1;
         *errors += cut.errors;
@@ -142,6 +146,7 @@ mod tests {
         Cut {
             number,
             echoes,
+            reconnects: 1,
             latency,
             errors: 1,
         }
@@ -166,7 +171,7 @@ mod tests {
             found.iter().map(|interval| interval.echoes).collect::<Vec<_>>(),
             [100, 50]
         );
-        assert_eq!(found[0].latency.len(), 100);
+        assert_eq!((found[0].latency.len(), found[0].reconnects), (100, 2));
         let times: Vec<_> = { found.iter() }
             .map(|interval| (interval.start_ns, interval.duration_ns))
             .collect();

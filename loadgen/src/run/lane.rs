@@ -34,9 +34,10 @@ use record::{Engine, Load, LoopKind};
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Whether a load can be cut into slices: between them nothing may be due, no connection may come or
-/// go, and none may think.
+/// go, or be opened again, and none may think.
 pub fn can_be_sliced(plan: &CheckedPlan) -> bool {
-    plan.loop_kind == LoopKind::Closed && plan.keeps_connections() && plan.words().think.0.is_zero()
+    let keeps_connections = plan.keeps_connections() && !plan.reconnect;
+    plan.loop_kind == LoopKind::Closed && keeps_connections && plan.words().think.0.is_zero()
 }
 
 /// A closed loop whose connections are open. Each [slice](Lane::slice) is a part of its window.
@@ -48,7 +49,7 @@ pub struct Lane {
     stop: Arc<AtomicBool>,
     /// `None` once it has ended.
     supervisor: Option<JoinHandle<Result<Load, RunError>>>,
-    /// The record, if no connection was left before the first slice.
+    /// The record, if there is one and no connection was left before the first slice.
     load: Option<Load>,
 }
 
@@ -215,6 +216,7 @@ fn supervise(
             steal,
             interrupted: context.shared.is_stopped(),
             overran: context.shared.overran(),
+            deserted: context.shared.is_deserted(),
             intervals,
             started_at,
         };
@@ -266,6 +268,7 @@ fn conduct(
                 start_ns: window_ns,
                 duration_ns: measured_ns,
                 echoes: slice.cut.echoes,
+                reconnects: slice.cut.reconnects,
                 latency: slice.cut.latency,
             });
             window_ns += measured_ns;

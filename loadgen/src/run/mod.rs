@@ -16,8 +16,8 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{self, Sender};
-use std::time::SystemTime;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::sync::WaitGroup;
 use fastrand::Rng;
@@ -33,7 +33,7 @@ use crate::prepare::{PrepareError, prepare};
 use director::{Director, Step};
 use intervals::Intervals;
 use machine::{Closed, Open, Sessions, due};
-use record::{Engine, ErrorKind, Load, LoopKind};
+use record::{Engine, ErrorKind, Finding, Load, LoopKind};
 use result::MeasuredWindow;
 use shared::Shared;
 use tally::{Cut, Tally};
@@ -43,6 +43,11 @@ pub use intervals::Snapshot;
 pub use lane::{Lane, SliceReport, can_be_sliced};
 pub use observer::Observer;
 pub use usage::Steal;
+
+/// While connections are opened, an observer learns of them this often, and not before they have
+/// taken a while.
+const CONNECTING_GLANCE: Duration = Duration::from_millis(250);
+const TAKES_LONG: Duration = Duration::from_secs(1);
 
 /// Why there is no load to report.
 #[derive(Debug, thiserror::Error)]
@@ -57,20 +62,31 @@ pub enum RunError {
         /// Its message.
         example: String,
     },
-    /// The server accepted connections, and none was left when the window was to open.
+    /// There was no time to try all connections at the start.
     #[error(
-        "{target} ended all connections before anything was measured: {example}; is it an echo server, and does \
-         it keep connections open after an answer? Its log may say more. Without a warm-up, or with \
-         --messages-per-connection, short connections can be measured"
+        "only {open} of {asked} connections to {target} were open after {}: {errors}, {untried} not tried; the server \
+         may be at its limit of open files (`ulimit -n`) or accept too slowly for its backlog: look at its log, use \
+         fewer connections, or give it more time (--connect-timeout)",
+        humantime::format_duration(*within)
     )]
-    Ended {
+    NotConnected {
         /// The server.
         target: Address,
-        /// The most frequent error.
-        kind: ErrorKind,
-        /// Its message.
-        example: String,
+        /// Connections that were open.
+        open: u64,
+        /// Connections that were asked for, with the idle ones.
+        asked: u64,
+        /// How long they had.
+        within: Duration,
+        /// The errors of others, in words.
+        errors: String,
+        /// Connections that were not tried.
+        untried: u64,
     },
+    /// The server ended every connection before the window opened. The load has no numbers, and its
+    /// findings say why.
+    #[error("{} cannot be measured: {}", .0.target, end_in_warm_up(.0).map_or(String::new(), Finding::to_string))]
+    EndedInWarmUp(Box<Load>),
     /// This host cannot carry out the plan.
     #[error(transparent)]
     Unprepared(#[from] PrepareError),
@@ -122,12 +138,14 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
         // Inside, so that a panic of the observer leaves no worker waiting.
         let (connected, counted) = (WaitGroup::new(), WaitGroup::new());
         let (cuts, cut) = mpsc::channel();
+        let (arriving, arrived) = mpsc::channel();
         let start = |(index, seed)| {
             let share = Share {
                 index,
                 of: plan.threads,
             };
             let meeting = Meeting {
+                arriving: arriving.clone(),
                 connected: connected.clone(),
                 counted: counted.clone(),
             };
@@ -138,9 +156,10 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
         };
         let seeds = seeds(plan.seed, plan.threads);
         let workers: Vec<_> = seeds.into_iter().enumerate().map(start).collect();
-        drop(cuts);
+        drop((cuts, arriving));
         let length = intervals::interval(plan.duration);
         let mut intervals = Intervals::new(length, plan.duration, plan.threads, cut);
+        await_connections(context, &arrived, observer);
         connected.wait();
         let (duration_ns, steal) = watch(context, &mut intervals, observer);
         drop(counted);
@@ -157,6 +176,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
             steal,
             interrupted: shared.is_stopped(),
             overran: shared.overran(),
+            deserted: shared.is_deserted(),
             intervals: intervals.finish(duration_ns),
             started_at,
         };
@@ -175,16 +195,28 @@ fn conclude(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Result<
             example,
         });
     }
-    let is_closed = window.duration_ns == 0 && !window.interrupted && window.overran == 0;
-    if is_closed && tally.failed_connections() >= tally.established {
-        let (kind, example) = tally.worst_error();
-        return Err(RunError::Ended {
+    if tally.untried > 0 && !window.interrupted {
+        return Err(RunError::NotConnected {
             target: plan.target.clone(),
-            kind,
-            example,
+            open: tally.established,
+            asked: (plan.connections + plan.idle) as u64,
+            within: plan.connects_within(),
+            errors: tally.errors_in_words(),
+            untried: tally.untried,
         });
     }
-    Ok(result::load(plan, tally, window))
+    let load = result::load(plan, tally, window);
+    let ended = end_in_warm_up(&load).is_some();
+    match ended {
+        true => Err(RunError::EndedInWarmUp(Box::new(load))),
+        false => Ok(load),
+    }
+}
+
+/// The finding that the server ended every connection before the window opened.
+fn end_in_warm_up(load: &Load) -> Option<&Finding> {
+    let mut findings = load.summary.findings.iter();
+    findings.find(|finding| matches!(finding, Finding::EndedInWarmUp { .. }))
 }
 
 fn seeds(seed: u64, workers: usize) -> Vec<u64> {
@@ -256,6 +288,17 @@ struct WindowGuard<'a>(&'a Context<'a>);
 impl Drop for WindowGuard<'_> {
     fn drop(&mut self) {
         self.0.shared.end_window(self.0.clock.now_ns());
+    }
+}
+
+/// Waits until every worker has connected or given up.
+fn await_connections(context: &Context, arrived: &Receiver<()>, observer: &mut dyn Observer) {
+    let asked = context.plan.connections + context.plan.idle;
+    while let Err(RecvTimeoutError::Timeout) = arrived.recv_timeout(CONNECTING_GLANCE) {
+        let elapsed = Duration::from_nanos(context.clock.now_ns());
+        if elapsed >= TAKES_LONG {
+            observer.connecting(context.shared.opened(), asked, elapsed);
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::gates::{self, Evidence};
 use crate::plan::CheckedPlan;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, BySpan, Connections, Findings, Generator, Load, LoopKind, SCHEMA_VERSION, Scope, Span, Summary,
+    self, BySpan, Connections, Findings, Generator, Load, LoopKind, Reconnects, SCHEMA_VERSION, Scope, Span,
+    Summary,
 };
 
 /// The window as the watching thread saw it.
@@ -22,6 +23,8 @@ pub struct MeasuredWindow {
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
     pub overran: usize,
+    /// Whether no connection was left at its end.
+    pub deserted: bool,
     /// The counts of its intervals.
     pub intervals: Vec<IntervalCounts>,
     /// When the run began.
@@ -62,6 +65,7 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
             latencies: latencies.map_measured(|histogram| Quantiles::of(histogram)),
             connections_per_s: short_connections.then(|| per_second(tally.closed as f64)),
             unanswered: tally.unanswered,
+            reconnects: plan.reconnect.then(|| reconnects(&tally)),
             connections: Connections {
                 asked: connections,
                 open: tally.open,
@@ -117,6 +121,17 @@ fn latencies<'a>(plan: &CheckedPlan, tally: &'a Tally, main: &'a Histogram) -> B
     })
 }
 
+fn reconnects(tally: &Tally) -> Reconnects {
+    let seen = tally.reconnects;
+    Reconnects {
+        lost: seen.lost,
+        reopened: seen.reopened,
+        failed_attempts: seen.failed_attempts,
+        messages_lost: seen.messages_lost,
+        longest_s: seen.longest_ns as f64 / 1e9,
+    }
+}
+
 fn generator(plan: &CheckedPlan, tally: &Tally, window: &MeasuredWindow) -> Generator {
     Generator {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -138,6 +153,7 @@ fn pieces(window: &MeasuredWindow) -> Vec<record::Interval> {
             duration_s: interval.duration_ns as f64 / 1e9,
             echoes: interval.echoes,
             latency: Encoded::new(&interval.latency),
+            reconnects: interval.reconnects,
         })
         .collect()
 }
@@ -153,6 +169,8 @@ fn evidence<'a>(
         plan,
         interrupted: window.interrupted,
         overran: window.overran,
+        deserted: window.deserted,
+        served: tally.served,
         due: tally.due,
         done: match plan.loop_kind {
             LoopKind::PartlyOpen => tally.latencies[Span::FirstByte].len(),
@@ -160,6 +178,8 @@ fn evidence<'a>(
         },
         outstanding: (tally.outstanding_at_start, tally.outstanding_at_end),
         waiting: (tally.waiting_at_start, tally.waiting_at_end),
+        withheld: (tally.withheld_at_start, tally.withheld_at_end),
+        lost_ns: tally.lost_ns,
         blocked: tally.blocked,
         intended_ns: tally.intended_ns,
         waits_ns: tally.waits_ns,

@@ -12,6 +12,10 @@ pub struct Shared<'a> {
     stop: &'a AtomicBool,
     /// Whether a worker has failed, which ends the run for all.
     failed: AtomicBool,
+    /// Whether a worker had no time left to open its connections, which does too.
+    out_of_time: AtomicBool,
+    /// Connections that were opened at the start, so far.
+    opened: AtomicUsize,
     /// How many messages a worker had on their way when it gave up, which does too.
     overran: AtomicUsize,
     /// Connections that still carry load, or may.
@@ -32,6 +36,8 @@ impl<'a> Shared<'a> {
         Shared {
             stop,
             failed: AtomicBool::new(false),
+            out_of_time: AtomicBool::new(false),
+            opened: AtomicUsize::new(0),
             overran: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
             primed: AtomicUsize::new(0),
@@ -49,12 +55,37 @@ impl<'a> Shared<'a> {
 
     /// Whether the run is to end early, or has no connection left.
     pub fn is_over_early(&self) -> bool {
-        self.is_stopped() || self.failed.load(Relaxed) || self.overran() > 0 || self.live.load(Relaxed) == 0
+        self.is_to_end() || self.overran() > 0 || self.is_deserted()
+    }
+
+    /// Whether no connection carries load any more, or may.
+    pub fn is_deserted(&self) -> bool {
+        self.live.load(Relaxed) == 0
+    }
+
+    /// Whether the run is to end, whatever connections there are.
+    pub fn is_to_end(&self) -> bool {
+        self.is_stopped() || self.failed.load(Relaxed) || self.out_of_time.load(Relaxed)
     }
 
     /// A worker has failed.
     pub fn fail(&self) {
         self.failed.store(true, Relaxed);
+    }
+
+    /// A worker has no time left to open its connections.
+    pub fn run_out_of_time(&self) {
+        self.out_of_time.store(true, Relaxed);
+    }
+
+    /// A worker has opened that many further connections at the start.
+    pub fn open(&self, connections: usize) {
+        self.opened.fetch_add(connections, Relaxed);
+    }
+
+    /// Connections that were opened at the start, so far.
+    pub fn opened(&self) -> usize {
+        self.opened.load(Relaxed)
     }
 
     /// A worker gives up with this many messages outstanding.

@@ -1,13 +1,13 @@
 //! The counts of a worker, and of all workers together.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::ops::AddAssign;
 
 use record::histogram::{self, Histogram};
 use record::{BySpan, ErrorKind};
 
 use super::usage::Usage;
+use crate::engine::Failure;
 
 /// The counts of one worker, or of several together.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Tally {
     pub answered: u64,
     /// Connections that send nothing.
     pub idle: u64,
+    /// Connections that there was no time to try at the start.
+    pub untried: u64,
     /// Connections that were closed within the window after all their messages.
     pub closed: u64,
     /// Messages, or connections, that were due within the window.
@@ -34,6 +36,13 @@ pub struct Tally {
     /// Messages, and connections, that were due then with no byte handed to the kernel.
     pub waiting_at_start: u64,
     pub waiting_at_end: u64,
+    /// How many of the outstanding messages were on connections that were lost, and not back.
+    pub withheld_at_start: u64,
+    pub withheld_at_end: u64,
+    /// The connections that were lost, with `reconnect`.
+    pub reconnects: Reconnects,
+    /// How long each connection had been lost that was not back at the end.
+    pub lost_ns: Vec<u64>,
     /// CPU time and more that the generator used within the window.
     pub usage: Usage,
     /// Messages that had to wait for room, before the window closed.
@@ -59,6 +68,31 @@ pub struct Tally {
     pub errors: BTreeMap<ErrorKind, (u64, String)>,
 }
 
+/// Connections that were lost and opened again, over the whole run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reconnects {
+    /// Losses of connections.
+    pub lost: u64,
+    /// How many were opened again.
+    pub reopened: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+    /// Messages that were on their way on a connection that was lost.
+    pub messages_lost: u64,
+    /// The longest time until one was back.
+    pub longest_ns: u64,
+}
+
+impl AddAssign for Reconnects {
+    fn add_assign(&mut self, other: Reconnects) {
+        self.lost += other.lost;
+        self.reopened += other.reopened;
+        self.failed_attempts += other.failed_attempts;
+        self.messages_lost += other.messages_lost;
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+    }
+}
+
 /// The counts of an interval of the window.
 #[derive(Debug)]
 pub struct Cut {
@@ -66,6 +100,8 @@ pub struct Cut {
     pub number: usize,
     /// Messages that came back.
     pub echoes: u64,
+    /// Connections that were opened again.
+    pub reconnects: u64,
     /// Response times, or in a closed loop service times.
     pub latency: Histogram,
     /// Errors of the whole run up to the end of the interval.
@@ -114,6 +150,7 @@ impl Tally {
             open: 0,
             answered: 0,
             idle: 0,
+            untried: 0,
             closed: 0,
             due: 0,
             unanswered: 0,
@@ -121,6 +158,10 @@ impl Tally {
             outstanding_at_end: 0,
             waiting_at_start: 0,
             waiting_at_end: 0,
+            withheld_at_start: 0,
+            withheld_at_end: 0,
+            reconnects: Reconnects::default(),
+            lost_ns: Vec::new(),
             usage: Usage::default(),
             blocked: 0,
             intended_ns: Vec::new(),
@@ -144,9 +185,9 @@ impl Tally {
             .0 += 1;
     }
 
-    /// Counts an error of the system.
-    pub fn io_error(&mut self, error: &io::Error) {
-        self.error(kind(error), error);
+    /// Counts the failure of a connection.
+    pub fn failure(&mut self, failure: &Failure) {
+        self.error(failure.kind(), failure);
     }
 
     /// The counts since the last cut; begins the next interval.
@@ -165,6 +206,7 @@ impl Tally {
         self.open += other.open;
         self.answered += other.answered;
         self.idle += other.idle;
+        self.untried += other.untried;
         self.closed += other.closed;
         self.due += other.due;
         self.unanswered += other.unanswered;
@@ -172,6 +214,10 @@ impl Tally {
         self.outstanding_at_end += other.outstanding_at_end;
         self.waiting_at_start += other.waiting_at_start;
         self.waiting_at_end += other.waiting_at_end;
+        self.withheld_at_start += other.withheld_at_start;
+        self.withheld_at_end += other.withheld_at_end;
+        self.reconnects += other.reconnects;
+        self.lost_ns.extend(other.lost_ns);
         self.usage += other.usage;
         self.blocked += other.blocked;
         self.intended_ns.extend(other.intended_ns);
@@ -190,11 +236,11 @@ impl Tally {
         }
     }
 
-    /// Connections that have ended with an error.
-    pub fn failed_connections(&self) -> u64 {
-        let errors = self.errors.iter();
-        let failed = errors.filter(|(kind, _)| !kind.is_of_a_message());
-        failed.map(|(_, (count, _))| count).sum()
+    /// All errors in words: `2 refused (Connection refused)`.
+    pub fn errors_in_words(&self) -> String {
+        let shown = { self.errors.iter() }
+            .map(|(kind, (count, example))| format!("{count} {} ({example})", kind.name()));
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// The kind of error that occurred most, and its example.
@@ -212,23 +258,10 @@ impl Cut {
         Cut {
             number,
             echoes: 0,
+            reconnects: 0,
             latency: histogram::empty(),
             errors: 0,
         }
-    }
-}
-
-/// The kind of an error of the system.
-fn kind(error: &io::Error) -> ErrorKind {
-    use nix::errno::Errno;
-    match error.raw_os_error().map(Errno::from_raw) {
-        // There is no Unix socket.
-        Some(Errno::ECONNREFUSED | Errno::ENOENT) => ErrorKind::Refused,
-        Some(Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED) => ErrorKind::Reset,
-        Some(Errno::ETIMEDOUT) => ErrorKind::TimedOut,
-        Some(Errno::EADDRNOTAVAIL) => ErrorKind::NoLocalPort,
-        Some(Errno::EMFILE | Errno::ENFILE) => ErrorKind::TooManyOpenFiles,
-        _ => ErrorKind::Other,
     }
 }
 
@@ -260,23 +293,6 @@ mod tests {
         );
         assert_eq!(left.errors[&ErrorKind::Reset], (2, "first".into()));
         assert_eq!(left.worst_error(), (ErrorKind::Reset, "first".into()));
-    }
-
-    #[test]
-    fn each_errno_has_its_kind() {
-        let table = [
-            (nix::errno::Errno::ECONNREFUSED, ErrorKind::Refused),
-            (nix::errno::Errno::ENOENT, ErrorKind::Refused),
-            (nix::errno::Errno::ECONNRESET, ErrorKind::Reset),
-            (nix::errno::Errno::EPIPE, ErrorKind::Reset),
-            (nix::errno::Errno::ETIMEDOUT, ErrorKind::TimedOut),
-            (nix::errno::Errno::EADDRNOTAVAIL, ErrorKind::NoLocalPort),
-            (nix::errno::Errno::EMFILE, ErrorKind::TooManyOpenFiles),
-            (nix::errno::Errno::EIO, ErrorKind::Other),
-        ];
-        for (errno, expected) in table {
-            assert_eq!(kind(&errno.into()), expected);
-        }
     }
 
     #[test]

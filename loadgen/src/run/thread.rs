@@ -30,9 +30,12 @@ pub struct Context<'a> {
     pub shared: &'a Shared<'a>,
 }
 
-/// Where the threads wait for each other. A thread that fails or panics drops both, which
+/// Where the threads wait for each other. A thread that fails or panics drops all, which
 /// counts as an arrival.
 pub struct Meeting {
+    /// Dropped once the worker has connected, or given up. Nothing is sent: the thread that directs the
+    /// run waits with a time limit for the channel to close.
+    pub arriving: Sender<()>,
     /// Every worker has connected, or given up.
     pub connected: WaitGroup,
     /// Everything is counted, and the connections may be closed.
@@ -55,8 +58,13 @@ where
 {
     let (engine, machine) = prepare::<E, L>(context, share, seed, engine)?;
     let mut worker = worker(context, engine, machine, cuts);
-    let Meeting { connected, counted } = meeting;
+    let Meeting {
+        arriving,
+        connected,
+        counted,
+    } = meeting;
     turns(&mut worker)?;
+    drop(arriving);
     connected.wait();
     worker.begin_priming();
     turns(&mut worker)?;

@@ -33,6 +33,8 @@ pub struct Worker<'a, E: Engine<'a>, L> {
     /// The counts that the director has last.
     live: usize,
     primed: usize,
+    /// The number of open connections that the observer has last.
+    opened: usize,
     /// What came in before this time has been handled after the next wait.
     before_wait_ns: u64,
 }
@@ -92,6 +94,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             cuts,
             live: 0,
             primed: 0,
+            opened: 0,
             before_wait_ns: 0,
         }
     }
@@ -157,11 +160,15 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
     }
 
     fn connect_some(&mut self) -> Turn {
-        if self.machine.is_connected() || self.shared.is_stopped() {
-            self.machine.end_connecting();
+        let now_ns = self.clock.now_ns();
+        let gives_up = self.shared.is_to_end() || self.machine.is_out_of_time(now_ns);
+        if self.machine.is_connected() || gives_up {
+            if self.machine.end_connecting(now_ns) > 0 {
+                self.shared.run_out_of_time();
+            }
+            self.act();
             return Turn::Connected;
         }
-        let now_ns = self.clock.now_ns();
         self.try_postponed(now_ns);
         while self.machine.open_next(now_ns) {
             self.act();
@@ -184,6 +191,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             return self.drain();
         }
         self.do_what_is_due(now_ns);
+        self.reopen(now_ns);
         self.before_wait_ns = now_ns;
         Turn::Wait(self.wake())
     }
@@ -204,6 +212,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             return Turn::Done;
         }
         self.do_what_is_due(now_ns);
+        self.reopen(now_ns);
         self.before_wait_ns = now_ns;
         Turn::Wait(self.wake())
     }
@@ -236,6 +245,13 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         if self.machine.overran() > 0 {
             self.shared.overrun(self.machine.overran());
             self.shared.end_window(self.clock.now_ns());
+        }
+    }
+
+    /// Opens lost connections again. Not while events are handled, which may be of those that were lost.
+    fn reopen(&mut self, now_ns: u64) {
+        while self.machine.reopen_next(now_ns) {
+            self.act();
         }
     }
 
@@ -340,6 +356,11 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         for cut in self.machine.take_cuts() {
             // The director may have left when the run ends early.
             let _ = self.cuts.send(cut);
+        }
+        let newly_opened = self.machine.opened() - self.opened;
+        if newly_opened > 0 {
+            self.shared.open(newly_opened);
+            self.opened += newly_opened;
         }
         let (live, primed) = (self.machine.live(), self.machine.primed());
         if (live, primed) != (self.live, self.primed) {

@@ -16,6 +16,7 @@ pub(super) fn describe(load: &Load) -> Vec<Row> {
     let mut all = vec![row("echoes", echoes(load))];
     all.extend(times(load));
     all.extend(rows("connections", connections(load)));
+    all.extend(rows("reconnects", reconnects(load)));
     all.extend(rows("unanswered", unanswered(load)));
     all.extend(rows("errors", errors(load)));
     all.extend(rows("generator", generator(load)));
@@ -84,6 +85,25 @@ fn connections(load: &Load) -> Vec<String> {
         lines.push(count(connections.idle, "idle connection"));
     }
     lines
+}
+
+fn reconnects(load: &Load) -> Vec<String> {
+    let Some(seen) = load.summary.reconnects.filter(|seen| seen.lost > 0) else {
+        return Vec::new();
+    };
+    vec![
+        format!(
+            "{} lost, {} opened again, after {} that failed",
+            count(seen.lost, "connection"),
+            seen.reopened,
+            count(seen.failed_attempts, "attempt")
+        ),
+        format!(
+            "up to {} from a loss to the next answer; {} sent again",
+            show_micros(seen.longest_s * 1e6),
+            count(seen.messages_lost, "message")
+        ),
+    ]
 }
 
 fn unanswered(load: &Load) -> Vec<String> {

@@ -63,6 +63,9 @@ fn traffic(load: &Load) -> Vec<String> {
             plan.think
         ));
     }
+    if plan.reconnect {
+        lines.push("connections that are lost are opened again".into());
+    }
     if plan.idle > 0 {
         lines.push(format!(
             "{} in addition",
@@ -225,6 +228,15 @@ mod tests {
                 "busy-polls",
             ],
         );
+    }
+
+    #[test]
+    fn connections_that_are_opened_again() {
+        let load = load_of(&Plan {
+            reconnect: true,
+            ..Plan::default()
+        });
+        shows(&load, &["connections that are lost are opened again"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::layout::block;
 use super::*;
 use crate::sample::{busy, busy_open, equal};
-use record::{Connections, ErrorKind, PaceSetter, Plan, Span};
+use record::{Connections, ErrorKind, PaceSetter, Plan, Reconnects, Span};
 
 /// The text beside a name.
 fn text_of(load: &Load, name: &str) -> String {
@@ -108,6 +108,30 @@ fn connections_without_an_answer_have_a_line() {
     assert!(has_line(&load, missing) && has_line(&load, "7 idle connections"));
     load.window_s = 0.0;
     assert!(!has_line(&load, missing), "nothing was measured");
+}
+
+#[test]
+fn lost_connections_have_lines_if_there_were_some() {
+    let mut load = busy(&Plan {
+        reconnect: true,
+        ..Plan::default()
+    });
+    load.summary.reconnects = Some(Reconnects::default());
+    assert!(!has_name(&load, "reconnects"));
+    load.summary.reconnects = Some(Reconnects {
+        lost: 64,
+        reopened: 63,
+        failed_attempts: 1,
+        messages_lost: 60,
+        longest_s: 1.523,
+    });
+    let text = text_of(&load, "reconnects");
+    assert_eq!(
+        text,
+        "64 connections lost, 63 opened again, after 1 attempt that failed"
+    );
+    let time = "up to 1.52s from a loss to the next answer; 60 messages sent again";
+    assert!(has_line(&load, time), "{}", describe(&load));
 }
 
 #[test]

@@ -248,6 +248,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
             latencies: [(Span::Service, Quantiles::of(histogram))].into(),
             connections_per_s: None,
             unanswered: 0,
+            reconnects: None,
             connections: Connections {
                 asked: connections as u64,
                 open: connections as u64,

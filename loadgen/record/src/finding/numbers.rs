@@ -1,10 +1,12 @@
 //! Numbers that several findings share, with their words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error_kind::ErrorKind;
 use crate::units::show_rate;
 use crate::words::{count, show_micros};
 
@@ -44,6 +46,14 @@ pub struct Lag {
     pub send_lag_us: f64,
     /// In microseconds.
     pub response_us: f64,
+}
+
+/// `4 reset, 60 early_end`.
+pub fn errors(errors: &BTreeMap<ErrorKind, u64>) -> String {
+    let shown = errors
+        .iter()
+        .map(|(kind, count)| format!("{count} {}", kind.name()));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for AffectedConnections {

@@ -106,7 +106,19 @@ pub struct Plan {
     #[serde(rename = "source", alias = "sources", skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceRange>,
 
+    /// Open connections again that the server ends, resets or refuses; closed and open loops over TCP
+    /// whose connections stay open.
+    ///
+    /// For a server that restarts during the run. Messages that were on their way are sent again, and
+    /// those that become due meanwhile wait: the time without a server is in the latencies. The load is
+    /// valid if every connection comes back and is answered.
+    #[cfg_attr(feature = "clap", arg(long, help_heading = LOAD))]
+    #[serde(skip_serializing_if = "is_off")]
+    pub reconnect: bool,
+
     /// Time limit for establishing a connection; not over UDP [default: 10s].
+    ///
+    /// The connections that are opened at the start have this time together, and 1ms more for each.
     #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", help_heading = LOAD))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<Time>,
@@ -139,6 +151,10 @@ pub struct Plan {
     pub spin: bool,
 }
 
+fn is_off(option: &bool) -> bool {
+    !option
+}
+
 /// A closed loop of 64 connections with messages of 64 bytes, for ten seconds after one of
 /// warm-up, on one thread that sleeps in epoll.
 impl Default for Plan {
@@ -159,6 +175,7 @@ impl Default for Plan {
             udp: false,
             seed: 1,
             sources: Vec::new(),
+            reconnect: false,
             connect_timeout: None,
             answer_timeout: None,
             threads: None,

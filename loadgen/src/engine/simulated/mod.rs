@@ -93,6 +93,18 @@ impl Server {
         stall.map_or(time_ns, |(_, end_ns)| start_ns + end_ns)
     }
 
+    /// Whether there is a server.
+    fn is_there(&self, time_ns: u64) -> bool {
+        let mut outages = self.script.outages.iter();
+        !outages.any(|(begin_ns, end_ns)| (*begin_ns..*end_ns).contains(&time_ns))
+    }
+
+    /// When the server dies for the `number`th time.
+    fn dies_at(&self, number: usize) -> u64 {
+        let outage = self.script.outages.get(number);
+        outage.map_or(u64::MAX, |(begin_ns, _)| *begin_ns)
+    }
+
     /// When the server reads what was sent now, and when the answer arrives.
     fn answer_at(&mut self, now_ns: u64) -> (u64, u64) {
         let read_ns = self.awake_at(now_ns.max(self.busy_until_ns));
@@ -175,6 +187,8 @@ pub struct Simulated<'a> {
     /// Slots that already have a send in this batch.
     early: Vec<(usize, u64, Happening)>,
     batch: u64,
+    /// How often the server has died.
+    deaths: usize,
     /// The bytes of the event that is being handled.
     held: Vec<u8>,
 }
@@ -227,18 +241,36 @@ impl<'a> Simulated<'a> {
             ready: VecDeque::new(),
             early: Vec::new(),
             batch: 1,
+            deaths: 0,
             held: Vec::new(),
         }
     }
 
     /// When the next wait would end by an event.
     pub fn next_event_ns(&self) -> u64 {
+        let next = self.future.peek();
+        let next_ns = next.map_or(u64::MAX, |Reverse((time_ns, _))| *time_ns);
         match self.ready.is_empty() && self.early.is_empty() {
-            true => self
-                .future
-                .peek()
-                .map_or(u64::MAX, |Reverse((time_ns, _))| *time_ns),
+            true => next_ns.min(self.server.borrow().dies_at(self.deaths)),
             false => self.clock.now_ns(),
+        }
+    }
+
+    /// The server dies: what was on its way is lost, and every connection with it.
+    fn die(&mut self) {
+        self.deaths += 1;
+        self.server.borrow_mut().busy_until_ns = 0;
+        for (slot, connection) in self.slots.iter_mut().enumerate() {
+            // One that is being refused does not notice.
+            if connection.is_open && connection.fault != Some(Fault::Refused) {
+                connection.generation += 1;
+                connection.ended = true;
+                let end = match connection.established && slot % 2 == 1 {
+                    true => Happening::Ends,
+                    false => Happening::Fails(Errno::ECONNRESET),
+                };
+                self.ready.push_back((slot, connection.generation, end));
+            }
         }
     }
 
@@ -353,7 +385,10 @@ impl<'a> Engine<'a> for Simulated<'a> {
         let mut server = self.server.borrow_mut();
         let accepted_ns = server.accepted_at(now_ns)?;
         server.take_port(now_ns)?;
-        let fault = server.script.faults[server.connects % server.script.faults.len()];
+        let fault = match server.is_there(now_ns) {
+            true => server.script.faults[server.connects % server.script.faults.len()],
+            false => Fault::Refused,
+        };
         server.connects += 1;
         let outcome_ns = now_ns + server.script.connect_ns;
         drop(server);
@@ -467,6 +502,9 @@ impl<'a> Engine<'a> for Simulated<'a> {
             self.future.pop();
             let happening = self.happenings.remove(&number).expect("it was caused");
             self.ready.push_back(happening);
+        }
+        while self.server.borrow().dies_at(self.deaths) <= now_ns {
+            self.die();
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ pub struct Script {
     pub service_ns: u64,
     /// When the server stalls, from the start of the window.
     pub stalls: Vec<(u64, u64)>,
+    /// When there is no server, in the time of the run: it dies, and all its connections with it, and
+    /// another is started later. Every other slot is reset, the rest are ended.
+    pub outages: Vec<(u64, u64)>,
     /// Bytes that a connection has room for until the server reads them.
     pub room: usize,
     /// Whether sends are batched and returned in part, as by io_uring; otherwise they are
@@ -46,6 +49,7 @@ impl Default for Script {
             latency: Latency::Constant(100_000),
             service_ns: 0,
             stalls: Vec::new(),
+            outages: Vec::new(),
             room: 1 << 20,
             batches: false,
             piece: usize::MAX,

@@ -30,7 +30,7 @@ impl Workload for Closed {
 
     fn live(&self, core: &Core) -> usize {
         match self.lasting {
-            true => core.in_state(State::Ready),
+            true => core.lasting(),
             false => core.connections(),
         }
     }
@@ -38,8 +38,7 @@ impl Workload for Closed {
     fn due(&mut self, _: &mut Core, _: u64) {}
 
     fn start(&mut self, core: &mut Core, at: usize, due_ns: u64) {
-        core.slots[at].state = State::Talking;
-        core.slots[at].full_ns = due_ns;
+        core.begin_to_carry(at, due_ns);
         core.send_several(at, self.depth as usize, due_ns);
         core.close_if_done(at);
     }
@@ -47,9 +46,10 @@ impl Workload for Closed {
     fn answered(&mut self, core: &mut Core, at: usize, message: Message, now_ns: u64) {
         let window = core.window;
         if window.holds(now_ns) {
-            core.tally.cut.latency.saturating_record(now_ns - message.sent_ns);
-            self.account_for_waiting(core, at, &message);
-            core.slots[at].before_ns += window.start_ns.saturating_sub(message.sent_ns);
+            let sent_ns = message.first_sent_ns();
+            core.tally.cut.latency.saturating_record(now_ns - sent_ns);
+            self.account_for_waiting(core, at, &message, sent_ns);
+            core.slots[at].before_ns += window.start_ns.saturating_sub(sent_ns);
         } else if now_ns >= window.end_ns {
             // The window has just closed, and the worker has not noticed yet.
             self.account_for_unrecorded(core, at, message);
@@ -62,7 +62,7 @@ impl Workload for Closed {
 
     fn lost(&mut self, core: &mut Core, at: usize, message: &Message, now_ns: u64) {
         if core.window.holds(now_ns) {
-            self.account_for_waiting(core, at, message);
+            self.account_for_waiting(core, at, message, message.sent_ns);
             core.slots[at].unrecorded_ns += now_ns - message.sent_ns.max(core.window.start_ns);
         }
         match core.slots[at].state {
@@ -124,23 +124,24 @@ impl Workload for Closed {
 
 impl Closed {
     /// Adds the time that a message waited to be sent, since the answer to the one before.
-    fn account_for_waiting(&self, core: &mut Core, at: usize, message: &Message) {
+    fn account_for_waiting(&self, core: &mut Core, at: usize, message: &Message, sent_ns: u64) {
         let free_ns = message
             .intended_ns
             .saturating_sub(self.think_ns)
             .max(core.window.start_ns);
-        core.slots[at].unrecorded_ns += message.sent_ns.min(core.window.end_ns).saturating_sub(free_ns);
+        core.slots[at].unrecorded_ns += sent_ns.min(core.window.end_ns).saturating_sub(free_ns);
     }
 
     /// Adds the time of a message that was not answered, or not even sent, when the window
     /// closed.
-    fn account_for_unrecorded(&self, core: &mut Core, at: usize, mut message: Message) {
+    fn account_for_unrecorded(&self, core: &mut Core, at: usize, message: Message) {
         let window = core.window;
-        if message.sent_ns == 0 {
-            message.sent_ns = window.end_ns;
-        }
-        self.account_for_waiting(core, at, &message);
-        let begin_ns = message.sent_ns.max(window.start_ns);
+        let sent_ns = match message.first_sent_ns() {
+            0 => window.end_ns,
+            sent_ns => sent_ns,
+        };
+        self.account_for_waiting(core, at, &message, sent_ns);
+        let begin_ns = sent_ns.max(window.start_ns);
         core.slots[at].unrecorded_ns += window.end_ns.saturating_sub(begin_ns);
     }
 }

@@ -43,8 +43,20 @@ pub struct Message {
     pub sent_ns: u64,
     /// Whether it was due within the window.
     pub of_window: bool,
+    /// When it was sent on a connection that was lost, or was due while there was none; otherwise 0.
+    earlier_ns: u64,
     start: u64,
     end: u64,
+}
+
+impl Message {
+    /// When it was first sent, or was due if there was no connection then; 0 before that.
+    pub fn first_sent_ns(&self) -> u64 {
+        match self.earlier_ns {
+            0 => self.sent_ns,
+            earlier_ns => earlier_ns,
+        }
+    }
 }
 
 /// The meaning of received bytes.
@@ -78,6 +90,30 @@ impl Conversation {
 
     /// Begins the next message; its response time runs from `intended_ns`.
     pub fn begin(&mut self, intended_ns: u64, bytes: u64, of_window: bool) {
+        self.push(intended_ns, bytes, of_window, 0);
+    }
+
+    /// The same for a message that is due while there is no connection, and counts as sent then.
+    pub fn begin_without_connection(&mut self, intended_ns: u64, bytes: u64, of_window: bool) {
+        self.push(intended_ns, bytes, of_window, intended_ns);
+    }
+
+    /// The messages without an answer, as those of another connection that replaces this one. They
+    /// are to be sent there from their beginning.
+    pub fn on_another(&self, connection: usize) -> Self {
+        let mut next = Conversation::new(connection, self.transport);
+        for message in self.unanswered() {
+            let earlier_ns = match message.first_sent_ns() {
+                0 => message.intended_ns,
+                first_sent_ns => first_sent_ns,
+            };
+            let bytes = message.end - message.start;
+            next.push(message.intended_ns, bytes, message.of_window, earlier_ns);
+        }
+        next
+    }
+
+    fn push(&mut self, intended_ns: u64, bytes: u64, of_window: bool, earlier_ns: u64) {
         let start = self.end;
         self.end += bytes;
         self.last_bytes = bytes;
@@ -87,6 +123,7 @@ impl Conversation {
             intended_ns,
             sent_ns: 0,
             of_window,
+            earlier_ns,
             start,
             end: self.end,
         });
@@ -314,6 +351,30 @@ mod tests {
         assert_eq!(conversation.receive(echo, &pattern), Received::Right);
         let all: Vec<_> = std::iter::from_fn(|| times(conversation.take_complete())).collect();
         assert_eq!(all, [(1, 5), (2, 9), (3, 9)]);
+    }
+
+    #[test]
+    fn messages_that_move_to_another_connection_are_sent_there_whole_and_keep_their_first_times() {
+        let pattern = Pattern::new();
+        let mut lost = over_tcp(0);
+        for intended_ns in 1..=4 {
+            lost.begin(intended_ns, 10, false);
+        }
+        // The second is on its way in part, the third and the fourth are not.
+        lost.sent(15, 7);
+        lost.receive(pattern.piece(Pattern::start(0), 10), &pattern);
+        assert_eq!(times(lost.take_complete()), Some((1, 7)));
+        let mut next = lost.on_another(9);
+        next.begin_without_connection(20, 10, false);
+        let mut last = next.on_another(5);
+        assert_eq!((last.waiting(), last.sent_and_unanswered().count()), (4, 0));
+        assert_eq!(last.unsent(&pattern), pattern.piece(Pattern::start(5), 40));
+        let message = send_all(&mut last, 30, &pattern);
+        assert_eq!(last.receive(&message, &pattern), Received::Right);
+        let first_times: Vec<_> = std::iter::from_fn(|| last.take_complete())
+            .map(|message| (message.intended_ns, message.first_sent_ns(), message.sent_ns))
+            .collect();
+        assert_eq!(first_times, [(2, 7, 30), (3, 3, 30), (4, 4, 30), (20, 20, 30)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use super::conversation::{Conversation, Message};
 #[cfg(test)]
 use super::ledger::Ledger;
+use super::lost::Lost;
 use super::slot::{Slot, State};
 use crate::clock::nanos;
 use crate::engine::Failure;
@@ -106,8 +107,16 @@ pub struct Core<'a> {
     pub cuts: Vec<Cut>,
     /// Connections that still carry load, or may.
     pub live: usize,
+    /// Connections that were opened at the start, so far.
+    pub opened: usize,
     /// Connections whose first message was answered before the load began.
     pub primed: usize,
+    /// With `reconnect`: the lost connections, and when to try them again.
+    pub lost: Lost,
+    /// Slots whose connection was lost and is not back.
+    pub down: usize,
+    /// How many of them have no connection, without the idle ones.
+    pub away: usize,
     /// Slots that are connecting or closing.
     pub unsettled: usize,
     /// Messages that were begun and are not answered.
@@ -157,7 +166,11 @@ impl<'a> Core<'a> {
             tally: Tally::new(),
             cuts: Vec::new(),
             live: 0,
+            opened: 0,
             primed: 0,
+            lost: Lost::new(),
+            down: 0,
+            away: 0,
             unsettled: 0,
             outstanding: 0,
             outstanding_of_window: 0,
@@ -177,8 +190,7 @@ impl<'a> Core<'a> {
 
     /// Starts a connection in a free slot.
     pub fn connect(&mut self, at: usize, due_ns: u64) {
-        let number = self.share.index + self.share.of * self.begun;
-        self.begun += 1;
+        let number = self.next_number();
         let of_window = self.messages_per_connection.is_some() && self.window.holds(due_ns);
         let slot = &mut self.slots[at];
         *slot = Slot {
@@ -233,6 +245,25 @@ impl<'a> Core<'a> {
         None
     }
 
+    /// The number of a new connection.
+    pub fn next_number(&mut self) -> usize {
+        let number = self.share.index + self.share.of * self.begun;
+        self.begun += 1;
+        number
+    }
+
+    /// The connection in a slot begins to carry the load, or will once it is open again.
+    pub fn begin_to_carry(&mut self, at: usize, since_ns: u64) {
+        let slot = &mut self.slots[at];
+        slot.full_ns = since_ns;
+        match &mut slot.down {
+            Some(down) if matches!(slot.state, State::Lost | State::Connecting) => {
+                down.resumes = State::Talking
+            }
+            _ => slot.state = State::Talking,
+        }
+    }
+
     /// Begins a message and sends it.
     pub fn send_one(&mut self, at: usize, due_ns: u64) {
         self.begin(at, due_ns);
@@ -271,7 +302,13 @@ impl<'a> Core<'a> {
             return false;
         }
         let bytes = self.plan.sizes.draw(slot.number, begun, &mut self.random);
-        slot.conversation.begin(due_ns, bytes, self.window.holds(due_ns));
+        let of_window = self.window.holds(due_ns);
+        match slot.is_away() {
+            true => slot
+                .conversation
+                .begin_without_connection(due_ns, bytes, of_window),
+            false => slot.conversation.begin(due_ns, bytes, of_window),
+        }
         self.outstanding += 1;
         #[cfg(test)]
         self.ledger.begin();
@@ -324,15 +361,8 @@ impl<'a> Core<'a> {
 
     /// Counts a failure and closes its connection. Returns the state that it was in; its
     /// messages have no answer.
-    pub fn fail(&mut self, at: usize, failure: Failure) -> State {
-        match failure {
-            Failure::System(error) => self.tally.io_error(&error),
-            Failure::Detected(kind, example) => self.tally.error(kind, example),
-            Failure::TimedOut(what, timeout) => {
-                self.tally
-                    .error(ErrorKind::TimedOut, format_args!("{what} within {timeout:?}"));
-            }
-        }
+    pub fn fail(&mut self, at: usize, failure: &Failure) -> State {
+        self.tally.failure(failure);
         let slot = &mut self.slots[at];
         if !slot.is_settled() {
             self.unsettled -= 1;
@@ -344,7 +374,16 @@ impl<'a> Core<'a> {
             self.tally.established -= 1;
             self.tally.open -= 1;
         }
-        let conversation = std::mem::replace(&mut slot.conversation, Conversation::new(0, Transport::Tcp));
+        self.forget_loss(at, was);
+        self.break_off(at);
+        self.actions.push_back(Action::Remove(at));
+        was
+    }
+
+    /// Gives up the messages of a connection that have no answer.
+    pub fn break_off(&mut self, at: usize) {
+        let none = Conversation::new(0, Transport::Tcp);
+        let conversation = std::mem::replace(&mut self.slots[at].conversation, none);
         for message in conversation.unanswered() {
             self.forget(message);
             #[cfg(test)]
@@ -353,14 +392,12 @@ impl<'a> Core<'a> {
                 self.tally.unanswered += 1;
             }
         }
-        self.actions.push_back(Action::Remove(at));
-        was
     }
 
     /// A connection that was to stay has failed.
     pub fn lose(&mut self) {
         if self.phase > Phase::Connecting {
-            self.live -= 1;
+            self.live = self.live.saturating_sub(1);
         }
     }
 
@@ -421,7 +458,9 @@ impl<'a> Core<'a> {
     /// Finds the connections that wait for an answer when the window closes, among those that
     /// were served before. A connection that thinks waits for nothing.
     pub fn find_waits(&mut self) {
-        let served = self.slots.iter().enumerate().filter(|(_, slot)| slot.served);
+        let served = { self.slots.iter().enumerate() }
+            // One that was lost is judged by whether it comes back.
+            .filter(|(_, slot)| slot.served && slot.down.is_none());
         let waiting = served.filter(|(_, slot)| matches!(slot.state, State::Priming | State::Talking));
         self.waits = waiting
             .filter_map(|(at, slot)| {
@@ -510,6 +549,26 @@ impl<'a> Core<'a> {
     /// The same for idle ones.
     pub fn idle(&self) -> usize {
         part(self.plan.idle, self.share)
+    }
+
+    /// Connections that stay open and carry the load, of which some may be lost for the moment.
+    pub fn lasting(&self) -> usize {
+        match self.in_state(State::Ready) {
+            // There is no server, rather than one that restarts.
+            0 => 0,
+            _ => self.may_carry(),
+        }
+    }
+
+    /// Connections that carry the load, or may.
+    pub fn may_carry(&self) -> usize {
+        let there = self.slots.iter().filter(|slot| slot.state != State::Gone);
+        there.filter(|slot| !slot.idle).count()
+    }
+
+    /// How many connections it opens at the start.
+    pub fn to_open(&self) -> usize {
+        self.connections() + self.idle()
     }
 
     /// How many slots are in a state.

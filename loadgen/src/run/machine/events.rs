@@ -2,6 +2,7 @@
 
 use super::conversation::Received;
 use super::core::{Action, Phase};
+use super::lost::ATTEMPT;
 use super::slot::State;
 use super::workload::Workload;
 use super::{GLANCE_NS, Machine};
@@ -50,9 +51,14 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// Its connect has succeeded.
     pub fn established(&mut self, at: usize, now_ns: u64) {
         let core = &mut self.core;
-        let slot = &mut core.slots[at];
         core.unsettled -= 1;
         core.tally.established += 1;
+        core.opened += usize::from(core.phase == Phase::Connecting);
+        let slot = &mut core.slots[at];
+        if let Some(down) = slot.down {
+            return self.reopened(at, down.resumes, now_ns);
+        }
+        slot.opened = true;
         if slot.idle {
             slot.state = State::Idle;
             core.tally.idle += 1;
@@ -75,7 +81,11 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// What to send next in a slot.
     #[inline]
     pub fn unsent(&self, at: usize) -> &'a [u8] {
-        self.core.slots[at].conversation.unsent(self.core.pattern)
+        let slot = &self.core.slots[at];
+        match slot.is_away() {
+            true => &[],
+            false => slot.conversation.unsent(self.core.pattern),
+        }
     }
 
     /// The kernel accepted `length` bytes.
@@ -142,7 +152,12 @@ impl<'a, L: Workload> Machine<'a, L> {
             answers += 1;
         }
         if answers > 0 {
-            self.core.tally.served += answers as u64;
+            let core = &mut self.core;
+            core.tally.served += answers as u64;
+            if core.slots[at].down.is_some() {
+                core.lost.answered();
+                core.come_back(at, now_ns);
+            }
             self.proceed(at, answers, now_ns);
         }
     }
@@ -184,7 +199,10 @@ impl<'a, L: Workload> Machine<'a, L> {
 
     /// A connection has failed.
     pub fn failed(&mut self, at: usize, failure: Failure, now_ns: u64) {
-        let was = self.core.fail(at, failure);
+        if self.core.may_reopen(failure.kind()) {
+            return self.core.close_for_now(at, &failure, now_ns);
+        }
+        let was = self.core.fail(at, &failure);
         if !self.core.slots[at].idle {
             self.workload.failed(&mut self.core, at, was, now_ns);
         }
@@ -202,6 +220,10 @@ impl<'a, L: Workload> Machine<'a, L> {
         let timeout = plan.connect_timeout;
         for at in 0..self.core.slots.len() {
             let slot = &self.core.slots[at];
+            let timeout = match slot.down {
+                Some(_) => timeout.min(ATTEMPT),
+                None => timeout,
+            };
             let is_late = now_ns.saturating_sub(slot.since_ns) > nanos(timeout);
             match slot.state {
                 State::Connecting if is_late => {

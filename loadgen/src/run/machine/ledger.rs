@@ -1,4 +1,4 @@
-//! Where every message went, for tests that check that none is lost or counted twice.
+//! Where every message went, and every lost connection, for tests that check that none is lost or counted twice.
 
 /// Where every message went.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Ledger {
     pub broken_off: u64,
     /// Without an answer when the run ended.
     pub outstanding: u64,
+    /// Connections that were lost, and not open again, when the run ended.
+    pub away: u64,
 }
 
 impl Ledger {

@@ -9,19 +9,22 @@ pub mod due;
 mod events;
 #[cfg(test)]
 mod ledger;
+mod lost;
 mod open;
+mod reconnect;
 mod sessions;
 mod slot;
 mod workload;
 mod wrong;
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use self::core::{Core, UNDER_WAY};
 use self::slot::{Slot, State};
 use super::tally::{Cut, Tally};
 use crate::clock::nanos;
-use crate::engine::Until;
+use crate::engine::{Failure, Until};
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::CheckedPlan;
@@ -125,6 +128,11 @@ impl<'a, L: Workload> Machine<'a, L> {
         self.core.live
     }
 
+    /// Connections that were opened at the start, so far.
+    pub fn opened(&self) -> usize {
+        self.core.opened
+    }
+
     /// Connections whose first message was answered before the load began.
     pub fn primed(&self) -> usize {
         self.core.primed
@@ -149,11 +157,15 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// compared with the number that the machine keeps.
     #[cfg(test)]
     pub fn ledger(&self) -> Ledger {
-        let slots = self.core.slots.iter();
-        let outstanding: usize = slots.map(|slot| slot.conversation.unanswered().count()).sum();
+        let slots = || self.core.slots.iter();
+        let outstanding: usize = slots().map(|slot| slot.conversation.unanswered().count()).sum();
         assert_eq!(self.core.outstanding, outstanding);
+        assert_eq!(self.core.down, slots().filter(|slot| slot.down.is_some()).count());
+        let away = || slots().filter(|slot| slot.is_away());
+        assert_eq!(self.core.away, away().filter(|slot| !slot.idle).count());
         Ledger {
             outstanding: outstanding as u64,
+            away: away().count() as u64,
             ..self.core.ledger
         }
     }
@@ -169,7 +181,7 @@ impl<'a, L: Workload> Machine<'a, L> {
     pub fn open_next(&mut self, now_ns: u64) -> bool {
         let core = &mut self.core;
         let at = core.slots.len();
-        if at == core.connections() + core.idle() || core.unsettled >= UNDER_WAY {
+        if at == core.to_open() || core.unsettled >= UNDER_WAY {
             return false;
         }
         core.slots.push(Slot::new(at >= core.connections()));
@@ -180,15 +192,31 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// Whether all of them were opened, or have failed.
     pub fn is_connected(&self) -> bool {
         let core = &self.core;
-        core.slots.len() >= core.connections() + core.idle() && core.unsettled == 0
+        core.slots.len() >= core.to_open() && core.unsettled == 0
     }
 
-    /// No more connections are opened; those that there are wait for the others.
-    pub fn end_connecting(&mut self) {
+    /// Whether the time to open them is over.
+    pub fn is_out_of_time(&self, now_ns: u64) -> bool {
+        now_ns > nanos(self.core.plan.connects_within())
+    }
+
+    /// No more connections are opened; those that there are wait for the others. Returns how many
+    /// were not tried.
+    pub fn end_connecting(&mut self, now_ns: u64) -> u64 {
+        if self.is_out_of_time(now_ns) {
+            self.each_in(State::Connecting, |machine, at| {
+                let waited_ns = now_ns.saturating_sub(machine.core.slots[at].since_ns);
+                let waited = Duration::from_millis(waited_ns / 1_000_000);
+                machine.failed(at, Failure::TimedOut("no connection", waited), now_ns);
+            });
+        }
+        let untried = (self.core.to_open() - self.core.slots.len()) as u64;
+        self.core.tally.untried = untried;
         self.core.live = match self.core.is_hopeless() {
             true => 0,
             false => self.workload.live(&self.core),
         };
+        untried
     }
 
     /// Sends the first message on every connection.
@@ -216,6 +244,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         self.each_in(State::Primed, |machine, at| {
             machine.workload.start(&mut machine.core, at, now_ns);
         });
+        self.start_lost(now_ns);
     }
 
     /// Whether the window has opened.
@@ -233,6 +262,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             self.opened = true;
             self.core.tally.outstanding_at_start = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_start = self.waiting();
+            self.core.tally.withheld_at_start = self.core.withheld();
             self.core.open_window();
         }
         self.core.cut(now_ns);
@@ -294,7 +324,8 @@ impl<'a, L: Workload> Machine<'a, L> {
         if core.slots[at].generation == generation && core.phase < Phase::Draining {
             match core.slots[at].state {
                 State::Gone => core.connect(at, time_ns),
-                State::Talking => core.send_one(at, time_ns),
+                // On one that was lost, the message waits until it is open again.
+                State::Talking | State::Lost | State::Connecting => core.send_one(at, time_ns),
                 _ => {}
             }
         }
@@ -320,6 +351,7 @@ impl<'a, L: Workload> Machine<'a, L> {
             // It will not be sent any more.
             _ => timer_ns,
         };
+        let exact_ns = exact_ns.min(core.lost.wake_ns());
         let glance_ns = now_ns + u64::from(glance_ms) * 1_000_000;
         if exact_ns <= glance_ns {
             return Until::Time(exact_ns);
@@ -345,6 +377,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         if self.opened {
             self.core.tally.outstanding_at_end = self.workload.outstanding(&self.core);
             self.core.tally.waiting_at_end = self.waiting();
+            self.core.tally.withheld_at_end = self.core.withheld();
             if !self.rests {
                 self.core.find_waits();
             }
@@ -363,16 +396,18 @@ impl<'a, L: Workload> Machine<'a, L> {
     /// Whether there is nothing left to wait for, or it was waited for long enough.
     pub fn is_drained(&self, now_ns: u64) -> bool {
         let late = self.next_due_ns < self.core.window.end_ns;
-        let is_done = match self.due {
+        let is_answered = match self.due {
             Some(_) => !late && self.core.outstanding_of_window == 0,
             None if self.rests => self.core.unanswered().next().is_none(),
             None => !self.core.awaits_answers(now_ns),
         };
+        let is_done = is_answered && !self.core.awaits_lost(now_ns);
         is_done || now_ns >= self.deadline_ns
     }
 
     /// Counts what was not answered, and what was not even begun unless the run was ended.
     pub fn finish(&mut self, is_over_early: bool, now_ns: u64) {
+        self.core.count_lost(now_ns);
         let Some(due) = &mut self.due else {
             return match self.rests {
                 true => self.core.count_unanswered(now_ns),
@@ -419,9 +454,9 @@ impl<'a, L: Workload> Machine<'a, L> {
         }
     }
 
-    /// Messages that are due and have no byte with the kernel.
+    /// Messages that are due and have no byte with the kernel, though there is a connection.
     fn waiting(&self) -> u64 {
-        let slots = self.core.slots.iter();
+        let slots = self.core.slots.iter().filter(|slot| !slot.is_away());
         slots.map(|slot| slot.conversation.waiting() as u64).sum()
     }
 }

@@ -59,8 +59,7 @@ impl Workload for Sessions {
     }
 
     fn start(&mut self, core: &mut Core, at: usize, due_ns: u64) {
-        core.slots[at].state = State::Talking;
-        core.slots[at].full_ns = due_ns;
+        core.begin_to_carry(at, due_ns);
         match core.slots[at].conversation.begun {
             0 => drop(core.begin_uncounted(at, due_ns)),
             _ => core.begin(at, due_ns),

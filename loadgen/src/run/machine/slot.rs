@@ -26,6 +26,10 @@ pub struct Slot {
     pub answered: bool,
     /// Whether a message was ever answered, on this connection or an earlier one of the slot.
     pub served: bool,
+    /// Whether it was ever open.
+    pub opened: bool,
+    /// With `reconnect`: that its connection was lost, until it is back.
+    pub down: Option<Down>,
     /// Over UDP: when the first message was sent of those that were lost since the last answer.
     pub lost_since_ns: Option<u64>,
     /// Whether it was begun within the window.
@@ -37,11 +41,22 @@ pub struct Slot {
     pub before_ns: u64,
 }
 
+/// A connection that was lost, and whose successor was not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Down {
+    /// When it was lost.
+    pub since_ns: u64,
+    /// The state of its successor: [`State::Ready`] if it has to send its first message again.
+    pub resumes: State,
+}
+
 /// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// There is none, for now or for good.
     Gone,
+    /// It was lost, and will be opened again.
+    Lost,
     /// Its connect is under way.
     Connecting,
     /// It is open, and nothing was sent.
@@ -73,6 +88,8 @@ impl Slot {
             reached: false,
             answered: false,
             served: false,
+            opened: false,
+            down: None,
             lost_since_ns: None,
             of_window: false,
             unrecorded_ns: 0,
@@ -84,6 +101,12 @@ impl Slot {
     pub fn is_new(&self) -> bool {
         let is_there = matches!(self.state, State::Connecting | State::Ready | State::Talking);
         is_there && !self.reached && !self.idle
+    }
+
+    /// Whether its connection was lost, and none has replaced it yet.
+    #[inline]
+    pub fn is_away(&self) -> bool {
+        self.down.is_some() && matches!(self.state, State::Lost | State::Connecting)
     }
 
     /// Whether it is neither connecting nor closing.

@@ -23,11 +23,10 @@ fn constant(rate: f64, duration: Duration) -> Plan {
 
 #[test]
 fn a_run_ends_early_when_no_connection_is_left() {
-    // Within the window: the closed loop has had 500 answers on each connection before.
-    for (answers, plan) in [(1000, closed(1, Duration::ZERO)), (100, constant(1000.0, MINUTE))] {
-        for fault in [Fault::Ends(64 * answers), Fault::Resets(64 * answers)] {
-            let plan = plan.clone();
-            let mut simulation = simulation(plan, vec![fault]);
+    for fault in [Fault::Ends, Fault::Resets] {
+        // Within the window, which begins after 500 messages or 13.
+        for (plan, messages) in [(closed(1, Duration::ZERO), 1000), (constant(1000.0, MINUTE), 100)] {
+            let mut simulation = simulation(plan, vec![fault(64 * messages)]);
             simulation.plan.duration = time(MINUTE);
             let load = simulation.load();
             assert_eq!(load.summary.errors.values().sum::<u64>(), 4);
@@ -35,6 +34,94 @@ fn a_run_ends_early_when_no_connection_is_left() {
             assert!(!load.summary.is_valid());
         }
     }
+}
+
+#[test]
+fn a_server_that_ends_every_connection_in_the_warm_up_is_an_error_with_its_cause() {
+    for (fault, kind) in [
+        (Fault::Ends as fn(u64) -> Fault, ErrorKind::EarlyEnd),
+        (Fault::Resets, ErrorKind::Reset),
+    ] {
+        let loads = [
+            (closed(1, Duration::ZERO), 100),
+            (closed(1, Duration::ZERO), 0),
+            (constant(1000.0, MINUTE), 5),
+        ];
+        for (plan, messages) in loads {
+            let error = simulation(plan, vec![fault(64 * messages)]).run().unwrap_err();
+            let text = error.to_string();
+            let RunError::EndedInWarmUp(load) = error else {
+                panic!("{text}");
+            };
+            let cause = format!(
+                "after {} (4 {})",
+                record::words::count(4 * messages, "answer"),
+                kind.name()
+            );
+            assert!(
+                text.starts_with("127.0.0.1:7007") && text.contains(&cause),
+                "{cause}: {text}"
+            );
+            assert_eq!((load.window_s, load.summary.is_valid()), (0.0, false));
+        }
+    }
+}
+
+#[test]
+fn one_connection_that_is_left_or_a_caller_that_stops_is_no_end_in_the_warm_up() {
+    let one_left = simulation(closed(1, Duration::ZERO), vec![Fault::Ends(6400), Fault::None]);
+    assert!(one_left.load().summary.echoes > 0);
+    let wrong = simulation(closed(1, Duration::ZERO), vec![Fault::Wrong(6400)]).load();
+    assert_eq!((count(&wrong, ErrorKind::WrongBytes), wrong.window_s), (4, 0.0));
+}
+
+/// A server with room for 116 connections: no other connect ever ends.
+#[test]
+fn opening_connections_has_one_time_limit_for_all() {
+    let plan = Plan {
+        connections: Some(900),
+        ..closed(1, Duration::ZERO)
+    };
+    let faults = [vec![Fault::None; 116], vec![Fault::NeverConnects; 784]].concat();
+    let crowded = simulation(plan, faults);
+    // Ten seconds, and one for a thousand connections.
+    let limit_ns = 10_900 * MS;
+    let Counted { tally, ended_ns, .. } = crowded.count(&crowded.checked());
+    assert!((limit_ns..limit_ns + S / 10).contains(&ended_ns), "{ended_ns}");
+    // Each of the two workers has tried a hundred, and after their ten seconds a hundred others.
+    assert_eq!((tally.established, tally.untried), (116, 900 - 116 - 400));
+    let error = crowded.run().unwrap_err();
+    let text = error.to_string();
+    let RunError::NotConnected { open, asked, .. } = error else {
+        panic!("{text}");
+    };
+    assert_eq!((open, asked), (116, 900));
+    for words in [
+        "only 116 of 900",
+        "after 10s 900ms",
+        "400 timed_out (no connection within 10s)",
+        "384 not tried",
+        "ulimit -n",
+        "--connect-timeout",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+/// A hundred at a time take 100 ms.
+#[test]
+fn a_crowd_has_more_time_than_one_connection() {
+    let plan = Plan {
+        connections: Some(900),
+        threads: Some(1),
+        connect_timeout: time(millis(200)),
+        ..closed(1, Duration::ZERO)
+    };
+    let far = Simulation::of(plan, |s| {
+        s.script.connect_ns = 100 * MS;
+        s.script.latency = Latency::Constant(100 * MS);
+    });
+    assert_eq!(far.load().summary.connections.open, 900);
 }
 
 #[test]
@@ -74,28 +161,6 @@ fn a_server_that_refuses_everything_is_an_error_in_every_loop() {
             panic!("{error}");
         };
         assert_eq!(kind, ErrorKind::Refused);
-    }
-}
-
-#[test]
-fn a_server_that_ends_everything_before_the_window_is_an_error() {
-    for plan in [closed(1, Duration::ZERO), constant(1000.0, MINUTE)] {
-        for (fault, expected) in [
-            (Fault::Ends(64 * 3), ErrorKind::EarlyEnd),
-            (Fault::Resets(64 * 3), ErrorKind::Reset),
-            (Fault::Wrong(64 * 3), ErrorKind::WrongBytes),
-        ] {
-            let error = simulation(plan.clone(), vec![fault]).run().unwrap_err();
-            let RunError::Ended { kind, example, .. } = &error else {
-                panic!("{error}");
-            };
-            assert_eq!(*kind, expected);
-            assert!(error.to_string().contains(example.as_str()), "{error}");
-        }
-        // One that keeps a connection is measured.
-        let load = simulation(plan, vec![Fault::Ends(64 * 3), Fault::None]).load();
-        assert!(load.summary.echoes > 0);
-        assert_eq!(count(&load, ErrorKind::EarlyEnd), 2);
     }
 }
 

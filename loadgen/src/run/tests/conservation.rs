@@ -20,18 +20,26 @@ fn think() -> impl Strategy<Value = Duration> {
 }
 
 fn loops(transport: Transport) -> BoxedStrategy<Plan> {
-    let open = (100.0..3000.0f64, arrivals()).prop_map(|(rate, arrivals)| open(rate, WINDOW, arrivals));
+    let open = || (100.0..3000.0f64, arrivals()).prop_map(|(rate, arrivals)| open(rate, WINDOW, arrivals));
     if transport == Transport::Udp {
         let closed = think().prop_map(|think| closed(1, think));
-        return prop_oneof![closed, open].boxed();
+        return prop_oneof![closed, open()].boxed();
     }
     let closed = (1u32..20, think(), prop::option::of(1u64..6)).prop_map(|(depth, think, messages)| Plan {
         messages_per_connection: messages,
         ..closed(depth, think)
     });
+    let lasting = prop_oneof![
+        (1u32..20, think()).prop_map(|(depth, think)| self::closed(depth, think)),
+        open(),
+    ];
+    let reopening = lasting.prop_map(|plan| Plan {
+        reconnect: true,
+        ..plan
+    });
     let sessions = (50.0..800.0f64, arrivals(), think(), 1u64..5)
         .prop_map(|(rate, arrivals, think, messages)| sessions(rate, WINDOW, arrivals, think, messages));
-    prop_oneof![closed, open, sessions].boxed()
+    prop_oneof![1 => closed, 1 => open(), 1 => sessions, 2 => reopening].boxed()
 }
 
 fn sizes(transport: Transport) -> BoxedStrategy<MessageSize> {
@@ -81,6 +89,20 @@ fn latencies() -> impl Strategy<Value = Latency> {
     ]
 }
 
+/// Some, one after the other.
+fn outages() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    let outage = (0u64..60 * MS, 0u64..40 * MS);
+    prop::collection::vec(outage, 0..3).prop_map(|outages| {
+        let mut end_ns = 0;
+        let after = outages.into_iter().map(|(pause_ns, length_ns)| {
+            let begin_ns = end_ns + pause_ns;
+            end_ns = begin_ns + length_ns;
+            (begin_ns, end_ns)
+        });
+        after.collect()
+    })
+}
+
 fn scripts() -> impl Strategy<Value = Script> {
     let host = (
         prop_oneof![Just(usize::MAX), 1usize..40],
@@ -96,27 +118,38 @@ fn scripts() -> impl Strategy<Value = Script> {
     let queue = prop::option::weighted(0.3, (1usize..4, 0u64..3 * MS));
     let server = (latencies(), prop_oneof![Just(0), 1u64..MS], queue);
     let stalls = prop::collection::vec((0u64..60 * MS, 0u64..30 * MS), 0..3);
-    (any::<u64>(), host, network, server, stalls, faults(), fates()).prop_map(
-        |(seed, host, network, server, stalls, faults, fates)| Script {
-            seed,
-            connect_ns: network.0,
-            queue: server.2.map(|(room, accept_ns)| Queue { room, accept_ns }),
-            latency: server.0,
-            service_ns: server.1,
-            stalls: { stalls.into_iter() }
-                .map(|(begin, length)| (begin, begin + length))
-                .collect(),
-            room: network.1,
-            batches: network.2,
-            piece: network.3,
-            ports: host.0,
-            descriptors: host.1,
-            time_wait_ns: host.2,
-            faults,
-            fates,
-            ..Script::default()
-        },
+    (
+        any::<u64>(),
+        host,
+        network,
+        server,
+        stalls,
+        outages(),
+        faults(),
+        fates(),
     )
+        .prop_map(
+            |(seed, host, network, server, stalls, outages, faults, fates)| Script {
+                seed,
+                outages,
+                connect_ns: network.0,
+                queue: server.2.map(|(room, accept_ns)| Queue { room, accept_ns }),
+                latency: server.0,
+                service_ns: server.1,
+                stalls: { stalls.into_iter() }
+                    .map(|(begin, length)| (begin, begin + length))
+                    .collect(),
+                room: network.1,
+                batches: network.2,
+                piece: network.3,
+                ports: host.0,
+                descriptors: host.1,
+                time_wait_ns: host.2,
+                faults,
+                fates,
+                ..Script::default()
+            },
+        )
 }
 
 fn simulations() -> impl Strategy<Value = Simulation> {
@@ -149,7 +182,14 @@ fn simulations() -> impl Strategy<Value = Simulation> {
                     answer_timeout: time(millis(25)).filter(|_| udp),
                     ..plan
                 },
-                script,
+                script: match udp {
+                    // A datagram goes nowhere, and nothing ends.
+                    true => Script {
+                        outages: Vec::new(),
+                        ..script
+                    },
+                    false => script,
+                },
                 oversleep_ns: host.0,
                 held_up: { host.1.iter() }
                     .map(|(begin, length)| (*begin, begin + length))
@@ -182,6 +222,26 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
         ledger.answered + ledger.lost + ledger.broken_off + ledger.outstanding
     );
     prop_assert_eq!(ledger.lost, errors(ErrorKind::Lost));
+    let reconnects = &tally.reconnects;
+    if plan.reconnect {
+        // Each loss is an error, and the connection is open again, or will be, unless this side has no
+        // room for it.
+        let losses: u64 = { tally.errors.iter() }
+            .filter(|(kind, _)| kind.may_pass())
+            .map(|(_, (count, _))| count)
+            .sum();
+        prop_assert_eq!(reconnects.lost, losses);
+        let given_up = reconnects.lost.checked_sub(reconnects.reopened + ledger.away);
+        let local = errors(ErrorKind::NoLocalPort) + errors(ErrorKind::TooManyOpenFiles);
+        prop_assert!(
+            given_up.is_some_and(|given_up| given_up <= local),
+            "{:?}",
+            reconnects
+        );
+        prop_assert_eq!(tally.lost_ns.len() as u64 >= ledger.away, true);
+    } else {
+        prop_assert_eq!((reconnects.lost, ledger.away), (0, 0));
+    }
     prop_assert!(echoes <= ledger.answered);
     // Nothing counts as answered that the server did not return whole and right.
     if plan.transport == Transport::Tcp && plan.sizes.bounds() == (64, 64) {

@@ -5,6 +5,7 @@ mod conservation;
 mod gates;
 mod loops;
 mod queue;
+mod reconnect;
 mod silence;
 mod simulation;
 mod slices;

@@ -56,8 +56,10 @@ pub struct Counted {
     pub delivered: u64,
     /// Connects that found the server's queue full.
     pub turned_away: u64,
-    /// When it was all over.
-    pub end_ns: u64,
+    /// When the window opened, if it did.
+    pub opened_ns: Option<u64>,
+    /// When the last worker was done.
+    pub ended_ns: u64,
 }
 
 impl Simulation {
@@ -228,6 +230,7 @@ impl Simulation {
             ledger.lost += own.lost;
             ledger.broken_off += own.broken_off;
             ledger.outstanding += own.outstanding;
+            ledger.away += own.away;
             let mut tally = worker.into_tally();
             intervals.add(tally.take_cut());
             total.merge(tally);
@@ -238,6 +241,7 @@ impl Simulation {
             steal: None,
             interrupted: stop.load(Relaxed),
             overran: shared.overran(),
+            deserted: shared.is_deserted(),
             intervals: intervals.finish(duration_ns),
             started_at: SystemTime::UNIX_EPOCH,
         };
@@ -248,7 +252,8 @@ impl Simulation {
             ledger,
             delivered: server.delivered,
             turned_away: server.turned_away,
-            end_ns: now.get(),
+            opened_ns: start_ns,
+            ended_ns: now.get(),
         }
     }
 

@@ -60,7 +60,10 @@ fn run(plan: Plan, script: Script, slices: usize) -> Sliced {
     };
     let plan = CheckedPlan::new(&plan, "127.0.0.1:7007".parse().unwrap()).unwrap();
     let now = Cell::new(0);
-    let clock = VirtualClock { now: &now, tick_ns: 0 };
+    let clock = VirtualClock {
+        now: &now,
+        tick_ns: 0,
+    };
     let stop = AtomicBool::new(false);
     let shared = Shared::new(&stop);
     let pattern = Pattern::new();
@@ -109,6 +112,7 @@ fn run(plan: Plan, script: Script, slices: usize) -> Sliced {
                 start_ns: MEASURE * number as u64,
                 duration_ns: MEASURE,
                 echoes: slice.cut.echoes,
+                reconnects: 0,
                 latency,
             }
         })
@@ -118,6 +122,7 @@ fn run(plan: Plan, script: Script, slices: usize) -> Sliced {
         steal: None,
         interrupted: false,
         overran: 0,
+        deserted: false,
         intervals,
         started_at: SystemTime::UNIX_EPOCH,
     };
