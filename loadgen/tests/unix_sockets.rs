@@ -244,7 +244,7 @@ fn a_server_that_misbehaves_is_recognised() {
             stream.read_exact(&mut message).unwrap();
             stream.write_all(&message).unwrap();
         }
-        if COUNT.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if COUNT.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             stream.read_exact(&mut message).unwrap();
         } else {
             let socket = socket2::SockRef::from(&stream);

@@ -23,10 +23,11 @@
 //! Read next: `udp`.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use glommio::net::{TcpListener, UnixListener};
+use glommio::net::TcpListener;
 use glommio::timer::sleep;
 use glommio::{LocalExecutorBuilder, Placement};
 use nix::sys::resource::{Resource, getrlimit};
@@ -83,18 +84,15 @@ impl Model for Glommio {
 }
 
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {
-    match tasks.socket()? {
-        Socket::Tcp(socket) => {
-            let incoming: TcpListener = socket::adopt(socket.into());
-            let accept = async || Ok(incoming.accept().await?);
-            tasks.run(accept, sleep, spawn(config)).await
-        }
-        Socket::Unix(socket) => {
-            let incoming: UnixListener = socket::adopt(socket.into());
-            let accept = async || Ok(incoming.accept().await?);
-            tasks.run(accept, sleep, spawn(config)).await
-        }
-    }
+    // Glommio makes no Unix listener from a socket. It accepts, reads and writes in the same way over both
+    // families.
+    let socket: OwnedFd = match tasks.socket()? {
+        Socket::Tcp(socket) => socket.into(),
+        Socket::Unix(socket) => socket.into(),
+    };
+    let incoming: TcpListener = socket::adopt(socket);
+    let accept = async || Ok(incoming.accept().await?);
+    tasks.run(accept, sleep, spawn(config)).await
 }
 
 /// Starts the task of a client.
