@@ -234,6 +234,11 @@ impl<'a> Core<'a> {
         }
     }
 
+    /// A slot that will connect again with the same generation has given up its connect.
+    pub fn give_up_connect(&mut self, at: usize) {
+        self.postponed.retain(|(slot, _)| *slot != at);
+    }
+
     /// The connect to try now, of those that wait. Some were given up meanwhile.
     pub fn next_postponed(&mut self, now_ns: u64) -> Option<usize> {
         while now_ns >= self.try_again_ns() {

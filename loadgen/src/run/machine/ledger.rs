@@ -1,4 +1,5 @@
-//! Where every message went, and every lost connection, for tests that check that none is lost or counted twice.
+//! Where every message went, and every lost connection, for tests that check that none is missing or
+//! counted twice.
 
 /// Where every message went.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

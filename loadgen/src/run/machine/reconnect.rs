@@ -24,7 +24,9 @@ impl Core<'_> {
         let was = std::mem::replace(&mut slot.state, State::Lost);
         if was == State::Connecting {
             self.unsettled -= 1;
+            self.give_up_connect(at);
         }
+        let slot = &mut self.slots[at];
         self.actions.push_back(Action::Remove(at));
         let first_ns = slot.down.map(|down| down.since_ns);
         if was == State::Connecting && first_ns.is_some() {
@@ -48,7 +50,7 @@ impl Core<'_> {
         self.tally.reconnects.messages_lost += slot.conversation.sent_and_unanswered().count() as u64;
         self.lost.add(at, now_ns);
         if resumes == State::Ready {
-            // The first message only shows that the connection is served. The next one sends its own.
+            // A first message shows only that a connection is served: the next one has its own.
             self.break_off(at);
         }
         let number = self.next_number();

@@ -76,6 +76,24 @@ fn the_time_in_which_the_queue_is_full_is_in_connect_and_response_times() {
     }
 }
 
+/// The queue has room for one, who is accepted after a second and a half. So an attempt of another to
+/// come back is given up while it waits for room, and must not be called later.
+#[test]
+fn lost_connections_come_back_one_after_the_other_through_a_queue_that_is_full() {
+    let mut restarted = simulation(closed(1, Duration::ZERO), 1, 1500 * MS);
+    (restarted.plan.connections, restarted.plan.threads) = (Some(3), Some(1));
+    restarted.plan.warmup = Duration::from_secs(6).into();
+    restarted.plan.duration = time(Duration::from_secs(10));
+    restarted.plan.reconnect = true;
+    restarted.script.outages = vec![(12 * S, 12 * S + 100 * MS)];
+    let load = restarted.load();
+    let seen = load.summary.reconnects.unwrap();
+    assert_eq!((seen.lost, seen.reopened), (3, 3), "{seen:?}");
+    assert!(seen.failed_attempts > 7, "some were given up: {seen:?}");
+    assert!((4.5..6.0).contains(&seen.longest_s), "{seen:?}");
+    assert_eq!(load.summary.findings, [].into());
+}
+
 #[test]
 fn a_connect_waits_no_longer_than_asked() {
     let mut full = simulation(closed(1, Duration::ZERO), 3, 3600 * S);
