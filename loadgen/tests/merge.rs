@@ -10,7 +10,8 @@ use loadgen::merge::{MergeError, Part, Sum, merge};
 use proptest::prelude::*;
 use record::histogram::{Encoded, Quantiles};
 use record::{
-    Arrivals, BySpan, Engine, ErrorKind, Finding, Load, ReadError, SCHEMA_VERSION, Saturation, Span, Wait,
+    Arrivals, BySpan, Engine, ErrorKind, Finding, Load, ReadError, Reconnects, SCHEMA_VERSION, Saturation, Span,
+    Wait,
 };
 
 use crate::fixture::{load, of};
@@ -131,6 +132,36 @@ fn counts_and_rates_add() {
         (8, 4, 6)
     );
     assert_eq!(load.started_at, "2026-01-01T00:00:00.002Z", "the earliest");
+}
+
+#[test]
+fn lost_connections_add_and_the_longest_time_without_a_server_is_kept() {
+    let lost = |lost, longest_s| {
+        move |load: &mut Load| {
+            load.plan.reconnect = true;
+            load.intervals[0].reconnects = lost - 1;
+            load.summary.reconnects = Some(Reconnects {
+                lost,
+                reopened: lost - 1,
+                failed_attempts: 10 * lost,
+                messages_lost: 100 * lost,
+                longest_s,
+            });
+        }
+    };
+    let sum = changed(lost(2, 0.5), lost(5, 1.5)).unwrap().load;
+    let expected = Reconnects {
+        lost: 7,
+        reopened: 5,
+        failed_attempts: 70,
+        messages_lost: 700,
+        longest_s: 1.5,
+    };
+    assert_eq!(sum.summary.reconnects, Some(expected));
+    assert_eq!(sum.intervals[0].reconnects, 5);
+    assert_eq!(merge(&pair()).unwrap().load.summary.reconnects, None);
+    let differ = changed(lost(2, 0.5), |_| ()).unwrap_err();
+    assert!(matches!(differ, MergeError::Differ { field, .. } if field == "plan.reconnect"));
 }
 
 #[test]
