@@ -31,6 +31,9 @@ pub fn messages(plan: &Plan) -> String {
     if let Some(number) = plan.messages_per_connection() {
         text += &format!(", {} per connection", counted(number as usize, "message"));
     }
+    if plan.reconnect {
+        text += ", lost connections are opened again";
+    }
     if plan.idle > 0 {
         text += &format!(", {}", counted(plan.idle, "idle connection"));
     }
@@ -99,6 +102,11 @@ mod tests {
             "1,000 connections, messages of 16\u{a0}B to 4\u{a0}KiB, 4 in flight per connection, think time \
              5.00\u{a0}ms, 3 messages per connection, 2,000 idle connections"
         );
+        let reopening = Plan {
+            reconnect: true,
+            ..closed()
+        };
+        assert!(describe(&reopening).ends_with(", lost connections are opened again"));
     }
 
     #[test]

@@ -106,8 +106,8 @@ pub struct Plan {
     #[serde(rename = "source", alias = "sources", skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceRange>,
 
-    /// Open connections again that the server ends, resets or refuses; closed and open loops over TCP
-    /// whose connections stay open.
+    /// Open connections again that the server ends, resets or refuses; closed and open loops whose
+    /// connections stay open, not over UDP.
     ///
     /// For a server that restarts during the run. Messages that were on their way are sent again, and
     /// those that become due meanwhile wait: the time without a server is in the latencies. The load is
