@@ -3,10 +3,16 @@
 //! Latencies are nanoseconds. Every percentile in text, JSON and figures comes from [`quantile`],
 //! so they agree to the last digit.
 
+mod censored;
+mod quantiles;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use censored::{Censored, Known};
+pub use quantiles::{LowerBounds, Quantiles, Statistic};
 
 /// Counts of latencies in nanoseconds.
 pub type Histogram = hdrhistogram::Histogram<u64>;
@@ -32,9 +38,13 @@ pub fn empty() -> Histogram {
 ///
 /// `None` if fewer than ten samples lie beyond it: such a number is an anecdote.
 pub fn quantile(histogram: &Histogram, q: f64) -> Option<u64> {
+    has_enough_beyond(histogram.len(), q).then(|| histogram.value_at_quantile(q))
+}
+
+/// Whether enough of that many samples lie beyond a quantile.
+fn has_enough_beyond(samples: u64, q: f64) -> bool {
     // Without the tolerance, 1,000 samples would not suffice for p99: 1 - 0.99 is below 0.01.
-    let beyond = histogram.len() as f64 * (1.0 - q);
-    (beyond + 1e-6 >= SAMPLES_BEYOND).then(|| histogram.value_at_quantile(q))
+    samples as f64 * (1.0 - q) + 1e-6 >= SAMPLES_BEYOND
 }
 
 /// A stored histogram: HdrHistogram V2, deflated, in base64.
@@ -88,55 +98,18 @@ impl Encoded {
     }
 }
 
-/// The plain numbers of a histogram, in microseconds.
-///
-/// A quantile that fewer than ten samples exceed is `null`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Quantiles {
-    /// Median.
-    pub p50: Option<f64>,
-    /// 90th percentile.
-    pub p90: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-    /// 99.9th percentile.
-    pub p99_9: Option<f64>,
-    /// Largest sample; `null` without samples.
-    pub max: Option<f64>,
-    /// Mean; `null` without samples.
-    pub mean: Option<f64>,
-    /// Number of samples.
-    pub count: u64,
-}
-
-impl Quantiles {
-    /// The numbers of a histogram in nanoseconds.
-    pub fn of(histogram: &Histogram) -> Self {
-        let micros = |ns: u64| ns as f64 / 1e3;
-        let at = |q| quantile(histogram, q).map(micros);
-        let any = !histogram.is_empty();
-        Quantiles {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            max: any.then(|| micros(histogram.max())),
-            mean: any.then(|| histogram.mean() / 1e3),
-            count: histogram.len(),
-        }
-    }
+/// The histogram of some samples.
+#[cfg(test)]
+fn of(samples: &[u64]) -> Histogram {
+    let mut histogram = empty();
+    samples.iter().for_each(|&ns| histogram.saturating_record(ns));
+    histogram
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn of(samples: &[u64]) -> Histogram {
-        let mut histogram = empty();
-        samples.iter().for_each(|&ns| histogram.saturating_record(ns));
-        histogram
-    }
 
     #[test]
     fn a_quantile_needs_ten_samples_beyond_it() {
