@@ -19,6 +19,7 @@ pub mod export;
 mod gates;
 pub mod interrupt;
 pub mod limits;
+mod lines;
 pub mod merge;
 pub mod pacer;
 mod pattern;

@@ -2,35 +2,52 @@
 //!
 //! A single byte that is lost, repeated, reordered or swapped between connections is detected,
 //! whatever the size of the messages. A check is one comparison of memory, since the expected
-//! bytes are always in one piece.
+//! bytes are always in one piece. Where messages are lines, their bytes depend on them: see [`Lines`].
+
+use crate::lines::Lines;
+use crate::plan::CheckedPlan;
 
 /// The period of the pattern in bytes: a prime, so no size of message or buffer falls into step
 /// with it and hides a message that is lost whole.
-const PERIOD: u64 = 65_521;
+pub const PERIOD: u64 = 65_521;
 
 /// The longest piece: longer writes gain nothing.
 pub const LONGEST_PIECE: usize = 256 * 1024;
 
 /// Distance between the starting points of connections. Every number that the prime does not
 /// divide spreads [`PERIOD`] connections over as many points; this one puts neighbours far apart.
-const STRIDE: u64 = 40_503;
+pub const STRIDE: u64 = 40_503;
 
 /// The bytes of all connections.
 #[derive(Debug)]
-pub struct Pattern(Box<[u8]>);
+pub struct Pattern {
+    bytes: Box<[u8]>,
+    lines: Option<Lines>,
+}
 
 impl Pattern {
     /// One period of noise, repeated until a piece fits anywhere.
     pub fn new() -> Self {
         let period: Vec<u8> = (0..PERIOD).map(noise).collect();
-        Pattern(
-            period
-                .iter()
-                .copied()
-                .cycle()
-                .take(PERIOD as usize + LONGEST_PIECE)
-                .collect(),
-        )
+        let endless = period.iter().copied().cycle();
+        Pattern {
+            bytes: endless.take(PERIOD as usize + LONGEST_PIECE).collect(),
+            lines: None,
+        }
+    }
+
+    /// The bytes that a plan sends.
+    pub fn of(plan: &CheckedPlan) -> Self {
+        let (_, largest) = plan.sizes.bounds();
+        Pattern {
+            lines: plan.lines.then(|| Lines::new(largest)),
+            ..Pattern::new()
+        }
+    }
+
+    /// The lines to send, if messages are lines.
+    pub fn lines(&self) -> Option<&Lines> {
+        self.lines.as_ref()
     }
 
     /// Where the stream of a connection starts.
@@ -41,12 +58,12 @@ impl Pattern {
     /// The bytes from `position` on, at most [`LONGEST_PIECE`] of them.
     pub fn piece(&self, position: u64, length: u64) -> &[u8] {
         let start = (position % PERIOD) as usize;
-        &self.0[start..start + length.min(LONGEST_PIECE as u64) as usize]
+        &self.bytes[start..start + length.min(LONGEST_PIECE as u64) as usize]
     }
 }
 
 /// The top byte of splitmix64 (Steele, Lea, Flood, 2014).
-fn noise(k: u64) -> u8 {
+pub fn noise(k: u64) -> u8 {
     let mut z = (k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -39,6 +39,8 @@ pub struct CheckedPlan {
     pub(crate) most_connections: usize,
     pub(crate) threads: usize,
     pub(crate) sizes: Sizes,
+    /// Whether each message is a line.
+    pub(crate) lines: bool,
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
     /// Closed loop: messages that each connection keeps in flight; otherwise 1.
@@ -81,6 +83,7 @@ impl CheckedPlan {
             most_connections: 0,
             threads: words.threads(),
             sizes,
+            lines: words.lines,
             warmup: words.warmup.0,
             duration: words.duration().0,
             depth: words.depth,
@@ -340,6 +343,11 @@ pub(crate) fn check_combinations(plan: &Plan) -> Result<(), PlanError> {
 fn check_datagrams(plan: &Plan) -> Result<(), PlanError> {
     const REASON: &str = "UDP has no connections that open and close";
     let table = [
+        (
+            "lines",
+            plan.lines,
+            "a datagram is a message by itself, and needs no line feed",
+        ),
         ("connect_rate", plan.connect_rate.is_some(), REASON),
         (
             "messages_per_connection",

@@ -18,7 +18,8 @@ pub fn describe(plan: &Plan) -> String {
 
 /// The load without its connections: `messages of 64 B`.
 pub fn messages(plan: &Plan) -> String {
-    let mut text = format!("messages of {}", message_size(&plan.size));
+    let what = if plan.lines { "lines" } else { "messages" };
+    let mut text = format!("{what} of {}", message_size(&plan.size));
     if plan.loop_kind() == LoopKind::Open {
         text += &format!(" at {}", rate(plan));
     }
@@ -128,6 +129,17 @@ mod tests {
             describe(&arriving),
             "new connections at 500/s, messages of 64\u{a0}B, 1 message per connection"
         );
+    }
+
+    #[test]
+    fn lines_are_another_load_than_messages() {
+        let lines = Plan {
+            lines: true,
+            connections: Some(10),
+            ..closed()
+        };
+        assert_eq!(messages(&lines), "lines of 64\u{a0}B");
+        assert!(!differ_in_connections(&closed(), &lines));
     }
 
     #[test]

@@ -95,7 +95,7 @@ mod tests {
              --source 127.0.0.7 --connect-timeout 2s --threads 4 --cpus 2,3 --engine uring --spin \
              -d 1m30s --warmup 250ms --depth 3 --think 20ms --messages-per-connection 7 --rate 50k/s \
              --stages 10s@1k/s..50k/s,30s@50k/s --connect-rate 0.5/s --arrivals poisson --udp \
-             --answer-timeout 50ms --reconnect",
+             --answer-timeout 50ms --reconnect --lines",
         );
         let json = serde_json::json!({
             "connections": 9, "idle": 3, "size": "uniform:1B..2B", "seed": 5,
@@ -103,7 +103,7 @@ mod tests {
             "threads": 4, "cpus": [2, 3], "engine": "uring", "spin": true, "duration": "1m30s",
             "warmup": "250ms", "depth": 3, "think": "20ms", "messages_per_connection": 7,
             "rate": "50k/s", "stages": "10s@1k/s..50k/s,30s@50k/s", "connect_rate": "0.5/s",
-            "arrivals": "poisson", "udp": true, "answer_timeout": "50ms", "reconnect": true,
+            "arrivals": "poisson", "udp": true, "answer_timeout": "50ms", "reconnect": true, "lines": true,
         });
         assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), options);
     }

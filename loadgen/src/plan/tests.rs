@@ -130,6 +130,7 @@ fn contradictions_are_refused_and_named() {
             ["messages_per_connection", "udp"],
         ),
         (plan! { "udp": true, "idle": 1 }, ["idle", "udp"]),
+        (plan! { "udp": true, "lines": true }, ["lines", "udp"]),
         (plan! { "udp": true, "depth": 2 }, ["depth", "udp"]),
         (plan! { "udp": true, "reconnect": true }, ["reconnect", "udp"]),
         (

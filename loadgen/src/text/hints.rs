@@ -56,10 +56,19 @@ fn obstacles(load: &Load) -> Vec<String> {
             "`-c {answered}`: only as many connections as the server answered"
         ));
     }
+    if never_answered(load) && !load.plan.lines && !load.plan.udp {
+        hints.push("`--lines`: some servers answer only when a line feed ends what they read".into());
+    }
     if happened(ErrorKind::Lost) && !load.summary.is_valid() {
         hints.push("a smaller `-c` or `--rate`, to lose fewer datagrams".into());
     }
     hints
+}
+
+/// Whether the server took connections, and gave no answer and no error on any.
+fn never_answered(load: &Load) -> bool {
+    let summary = &load.summary;
+    summary.echoes == 0 && summary.connections.open > 0 && summary.errors.is_empty()
 }
 
 fn more_threads(load: &Load) -> String {
@@ -191,6 +200,27 @@ mod tests {
         load.summary.unanswered = 1;
         let slower = hints(&load);
         assert_eq!(units::rate(value(&slower, "--connect-rate")), Ok(350.0));
+    }
+
+    #[test]
+    fn a_server_that_never_answers_may_wait_for_a_line() {
+        let mut load = busy(&Plan::default());
+        load.summary.findings = [Finding::NoEchoes].into();
+        (load.summary.echoes, load.summary.connections.answered) = (0, 0);
+        let suggests = |load: &Load| hints(load).iter().any(|hint| hint.starts_with("`--lines`"));
+        assert!(suggests(&load));
+        let unlike: [fn(&mut Load); 5] = [
+            |load| load.plan.lines = true,
+            |load| load.plan.udp = true,
+            |load| load.summary.echoes = 1,
+            |load| load.summary.connections.open = 0,
+            |load| load.summary.errors = [(ErrorKind::Reset, 1)].into(),
+        ];
+        for change in unlike {
+            let mut load = load.clone();
+            change(&mut load);
+            assert!(!suggests(&load), "{load:?}");
+        }
     }
 
     #[test]

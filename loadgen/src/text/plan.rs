@@ -13,7 +13,8 @@ const LISTED_STAGES: usize = 3;
 pub(super) fn describe(load: &Load) -> Vec<Row> {
     let plan = &load.plan;
     let mut all = rows("load", traffic(load));
-    all.push(row("messages", sizes(load)));
+    let lines = if plan.lines { ", each a line" } else { "" };
+    all.push(row("messages", sizes(load) + lines));
     all.extend(sources(plan));
     let time = format!("{} after {} of warm-up", plan.duration(), plan.warmup);
     all.push(row("time", time));
@@ -276,6 +277,15 @@ mod tests {
             &load,
             &["the sizes in /nowhere/sizes, in turn; 2.0 KiB on average"],
         );
+    }
+
+    #[test]
+    fn lines() {
+        let plan = Plan {
+            lines: true,
+            ..Plan::default()
+        };
+        shows(&load_of(&plan), &["64 B, each a line"]);
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub struct Plan {
     #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE", default_value_t = Plan::default().size, help_heading = LOAD))]
     pub size: MessageSize,
 
+    /// Send lines: each message is printable text that ends with its only line feed, for servers
+    /// that answer whole lines; not over UDP.
+    #[cfg_attr(feature = "clap", arg(long, help_heading = LOAD))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lines: bool,
+
     /// Measured time [default: 10s].
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "TIME", help_heading = LOAD))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +169,7 @@ impl Default for Plan {
             connections: None,
             idle: 0,
             size: MessageSize::Fixed(Bytes(64)),
+            lines: false,
             duration: None,
             warmup: Time(Duration::from_secs(1)),
             depth: 1,

@@ -56,7 +56,7 @@ prop_compose! {
         (rate, stages, connect_rate) in (option::of(rate()), option::of(stages()), option::of(rate())),
         arrivals in option::of(prop_oneof![Just(Arrivals::Constant), Just(Arrivals::Poisson)]),
         (udp, seed, sources, spin) in (any::<bool>(), any::<u64>(), sources(), any::<bool>()),
-        reconnect in any::<bool>(),
+        (lines, reconnect) in (any::<bool>(), any::<bool>()),
         (connect_timeout, answer_timeout, threads) in (option::of(time()), option::of(time()), option::of(any::<usize>())),
         cpus in vec(any::<usize>(), 0..3),
         engine in prop_oneof![Just(Engine::Epoll), Just(Engine::Uring), Just(Engine::Mixed)],
@@ -64,7 +64,7 @@ prop_compose! {
         Plan {
             connections, idle, size, duration, warmup, depth, think, messages_per_connection, rate, stages,
             connect_rate, arrivals, udp, seed, sources, connect_timeout, answer_timeout, threads, cpus, engine, spin,
-            reconnect,
+            lines, reconnect,
             ..Plan::default()
         }
     }
