@@ -1,9 +1,11 @@
 //! Merges loads that several generators put on one server at the same time.
 //!
 //! Counts and rates add. Histograms add exactly, since all have the same bounds, and quantiles
-//! are taken from their sums: an average of quantiles is a quantile of nothing.
+//! are taken from their sums: an average of quantiles is a quantile of nothing. A sum lists the loads that
+//! it holds, so none can count twice.
 
 mod error;
+mod overlap;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -79,13 +81,16 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
     if parts.len() < 2 {
         return Err(MergeError::TooFew);
     }
+    let held = overlap::held(parts)?;
     let target = same(parts, "target", |load| load.target.clone())?;
     let plan = plan(parts)?;
     let windows = windows(parts)?;
     let histograms = histograms(parts)?;
+    let unfinished = unfinished(parts, &histograms)?;
     let intervals = intervals(parts)?;
     let lost = "the loads have different intervals, so the sum has none";
     let warnings = [
+        overlap::unknown(parts),
         late(&windows),
         seeds(parts),
         saturated(parts),
@@ -95,15 +100,17 @@ pub fn merge(parts: &[Part]) -> Result<Sum, MergeError> {
         schema_version: SCHEMA_VERSION,
         target,
         started_at: parts[first_started(&windows).index].load.started_at.clone(),
+        parts: held,
         plan,
         listed_mean_bytes: same(parts, "listed_mean_bytes", |load| load.listed_mean_bytes)?,
         generator: generator(parts),
         window_s: most(parts, |load| load.window_s),
-        summary: summary(parts, &histograms),
+        summary: summary(parts, &histograms, unfinished.as_ref()),
         error_examples: { parts.iter().rev() }
             .flat_map(|part| part.load.error_examples.clone())
             .collect(),
         histograms: histograms.map_measured(Encoded::new),
+        unfinished: unfinished.map(|unfinished| unfinished.map_measured(Encoded::new)),
         intervals: intervals.unwrap_or_default(),
     };
     Ok(Sum {
@@ -153,14 +160,6 @@ struct PartWindow {
 
 /// The windows of the parts, which must overlap and be equally long.
 fn windows(parts: &[Part]) -> Result<Vec<PartWindow>, MergeError> {
-    for (index, part) in parts.iter().enumerate() {
-        if let Some(twin) = parts[..index].iter().find(|twin| twin.load == part.load) {
-            return Err(MergeError::Twice {
-                first: twin.name.clone(),
-                second: part.name.clone(),
-            });
-        }
-    }
     let longest = largest(parts, |part| part.load.window_s);
     let shortest = largest(parts, |part| -part.load.window_s);
     if !near(shortest.load.window_s, longest.load.window_s) {
@@ -225,6 +224,21 @@ fn histograms(parts: &[Part]) -> Result<BySpan<Option<Histogram>>, MergeError> {
         }
     }
     Ok(sums)
+}
+
+/// The latencies of all parts together that had not ended, of the same spans; `None` if there are none.
+fn unfinished(
+    parts: &[Part],
+    measured: &BySpan<Option<Histogram>>,
+) -> Result<Option<BySpan<Option<Histogram>>>, MergeError> {
+    if parts.iter().all(|part| part.load.unfinished.is_none()) {
+        return Ok(None);
+    }
+    let mut sums = BySpan::from_fn(|_| None);
+    for (span, _) in measured.measured() {
+        sums[span] = Some(add(parts, |load| load.unfinished(span))?);
+    }
+    Ok(Some(sums))
 }
 
 /// The sum of one histogram of each part.
@@ -302,7 +316,15 @@ fn common<T: PartialEq>(mut values: impl Iterator<Item = T>, mixed: T) -> T {
     }
 }
 
-fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
+fn summary(
+    parts: &[Part],
+    histograms: &BySpan<Option<Histogram>>,
+    unfinished: Option<&BySpan<Option<Histogram>>>,
+) -> Summary {
+    let quantiles = |span| {
+        let unfinished = unfinished.and_then(|unfinished| unfinished[span].as_ref());
+        Some(Quantiles::with_unfinished(histograms[span].as_ref()?, unfinished))
+    };
     let every = |of: fn(&Summary) -> Option<f64>| parts.iter().map(|part| of(&part.load.summary)).sum();
     let connections = |of: fn(&Connections) -> u64| count(parts, |load| of(&load.summary.connections));
     let mut errors = BTreeMap::new();
@@ -320,7 +342,7 @@ fn summary(parts: &[Part], histograms: &BySpan<Option<Histogram>>) -> Summary {
         echoes_per_s: total(parts, |load| load.summary.echoes_per_s),
         offered_per_s: every(|summary| summary.offered_per_s),
         echoes: count(parts, |load| load.summary.echoes),
-        latencies: histograms.map_measured(Quantiles::of),
+        latencies: BySpan::from_fn(quantiles),
         connections_per_s: every(|summary| summary.connections_per_s),
         unanswered: count(parts, |load| load.summary.unanswered),
         reconnects: reconnects(parts),

@@ -8,10 +8,10 @@ use std::process::{Command, Output, Stdio};
 
 use loadgen::merge::{MergeError, Part, Sum, merge};
 use proptest::prelude::*;
-use record::histogram::{Encoded, Quantiles};
+use record::histogram::{Encoded, Known, Quantiles, Statistic};
 use record::{
-    Arrivals, BySpan, Engine, ErrorKind, Finding, Load, ReadError, Reconnects, SCHEMA_VERSION, Saturation, Span,
-    Wait,
+    Arrivals, BySpan, Engine, ErrorKind, Finding, Load, ReadError, Reconnects, SCHEMA_VERSION, Saturation,
+    Span, Wait,
 };
 
 use crate::fixture::{load, of};
@@ -350,6 +350,157 @@ fn one_load_cannot_be_merged_and_none_counts_twice() {
     );
 }
 
+/// A third part, which can be merged with the pair.
+fn third() -> Part {
+    let [a, _] = pair();
+    let started_at = "2026-01-01T00:00:00.005Z".into();
+    Part {
+        name: "c.json".into(),
+        load: Load { started_at, ..a.load },
+    }
+}
+
+/// The sum of parts, through a file.
+fn sum(name: &str, parts: &[Part]) -> Part {
+    through_a_file(name.into(), &merge(parts).unwrap().load)
+}
+
+#[test]
+fn a_sum_and_one_of_its_parts_are_refused_with_their_names() {
+    let ([a, b], c) = (pair(), third());
+    let ab = sum("ab.json", &[a.clone(), b.clone()]);
+    assert_eq!(ab.load.parts.len(), 2);
+    for parts in [[ab.clone(), b.clone()], [b.clone(), ab.clone()]] {
+        let error = merge(&parts).unwrap_err();
+        assert!(
+            matches!(&error, MergeError::Held { sum, part } if sum == "ab.json" && part == "b.json"),
+            "{error}"
+        );
+    }
+    // A sum of sums has all parts.
+    let abc = sum("abc.json", &[ab.clone(), c.clone()]);
+    assert_eq!(abc.load.parts.len(), 3);
+    assert_eq!(
+        abc.load.summary.echoes,
+        merge(&[a.clone(), b, c.clone()]).unwrap().load.summary.echoes
+    );
+    for part in [a.clone(), c.clone(), ab.clone()] {
+        let error = merge(&[abc.clone(), part.clone()]).unwrap_err();
+        assert!(
+            matches!(&error, MergeError::Held { part: name, .. } if *name == part.name),
+            "{error}"
+        );
+    }
+    let ac = sum("ac.json", &[a, c]);
+    let error = merge(&[ab.clone(), ac]).unwrap_err();
+    assert!(matches!(&error, MergeError::Shared { loads: 1, .. }), "{error}");
+    assert!(error.to_string().contains("both hold 1 load, which"), "{error}");
+    let again = Part {
+        name: "copy.json".into(),
+        ..ab.clone()
+    };
+    let error = merge(&[ab, again]).unwrap_err();
+    assert!(
+        matches!(&error, MergeError::Twice { second, .. } if second == "copy.json"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_copy_of_a_load_is_the_same_whatever_its_file_looks_like() {
+    let [a, b] = pair();
+    let compact = serde_json::to_vec(&a.load).unwrap();
+    let copy = Part::read("copy.json", &compact[..]).unwrap();
+    assert!(matches!(
+        merge(&[a.clone(), b, copy]),
+        Err(MergeError::Twice { .. })
+    ));
+    let mut other = a.clone();
+    other.load.generator.utilisation += 1e-9;
+    assert!(merge(&[a, other]).is_ok(), "another generator");
+}
+
+/// As an older program wrote it.
+fn older(part: &Part) -> Part {
+    let mut json = serde_json::to_value(&part.load).unwrap();
+    json["schema_version"] = 4.into();
+    json.as_object_mut().unwrap().remove("parts");
+    let load = serde_json::from_value(json).unwrap();
+    Part {
+        name: part.name.clone(),
+        load,
+    }
+}
+
+#[test]
+fn loads_of_older_programs_are_compared_by_what_they_hold_and_merged_with_a_warning() {
+    let [a, b] = pair();
+    let merged = merge(&[older(&a), b.clone()]).unwrap();
+    assert!(
+        merged.warnings.len() == 1 && merged.warnings[0].contains("older program wrote a.json"),
+        "{:?}",
+        merged.warnings
+    );
+    assert_eq!(merged.load.summary.echoes, 40);
+    // A new sum knows its old parts.
+    let new = through_a_file("sum.json".into(), &merged.load);
+    assert!(matches!(merge(&[new, older(&a)]), Err(MergeError::Held { .. })));
+    // The latencies of an old sum show its parts.
+    let old = older(&sum("old.json", &[a.clone(), b.clone()]));
+    for part in [a.clone(), older(&a)] {
+        let error = merge(&[part, old.clone()]).unwrap_err();
+        assert!(
+            matches!(&error, MergeError::Held { sum, part } if sum == "old.json" && part == "a.json"),
+            "{error}"
+        );
+    }
+    let mut beside = third();
+    beside.load.histograms[Span::Service] = Some(Encoded::new(&of(&[8])));
+    assert_eq!(merge(&[old, beside]).unwrap().load.plan.connections(), 12);
+    let both = merge(&[older(&a), older(&b)]).unwrap().warnings;
+    assert!(both.len() == 1 && both[0].contains("a.json, b.json"), "{both:?}");
+}
+
+#[test]
+fn what_has_not_ended_in_a_part_has_not_ended_in_the_sum() {
+    let waiting = |load: &mut Load| {
+        let service = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
+        let response = load.histograms[Span::Response]
+            .as_ref()
+            .unwrap()
+            .decode()
+            .unwrap();
+        let waited = of(&[4_000_000_000; 2]);
+        let of_span = |ended| Quantiles::with_unfinished(ended, Some(&waited));
+        load.summary.latencies[Span::Service] = Some(of_span(&service));
+        load.summary.latencies[Span::Response] = Some(of_span(&response));
+        load.unfinished = Some(
+            [Span::Service, Span::Response]
+                .map(|span| (span, Encoded::new(&waited)))
+                .into(),
+        );
+        load.summary.unanswered = 2;
+    };
+    let sum = changed(waiting, |_| ()).unwrap().load;
+    let twice = changed(waiting, waiting).unwrap().load;
+    for (load, unanswered) in [(&sum, 2), (&twice, 4)] {
+        let response = load.unfinished(Span::Response).unwrap().decode().unwrap();
+        assert_eq!(
+            (response.len(), load.summary.unanswered),
+            (unanswered, unanswered)
+        );
+        let numbers = load.summary.latencies.main().unwrap();
+        assert!(numbers.known(Statistic::P50).is_some_and(Known::is_exact));
+        assert!(
+            numbers
+                .known(Statistic::Max)
+                .is_some_and(|max| !max.is_exact() && max.value() >= 4e6)
+        );
+    }
+    assert_eq!(through_a_file("sum".into(), &sum).load, sum);
+    assert_eq!(merge(&pair()).unwrap().load.unfinished, None);
+}
+
 #[test]
 fn intervals_that_do_not_match_are_dropped_with_a_warning() {
     type Change = fn(&mut Load);
@@ -504,6 +655,12 @@ fn the_command_warns_on_standard_error_and_fails_with_the_name_of_the_file() {
         "{}",
         text(&output.stderr)
     );
+    let sum = merge(&pair()).unwrap().load;
+    let held = command(|parts| parts[1].load = sum.clone(), &["a.json", "b.json"]);
+    assert_eq!((held.status.code(), text(&held.stdout)), (Some(1), ""));
+    let expected =
+        "loadgen: b.json is a sum that holds a.json already, which would count twice: give one of them\n";
+    assert_eq!(text(&held.stderr), expected);
     for arguments in [["a.json", "none.json"], ["a.json", "."], ["b.json", "b.json"]] {
         let output = command(|_| (), &arguments);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));

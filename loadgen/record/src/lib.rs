@@ -17,6 +17,7 @@ mod file;
 pub mod finding;
 mod findings;
 pub mod histogram;
+mod identity;
 mod load;
 pub mod numbers;
 mod pace;

@@ -65,6 +65,27 @@ pub enum MergeError {
         /// Another.
         second: String,
     },
+    /// A sum holds a load that is given as well.
+    #[error("{sum} is a sum that holds {part} already, which would count twice: give one of them")]
+    Held {
+        /// The file of the sum.
+        sum: String,
+        /// The file of its part.
+        part: String,
+    },
+    /// Two sums hold some of the same loads.
+    #[error(
+        "{first} and {second} are sums that both hold {}, which would count twice: merge the parts of both instead",
+        record::words::count(*loads as u64, "load")
+    )]
+    Shared {
+        /// A file.
+        first: String,
+        /// Another.
+        second: String,
+        /// How many loads are in both.
+        loads: usize,
+    },
     /// The generators did not make the same load.
     #[error(
         "the loads differ in {field}: {one} in {first}, {other} in {second}; only parts of the same load on the same \
