@@ -360,13 +360,15 @@ mod tests {
             ..Plan::default()
         };
         assert_eq!(plan(""), defaults);
-        let open =
-            plan("rate = \"50k/s\"\narrivals = \"poisson\"\nsize = \"uniform:16B..4KiB\"\nspin = true");
+        let open = plan(
+            "rate = \"50k/s\"\narrivals = \"poisson\"\nsize = \"uniform:16B..4KiB\"\nspin = true\nlines = true",
+        );
         let expected = Plan {
             rate: Some("50k/s".parse().unwrap()),
             arrivals: Some(record::Arrivals::Poisson),
             size: "uniform:16B..4KiB".parse().unwrap(),
             spin: true,
+            lines: true,
             ..defaults.clone()
         };
         assert_eq!(open, expected);

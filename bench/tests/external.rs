@@ -18,6 +18,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use record::histogram::{Known, Statistic};
 use record::{Finding, Measured, Outcome, Run};
 use tempfile::TempDir;
 
@@ -371,6 +372,14 @@ fn goes_on() -> Result {
             let went_silent = |finding: &Finding| matches!(finding, Finding::WentSilent { .. });
             expect(load.summary.findings.iter().any(went_silent), &load.summary)?;
             expect(slices.len() < 20 && slices.len() == load.intervals.len(), slices)?;
+            let max = load
+                .summary
+                .latencies
+                .main()
+                .and_then(|times| times.known(Statistic::Max));
+            let is_bound = |max: &Known| !max.is_exact() && max.value() >= 1e6;
+            expect(max.as_ref().is_some_and(is_bound), &load.summary)?;
+            expect(load.summary.unanswered > 0, &load.summary)?;
         }
         other => return Err(format!("{other:?}").into()),
     }

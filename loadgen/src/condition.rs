@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use record::histogram::{self, Quantiles};
+use record::histogram::{Known, Quantiles, Statistic};
 use record::units::{self, UnitError};
 use record::words::show_micros;
 use record::{ErrorKind, Load, Scope, Span};
@@ -63,16 +63,6 @@ enum Metric {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Statistic {
-    P50,
-    P90,
-    P99,
-    P999,
-    Max,
-    Mean,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
 enum Comparison {
     Less,
     LessOrEqual,
@@ -81,45 +71,58 @@ enum Comparison {
 }
 
 impl Condition {
-    /// The value of the metric: times in microseconds, rates per second.
+    /// The value of the metric as far as it is known: times in microseconds, rates per second.
     ///
     /// `None` if the load did not measure it, or has too few samples for the quantile.
-    pub fn value(&self, load: &Load) -> Option<f64> {
+    pub fn value(&self, load: &Load) -> Option<Known> {
         let summary = &load.summary;
-        match self.metric {
-            Metric::Time(span, statistic) => statistic.of(quantiles(span, load)?),
-            Metric::Errors(Some(kind)) => Some(summary.errors.get(&kind).copied().unwrap_or(0) as f64),
-            Metric::Errors(None) => Some(summary.errors.values().sum::<u64>() as f64),
-            Metric::Unanswered => Some(summary.unanswered as f64),
-            Metric::Starved => Some(load.starved() as f64),
+        let exactly = match self.metric {
+            Metric::Time(span, statistic) => return quantiles(span, load)?.known(statistic),
+            Metric::Errors(Some(kind)) => summary.errors.get(&kind).copied().unwrap_or(0) as f64,
+            Metric::Errors(None) => summary.errors.values().sum::<u64>() as f64,
+            Metric::Unanswered => summary.unanswered as f64,
+            Metric::Starved => load.starved() as f64,
             // Without the option none is opened again.
-            Metric::Reconnects => Some(summary.reconnects.map_or(0, |seen| seen.reopened) as f64),
-            Metric::Rate => Some(summary.echoes_per_s),
+            Metric::Reconnects => summary.reconnects.map_or(0, |seen| seen.reopened) as f64,
+            Metric::Rate => summary.echoes_per_s,
+        };
+        Some(Known::Exactly(exactly))
+    }
+
+    /// Whether the load meets the condition, whatever the exact value is where only its lower bound
+    /// is known; `None` if that leaves it open, or [`Condition::value`] is `None`.
+    pub fn holds(&self, load: &Load) -> Option<bool> {
+        let value = self.value(load)?;
+        let holds = self.comparison.holds(value.value(), self.bound);
+        (value.is_exact() || holds == self.comparison.is_lower_bound()).then_some(holds)
+    }
+
+    /// The value of the metric for a person: `p99 is 7.10ms`, `max is at least 3.80s`.
+    pub fn describe_value(&self, load: &Load) -> String {
+        let name = self.metric_name();
+        let Some(value) = self.value(load) else {
+            return self.describe_lack(load);
+        };
+        let shown = match self.metric {
+            Metric::Time(..) => show_micros(value.value()),
+            Metric::Rate => units::show_rate(value.value()),
+            _ => value.value().to_string(),
+        };
+        match value {
+            Known::Exactly(_) => format!("{name} is {shown}"),
+            Known::AtLeast(_) => format!("{name} is at least {shown}"),
         }
     }
 
-    /// Whether the load meets the condition; `None` if [`Condition::value`] is.
-    pub fn holds(&self, load: &Load) -> Option<bool> {
-        self.value(load).map(|value| match self.comparison {
-            Comparison::Less => value < self.bound,
-            Comparison::LessOrEqual => value <= self.bound,
-            Comparison::Greater => value > self.bound,
-            Comparison::GreaterOrEqual => value >= self.bound,
-        })
-    }
-
-    /// The value of the metric for a person: `p99 is 7.10ms`.
-    pub fn describe_value(&self, load: &Load) -> String {
+    fn describe_lack(&self, load: &Load) -> String {
         let name = self.metric_name();
-        match (self.value(load), self.metric) {
-            (Some(micros), Metric::Time(..)) => format!("{name} is {}", show_micros(micros)),
-            (Some(rate), Metric::Rate) => format!("{name} is {}", units::show_rate(rate)),
-            (Some(count), _) => format!("{name} is {count}"),
-            (None, Metric::Time(span, _)) => match quantiles(span, load) {
-                Some(quantiles) => format!("{name} is not known from {} samples", quantiles.count),
-                None => format!("{name} was not measured"),
-            },
-            (None, _) => format!("{name} was not measured"),
+        let measured = match self.metric {
+            Metric::Time(span, _) => quantiles(span, load),
+            _ => None,
+        };
+        match measured {
+            Some(quantiles) => format!("{name} is not known from {} samples", quantiles.count),
+            None => format!("{name} was not measured"),
         }
     }
 
@@ -136,11 +139,10 @@ impl Condition {
 
     /// How many messages a load must have for the metric to have a value.
     pub fn samples_needed(&self) -> u64 {
-        let beyond = match self.metric {
-            Metric::Time(_, statistic) => statistic.share_beyond(),
-            _ => None,
-        };
-        beyond.map_or(1, |share| (histogram::SAMPLES_BEYOND / share).round() as u64)
+        match self.metric {
+            Metric::Time(_, statistic) => statistic.samples_needed(),
+            _ => 1,
+        }
     }
 
     fn metric_name(&self) -> &str {
@@ -227,40 +229,19 @@ fn error_kind(name: &str) -> Result<ErrorKind, ConditionError> {
         .map_err(|error: serde::de::value::Error| ConditionError::ErrorKind(name.into(), error.to_string()))
 }
 
-impl Statistic {
-    fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "p50" => Statistic::P50,
-            "p90" => Statistic::P90,
-            "p99" => Statistic::P99,
-            "p99.9" => Statistic::P999,
-            "max" => Statistic::Max,
-            "mean" => Statistic::Mean,
-            _ => return None,
-        })
-    }
-
-    /// The share of the samples that lie beyond it, for a quantile.
-    fn share_beyond(self) -> Option<f64> {
+impl Comparison {
+    fn holds(self, value: f64, bound: f64) -> bool {
         match self {
-            Statistic::P50 => Some(0.5),
-            Statistic::P90 => Some(0.1),
-            Statistic::P99 => Some(0.01),
-            Statistic::P999 => Some(0.001),
-            Statistic::Max | Statistic::Mean => None,
+            Comparison::Less => value < bound,
+            Comparison::LessOrEqual => value <= bound,
+            Comparison::Greater => value > bound,
+            Comparison::GreaterOrEqual => value >= bound,
         }
     }
 
-    /// In microseconds.
-    fn of(self, quantiles: &Quantiles) -> Option<f64> {
-        match self {
-            Statistic::P50 => quantiles.p50,
-            Statistic::P90 => quantiles.p90,
-            Statistic::P99 => quantiles.p99,
-            Statistic::P999 => quantiles.p99_9,
-            Statistic::Max => quantiles.max,
-            Statistic::Mean => quantiles.mean,
-        }
+    /// Whether it holds for all larger values if it holds for one.
+    fn is_lower_bound(self) -> bool {
+        matches!(self, Comparison::Greater | Comparison::GreaterOrEqual)
     }
 }
 

@@ -29,7 +29,7 @@ const LEGEND: &str =
 /// value of an interval, a number for people, is in milliseconds. Fails if a histogram of the
 /// load cannot be decoded.
 pub fn hlog(load: &Load) -> Result<String, DecodeError> {
-    let mut log = header(load);
+    let mut log = header(load)?;
     let mut serializer = V2DeflateSerializer::new();
     let mut lines = IntervalLogWriterBuilder::new()
         .with_max_value_divisor(NS_PER_MS)
@@ -71,15 +71,19 @@ pub fn hgrm(load: &Load) -> Result<String, DecodeError> {
             false => writeln!(text),
         };
     }
-    Ok(text + &trailer(&histogram))
+    let note = note(load)?.map_or(String::new(), |note| format!("#{note}\n"));
+    Ok(text + &trailer(&histogram) + &note)
 }
 
 /// The lines before the intervals.
-fn header(load: &Load) -> Vec<u8> {
+fn header(load: &Load) -> Result<Vec<u8>, DecodeError> {
     let mut text = Vec::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder.add_comment(LOG_FORMAT);
     builder.add_comment(&format!("[Written by loadgen {}]", env!("CARGO_PKG_VERSION")));
+    if let Some(note) = note(load)? {
+        builder.add_comment(&note);
+    }
     if let Some(time) = window_opened_at(load) {
         builder.with_start_time(time).with_base_time(time);
     }
@@ -87,7 +91,22 @@ fn header(load: &Load) -> Vec<u8> {
         .begin_log_with(&mut text, &mut V2DeflateSerializer::new())
         .expect(MEMORY);
     text.extend_from_slice(LEGEND.as_bytes());
-    text
+    Ok(text)
+}
+
+/// What the formats have no place for: latencies that had not ended. The tools skip comments.
+fn note(load: &Load) -> Result<Option<String>, DecodeError> {
+    let Some(encoded) = load.unfinished.as_ref().and_then(|unfinished| unfinished.main()) else {
+        return Ok(None);
+    };
+    let unfinished = encoded.decode()?;
+    Ok((!unfinished.is_empty()).then(|| {
+        format!(
+            "[Not included: {} without an answer, after up to {:.3} ms; the upper percentiles are lower bounds]",
+            record::words::count(unfinished.len(), "message"),
+            ms(unfinished.max())
+        )
+    }))
 }
 
 /// The end of the warm-up, less the time that connecting took, which is not recorded.

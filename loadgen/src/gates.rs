@@ -8,6 +8,7 @@ mod evidence;
 mod silence;
 
 use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
+use record::histogram::{Histogram, Statistic};
 use record::{ErrorKind, Finding, Findings, Load, LoopKind, Saturation, Span};
 
 use crate::arrival_test;
@@ -206,14 +207,20 @@ fn outstanding(load: &Load, evidence: &Evidence) -> f64 {
         LoopKind::PartlyOpen => Span::FirstByte,
         _ => Span::Response,
     };
-    let latency = load.summary.latencies[span].as_ref();
-    let latency_s = latency.and_then(|latency| latency.mean).unwrap_or(0.0) / 1e6;
+    let latency_s = answered(load, span).map_or(0.0, |latency| latency.mean()) / 1e9;
     let mean = evidence.done as f64 / load.window_s.max(1e-9) * latency_s;
     let counted = evidence.outstanding.0 + evidence.outstanding.1;
     (counted as f64).max(2.0 * mean)
 }
 
+/// The latencies that have ended, without bounds of those that have not.
+fn answered(load: &Load, span: Span) -> Option<Histogram> {
+    load.histograms[span].as_ref()?.decode().ok()
+}
+
 fn unanswered(load: &Load, evidence: &Evidence) -> Option<Finding> {
+    // In a closed loop each connection has a message outstanding: whether it went silent matters.
+    evidence.plan.pace.as_ref()?;
     let unanswered = load.summary.unanswered;
     let response = load.summary.latencies[Span::Response].as_ref();
     let due = response.map_or(0, |response| response.count) + unanswered;
@@ -237,7 +244,10 @@ fn mostly_send_lag(load: &Load, evidence: &Evidence) -> Option<Finding> {
 fn own_lag(load: &Load, evidence: &Evidence) -> Option<Lag> {
     // If the kernel has no room for messages, the server causes the lag.
     let blocked = evidence.blocked as f64 > RATE_TOLERANCE * evidence.due as f64;
-    let p99_us = |span: Span| load.summary.latencies[span].as_ref()?.p99;
+    let p99_us = |span: Span| {
+        let times = load.summary.latencies[span].as_ref()?;
+        Some(times.known(Statistic::P99)?.value())
+    };
     let lag = Lag {
         send_lag_us: p99_us(Span::SendLag)?,
         response_us: p99_us(Span::Response)?,

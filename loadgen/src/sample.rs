@@ -34,6 +34,7 @@ pub fn load(responses: Option<u64>) -> Load {
         schema_version: SCHEMA_VERSION,
         target: "127.0.0.1:7007".into(),
         started_at: "2026-01-01T00:00:00Z".into(),
+        parts: Vec::new(),
         plan: Plan::default().complete(),
         listed_mean_bytes: None,
         generator: Generator {
@@ -68,6 +69,7 @@ pub fn load(responses: Option<u64>) -> Load {
         },
         error_examples: BTreeMap::new(),
         histograms: [(Span::Service, Encoded::new(&service))].into(),
+        unfinished: None,
         intervals: Vec::new(),
     }
 }

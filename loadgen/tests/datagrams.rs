@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use record::{ErrorKind, Finding, Plan};
+use record::histogram::Statistic;
+use record::{ErrorKind, Finding, Plan, Span};
 
 mod support;
 use support::*;
@@ -155,6 +156,38 @@ fn datagrams_that_are_never_answered_are_counted_and_not_valid() {
                 .iter()
                 .any(|finding| *finding == Finding::NoEchoes)
         );
+    }
+}
+
+#[test]
+fn datagrams_that_are_answered_no_more_bound_the_latencies() {
+    for &engine in engines() {
+        let answers_some = datagram_server(|number, message, send| {
+            if number <= 200 {
+                send(message);
+            }
+        });
+        let load = run(
+            answers_some,
+            Plan {
+                engine,
+                duration: time(Duration::from_secs(1)),
+                warmup: time(Duration::ZERO).unwrap(),
+                ..datagrams()
+            },
+        );
+        let max = load
+            .summary
+            .latencies
+            .main()
+            .unwrap()
+            .known(Statistic::Max)
+            .unwrap();
+        assert!(!max.is_exact() && max.value() >= 200e3, "{max:?}");
+        // The last ones are waited for until they are lost.
+        assert_eq!(load.summary.unanswered, 0);
+        let given_up = load.unfinished(Span::Service).unwrap().decode().unwrap();
+        assert!((1..=count(&load, ErrorKind::Lost)).contains(&given_up.len()));
     }
 }
 

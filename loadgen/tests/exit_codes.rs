@@ -65,6 +65,44 @@ fn a_valid_load_ends_with_0_and_one_that_meets_a_condition_with_99() {
     }
 }
 
+/// An echo server that answers some messages on each connection and then none.
+fn forgetful() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut message = [0; 64];
+                for number in 0.. {
+                    let is_answered = stream.read_exact(&mut message).is_ok()
+                        && (number > 20 || stream.write_all(&message).is_ok());
+                    if !is_answered {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn answers_that_stop_coming_fail_the_conditions_that_they_could_break() {
+    for (condition, expected, described) in [
+        ("max>100ms", FAILED, "max is at least"),
+        ("unanswered>0", FAILED, "unanswered is 2"),
+        ("max>1h", FAILED, "max is at least"),
+        ("unanswered>2", FINE, ""),
+        ("max<100ms", FINE, ""),
+    ] {
+        let options = ["--force", "--fail-on", condition];
+        let (code, load, stderr) = run(forgetful(), &options);
+        assert!(!load.summary.is_valid());
+        assert_eq!(code, expected, "{condition}: {stderr}");
+        assert!(stderr.contains(described), "{stderr}");
+    }
+}
+
 #[test]
 fn an_invalid_load_ends_with_3_unless_it_is_forced() {
     let condition = ["--fail-on", "p50>1ns"];

@@ -10,7 +10,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use loadgen::export::{hgrm, hlog};
 use proptest::prelude::*;
-use record::histogram::{Histogram, empty};
+use record::histogram::{Encoded, Histogram, empty};
 use record::{Load, Span};
 
 use crate::fixture::{load, of};
@@ -85,6 +85,23 @@ fn times_that_are_none_and_text_that_is_no_histogram_do_no_harm() {
     load.intervals[0].latency = serde_json::from_str("\"AAAA\"").unwrap();
     load.histograms[Span::Response] = Some(load.intervals[0].latency.clone());
     assert!(hlog(&load).is_err() && hgrm(&load).is_err());
+}
+
+#[test]
+fn messages_without_an_answer_are_in_a_comment_that_the_tools_skip() {
+    let mut load = load(&[vec![1_000_000]]);
+    assert!(!hlog(&load).unwrap().contains("Not included"));
+    let waited = Encoded::new(&of(&[2_000_000_000, 3_000_000_000]));
+    load.unfinished = Some([(Span::Service, waited.clone()), (Span::Response, waited)].into());
+    for text in [hlog(&load).unwrap(), hgrm(&load).unwrap()] {
+        let note = text.lines().find(|line| line.contains("Not included")).unwrap();
+        assert!(
+            note.starts_with("#[Not included: 2 messages without an answer, after up to 300"),
+            "{note}"
+        );
+    }
+    assert_eq!(intervals(&hlog(&load).unwrap()).len(), 1);
+    assert_eq!(rows(&hgrm(&load).unwrap()).last().unwrap()[2], 1.0);
 }
 
 /// A line of the distribution: value in milliseconds, share, count, 1 / (1 - share).

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use loadgen::Observer;
+use record::histogram::Statistic;
 use record::{Arrivals, Finding, Load, Plan};
 
 mod support;
@@ -167,7 +168,8 @@ fn a_server_that_is_killed_and_restarted_is_in_the_latencies() {
             assert_eq!((connections.open, connections.answered), (4, 4), "{name}");
             // In the latencies of some messages in flight, or of those that became due.
             let main = load.summary.latencies.main().unwrap();
-            assert!(main.max.unwrap() >= OUTAGE.as_micros() as f64, "{name}");
+            let max = main.known(Statistic::Max).unwrap();
+            assert!(max.value() >= OUTAGE.as_micros() as f64, "{name}");
             let reasons: Vec<_> = { own_reasons(&load).into_iter() }
                 .filter(|finding| !matches!(finding, Finding::Interrupted { .. }))
                 .collect();

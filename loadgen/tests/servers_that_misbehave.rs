@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use loadgen::{Observer, RunError, Snapshot};
+use record::histogram::Statistic;
 use record::{Arrivals, ErrorKind, Finding, Load, Plan};
 use socket2::SockRef;
 
@@ -197,6 +198,35 @@ fn single_bytes_swapped_between_connections_are_detected() {
             ..closed(1)
         };
         assert_wrong(&[run(target, plan)]);
+    }
+}
+
+#[test]
+fn answers_that_stop_coming_are_in_the_latencies_as_far_as_they_are_known() {
+    let loads = each_lasting(4, || {
+        server(|mut stream| {
+            // Within the window of the open loop, whose connections have one message in 8 ms.
+            echo_some(&mut stream, 20);
+            keep_silent(stream);
+        })
+    });
+    for load in &loads {
+        let summary = &load.summary;
+        assert!(
+            summary.unanswered >= 4 && load.unfinished.is_some(),
+            "{summary:?}"
+        );
+        let max = summary.latencies.main().unwrap().known(Statistic::Max).unwrap();
+        assert!(!max.is_exact(), "{max:?}");
+        assert!(loadgen::text::describe(load).contains("lower bounds"));
+        let json = serde_json::to_value(load).unwrap();
+        let main = if load.plan.rate.is_some() {
+            "response_us"
+        } else {
+            "service_us"
+        };
+        assert!(json["summary"][main]["max"].is_null());
+        assert_eq!(json["summary"][main]["at_least"]["max"], max.value());
     }
 }
 

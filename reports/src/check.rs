@@ -213,6 +213,12 @@ fn number(node: Element<'_>, place: &str, cell: &Cell, problems: &mut Problems) 
             format!("{name} of {place}: the file has {found:?}, the records give {expected:?}")
         });
     }
+    let bound = shown.and_then(|shown| shown.at_least.then_some("lower"));
+    problems.same(
+        &format!("data-bound of {place}"),
+        node.attribute("data-bound"),
+        bound,
+    );
     let expected = shown.map_or("–".to_owned(), |shown| format!("{}{}", shown.text, shown.range));
     problems.same(&format!("text of {place}"), Some(&text(node)), Some(&expected));
 }

@@ -160,6 +160,7 @@ impl Comparison {
             value: difference.exp(),
             interval: interval.filter(|ends| ends.low.is_finite() && ends.high.is_finite()),
             samples: self.blocks.len(),
+            at_least: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use record::{ErrorKind, Server, Transport};
 
+use crate::metrics::P99;
 use crate::row::{Basis, Cause, Caveat, Row};
 
 /// Why a server is left out, if it is; `all` are the servers of the run.
@@ -38,6 +39,19 @@ pub fn latency_withheld(row: &Row) -> Option<Caveat> {
         server: row.server.clone(),
         cause: Cause::LatencyWithheld {
             finding: row.withheld.clone()?,
+        },
+    })
+}
+
+/// The same for one of whose latency only a lower bound is known.
+pub fn latency_bounded(row: &Row) -> Option<Caveat> {
+    if row.left_out.is_some() || row.withheld.is_some() || !row.is_bounded(P99) {
+        return None;
+    }
+    Some(Caveat {
+        server: row.server.clone(),
+        cause: Cause::LatencyBounded {
+            p99_us: row.numbers.get(P99)?.value,
         },
     })
 }

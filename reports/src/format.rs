@@ -39,6 +39,15 @@ pub fn ratio(estimate: &Estimate) -> String {
     }
 }
 
+/// The value of an estimate, divided by `scale`: `84.2`, or `≥ 84.2` if it is a lower bound.
+pub fn value(estimate: &Estimate, scale: f64) -> String {
+    let number = number(estimate.value / scale);
+    match estimate.at_least {
+        true => format!("≥\u{a0}{number}"),
+        false => number,
+    }
+}
+
 /// A share as a percentage: `3%`, `2.1%`.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;

@@ -1,6 +1,7 @@
 //! The metrics of a trial: the one list behind the tables, the text, the JSON and the check of
 //! a report.
 
+use record::histogram::{Known, Statistic};
 use record::units::Percent;
 use record::{Cost, Interval, Load, Margins, Slice};
 
@@ -16,8 +17,8 @@ pub struct Metric {
     pub scale: f64,
     /// What it means, in a sentence.
     pub help: &'static str,
-    /// Reads it from a trial; `None` where the trial does not have it.
-    pub read: fn(&Load, Option<&Cost>) -> Option<f64>,
+    /// Reads it from a trial, as far as it is known; `None` where the trial does not have it.
+    pub read: fn(&Load, Option<&Cost>) -> Option<Known>,
     /// What a slice of a trial has of it.
     pub of_slice: OfSlice,
 }
@@ -59,7 +60,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "1/s",
         scale: 1.0,
         help: "Complete and correct echoes per second.",
-        read: |load, _| Some(load.summary.echoes_per_s),
+        read: |load, _| Some(Known::Exactly(load.summary.echoes_per_s)),
         // Half an echo for none: a server that is held up for a slice still has a value.
         of_slice: OfSlice::Value(|_, interval| Some((interval.echoes as f64).max(0.5) / interval.duration_s)),
     },
@@ -70,7 +71,7 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "Median latency: from sending a message, or in an open loop from the time at which it was due, to \
                receiving the last byte of its answer.",
-        read: |load, _| load.summary.latencies.main()?.p50,
+        read: |load, _| latency(load, Statistic::P50),
         of_slice: OfSlice::Quantile(0.5),
     },
     Metric {
@@ -79,7 +80,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "99% of the answers had at most this latency.",
-        read: |load, _| load.summary.latencies.main()?.p99,
+        read: |load, _| latency(load, Statistic::P99),
         of_slice: OfSlice::Quantile(0.99),
     },
     Metric {
@@ -88,7 +89,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "99.9% of the answers had at most this latency.",
-        read: |load, _| load.summary.latencies.main()?.p99_9,
+        read: |load, _| latency(load, Statistic::P999),
         of_slice: OfSlice::Quantile(0.999),
     },
     Metric {
@@ -97,7 +98,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "The highest latency of each trial, averaged over trials like the other metrics.",
-        read: |load, _| load.summary.latencies.main()?.max,
+        read: |load, _| latency(load, Statistic::Max),
         of_slice: OfSlice::None,
     },
     Metric {
@@ -106,7 +107,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "µs",
         scale: 1.0,
         help: "CPU time of the server's process tree divided by the number of echoes.",
-        read: |_, cost| cost?.cpu_us_per_echo,
+        read: |_, cost| cost?.cpu_us_per_echo.map(Known::Exactly),
         of_slice: OfSlice::Value(|slice, _| {
             let used = slice.cpu_s.filter(|&used| used > 0.0 && slice.served > 0)?;
             Some(used * 1e6 / slice.served as f64)
@@ -122,7 +123,7 @@ pub static METRICS: [Metric; 10] = [
             let cost = cost?;
             let switches = cost.voluntary_switches.saturating_add(cost.involuntary_switches);
             let served = cost.served.unwrap_or(load.summary.echoes);
-            (served > 0).then(|| switches as f64 / served as f64)
+            (served > 0).then(|| Known::Exactly(switches as f64 / served as f64))
         },
         of_slice: OfSlice::None,
     },
@@ -132,7 +133,7 @@ pub static METRICS: [Metric; 10] = [
         unit: "MiB",
         scale: 1_048_576.0,
         help: "Proportional set size of the process tree: shared pages count once.",
-        read: |_, cost| cost?.pss_bytes.map(|bytes| bytes as f64),
+        read: |_, cost| cost?.pss_bytes.map(|bytes| Known::Exactly(bytes as f64)),
         of_slice: OfSlice::None,
     },
     Metric {
@@ -144,7 +145,7 @@ pub static METRICS: [Metric; 10] = [
         read: |load, cost| {
             let open = load.summary.connections.open;
             let bytes = cost?.pss_bytes.filter(|_| open > 0)?;
-            Some(bytes as f64 / open as f64)
+            Some(Known::Exactly(bytes as f64 / open as f64))
         },
         of_slice: OfSlice::None,
     },
@@ -154,10 +155,15 @@ pub static METRICS: [Metric; 10] = [
         unit: "%",
         scale: 0.01,
         help: "CPU utilisation of the load generator's threads; near 100% the generator is the limit.",
-        read: |load, _| Some(load.generator.utilisation),
+        read: |load, _| Some(Known::Exactly(load.generator.utilisation)),
         of_slice: OfSlice::None,
     },
 ];
+
+/// A number of the latency that counts, in microseconds.
+fn latency(load: &Load, statistic: Statistic) -> Option<Known> {
+    load.summary.latencies.main()?.known(statistic)
+}
 
 /// A metric that decides a verdict.
 #[derive(Debug, Clone, Copy)]

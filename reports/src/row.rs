@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use record::numbers::thousands;
+use record::numbers::{micros, thousands};
 use record::words::{counted, plain_line};
 use record::{Finding, Findings, Saturation};
 use serde::{Serialize, Serializer};
@@ -48,6 +48,11 @@ impl Row {
     /// How many connections were answered: `64 of 100`, or `–`.
     pub fn answered(&self) -> String {
         self.connections.map_or("–".into(), |reach| reach.to_string())
+    }
+
+    /// Whether only a lower bound of a metric is known.
+    pub fn is_bounded(&self, key: &str) -> bool {
+        self.numbers.get(key).is_some_and(|estimate| estimate.at_least)
     }
 
     /// The errors by kind: `3 reset, 1 wrong bytes`, or `none`.
@@ -281,6 +286,12 @@ pub enum Cause {
         /// Why those of the first one should not.
         finding: Finding,
     },
+    /// The verdict on latency leaves the server out, because messages without an answer could raise
+    /// its p99.
+    LatencyBounded {
+        /// The p99 is this or more, in microseconds.
+        p99_us: f64,
+    },
 }
 
 impl Display for Caveat {
@@ -317,6 +328,11 @@ impl Display for Caveat {
                 "{invalid} of {} of {name} not valid: {}.",
                 counted(*trials, "trial"),
                 in_one_line(findings)
+            ),
+            Cause::LatencyBounded { p99_us } => write!(
+                f,
+                "{name} is left out of the verdict on p99: it is {} or more, since messages had no answer.",
+                micros(*p99_us)
             ),
             Cause::LatencyWithheld { finding } => write!(
                 f,

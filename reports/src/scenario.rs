@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use record::histogram::Known;
 use record::units::Time;
 use record::words::{plain_line, plain_lines};
 use record::{Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Slice, Trial};
@@ -66,6 +67,7 @@ impl ScenarioSummary {
         let caveats = rows.iter().filter_map(|row| row.left_out.clone());
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::partly_invalid));
         let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_withheld));
+        let caveats = caveats.chain(rows.iter().filter_map(exclusion::latency_bounded));
         let complete = complete_blocks(run, trials);
         ScenarioSummary {
             name: plain_line(&scenario.name),
@@ -151,7 +153,7 @@ impl<'a> Measured<'a> {
     }
 
     /// One metric of each trial; nothing unless every trial has it.
-    fn of_trials(&self, metric: &Metric) -> Vec<f64> {
+    fn of_trials(&self, metric: &Metric) -> Vec<Known> {
         let values = self.trials.iter();
         let values: Option<_> = values
             .map(|trial| (metric.read)(trial.load, trial.cost))
@@ -202,7 +204,7 @@ impl<'a> Measured<'a> {
 fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
     let numbers = METRICS
         .iter()
-        .filter_map(|metric| Some((metric.key, Estimate::of(&measured.of_trials(metric))?)));
+        .filter_map(|metric| Some((metric.key, Estimate::of_known(&measured.of_trials(metric))?)));
     let own: Vec<&Trial> = trials
         .iter()
         .copied()
@@ -271,8 +273,10 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
         let Some(metric) = METRICS.iter().find(|metric| metric.key == compared.key) else {
             continue;
         };
-        let is_candidate =
-            |row: &Row| row.left_out.is_none() && (metric.key != P99 || row.withheld.is_none());
+        let is_candidate = |row: &Row| {
+            let has_latency = row.withheld.is_none() && !row.is_bounded(P99);
+            row.left_out.is_none() && (metric.key != P99 || has_latency)
+        };
         let trials = |at: &usize| &measured[*at].trials[..];
         let candidates: Vec<usize> = (0..rows.len()).filter(|&at| is_candidate(&rows[at])).collect();
         let blocks = values(&candidates.iter().map(trials).collect::<Vec<_>>(), metric);

@@ -4,6 +4,7 @@
 //! the exponential of the mean is a geometric mean, and its interval stays above zero. Ratios
 //! come from [`crate::comparison`].
 
+use record::histogram::Known;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -35,6 +36,9 @@ pub struct Estimate {
     pub interval: Option<ConfidenceInterval>,
     /// The number of samples.
     pub samples: usize,
+    /// Whether the value is a lower bound, since of some sample only a lower bound is known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
 }
 
 impl Estimate {
@@ -42,6 +46,21 @@ impl Estimate {
     pub fn half_width(&self) -> Option<f64> {
         let ends = self.interval?;
         Some((ends.high / ends.low).sqrt() - 1.0)
+    }
+
+    /// The mean of one quantity over trials, as far as its samples are known. It rises with each of
+    /// them, so it is a lower bound if one of them is; then there is no interval.
+    pub fn of_known(samples: &[Known]) -> Option<Self> {
+        let values: Vec<f64> = samples.iter().map(|sample| sample.value()).collect();
+        let estimate = Estimate::of(&values)?;
+        Some(match samples.iter().all(|sample| sample.is_exact()) {
+            true => estimate,
+            false => Estimate {
+                interval: None,
+                at_least: true,
+                ..estimate
+            },
+        })
     }
 
     /// The mean of one quantity over trials. `None` without samples, or if a sample is negative or
@@ -56,6 +75,7 @@ impl Estimate {
                 value: mean,
                 interval: None,
                 samples: samples.len(),
+                at_least: false,
             });
         }
         let logs: Vec<f64> = samples.iter().map(|value| value.ln()).collect();
@@ -116,6 +136,7 @@ fn exponential_of_mean(logs: &[f64]) -> Option<Estimate> {
         value: mean.exp(),
         interval: interval.filter(|ends| ends.low.is_finite() && ends.high.is_finite()),
         samples: logs.len(),
+        at_least: false,
     })
 }
 
@@ -181,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lower_bound_among_the_samples_makes_the_mean_one() {
+        use Known::{AtLeast, Exactly};
+        let exact = Estimate::of_known(&[Exactly(2.0), Exactly(8.0)]).unwrap();
+        assert_eq!(Some(exact), Estimate::of(&[2.0, 8.0]));
+        let bound = Estimate::of_known(&[Exactly(2.0), AtLeast(8.0)]).unwrap();
+        assert!(bound.at_least && bound.interval.is_none() && near(bound.value, 4.0, 1e-12));
+        let json = |estimate| serde_json::to_value(estimate).unwrap();
+        assert_eq!(json(bound)["at_least"], true);
+        assert!(json(exact).get("at_least").is_none());
+    }
+
+    #[test]
     fn a_zero_leaves_the_arithmetic_mean_without_an_interval() {
         let mean = Estimate::of(&[0.0, 4.0]).unwrap();
         assert_eq!((mean.value, mean.interval), (2.0, None));
@@ -201,6 +234,7 @@ mod tests {
                 value: 1.0,
                 interval,
                 samples: 5,
+                at_least: false,
             };
             estimate.relation(margin).unwrap()
         };

@@ -95,7 +95,7 @@ fn cells(row: &Row) -> Vec<String> {
     let of = |key: &str| {
         let metric = METRICS.iter().find(|metric| metric.key == key);
         let estimate = metric.and_then(|metric| Some((metric.scale, row.numbers.get(key)?)));
-        estimate.map_or_else(dash, |(scale, estimate)| number(estimate.value / scale))
+        estimate.map_or_else(dash, |(scale, estimate)| format::value(estimate, scale))
     };
     let ends = row.numbers.get(ECHOES).and_then(|estimate| estimate.interval);
     let to_best = row.to_best.get(ECHOES);

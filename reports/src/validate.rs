@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use record::histogram::{DecodeError, Encoded, Quantiles};
+use record::histogram::{DecodeError, Encoded, Quantiles, Statistic};
 use record::words::plain_line;
 use record::{CaseOutcome, Conformance, Cost, Load, Measured, Outcome, Records, Slice, Span};
 
@@ -270,27 +270,32 @@ fn histograms(place: &str, load: &Load) -> Result<(), Invalid> {
     let mut shown = [Span::Response, Span::Service].into_iter();
     shown.try_for_each(
         |span| match (&load.histograms[span], &load.summary.latencies[span]) {
-            (Some(histogram), Some(stored)) => agree(place, histogram, stored),
+            (Some(histogram), Some(stored)) => agree(place, histogram, load.unfinished(span), stored),
             (None, None) => Ok(()),
             _ => Err(Invalid::Percentiles(place.to_owned())),
         },
     )
 }
 
-fn agree(place: &str, histogram: &Encoded, stored: &Quantiles) -> Result<(), Invalid> {
-    let histogram = histogram.decode().map_err(|error| Invalid::Histogram {
-        place: place.to_owned(),
-        error,
-    })?;
-    let found = Quantiles::of(&histogram);
-    let same = [
-        (found.p50, stored.p50),
-        (found.p90, stored.p90),
-        (found.p99, stored.p99),
-        (found.p99_9, stored.p99_9),
-        (found.max, stored.max),
-    ];
-    if same.iter().any(|(found, stored)| found != stored) || found.count != stored.count {
+fn agree(
+    place: &str,
+    ended: &Encoded,
+    unfinished: Option<&Encoded>,
+    stored: &Quantiles,
+) -> Result<(), Invalid> {
+    let decode = |encoded: &Encoded| {
+        encoded.decode().map_err(|error| Invalid::Histogram {
+            place: place.to_owned(),
+            error,
+        })
+    };
+    let unfinished = unfinished.map(decode).transpose()?;
+    let found = Quantiles::with_unfinished(&decode(ended)?, unfinished.as_ref());
+    let mut shown = Statistic::ALL
+        .into_iter()
+        .filter(|statistic| *statistic != Statistic::Mean);
+    let same = shown.all(|statistic| found.known(statistic) == stored.known(statistic));
+    if !same || found.count != stored.count {
         return Err(Invalid::Percentiles(place.to_owned()));
     }
     Ok(())

@@ -33,8 +33,14 @@ pub struct MeasuredTrial<'a> {
 }
 
 impl MeasuredTrial<'_> {
+    /// Whether only a lower bound of the whole window is known, which cannot be compared.
+    fn is_bounded(&self, metric: &Metric) -> bool {
+        (metric.read)(self.load, self.cost).is_some_and(|value| !value.is_exact())
+    }
+
     fn whole(&self, metric: &Metric) -> Option<Turns> {
-        Some([(0, (metric.read)(self.load, self.cost)?)].into())
+        let value = (metric.read)(self.load, self.cost).filter(|value| value.is_exact())?;
+        Some([(0, value.value())].into())
     }
 
     /// The slices that were not disturbed; all if too few were not.
@@ -85,7 +91,10 @@ fn of_block(trials: &[&MeasuredTrial], metric: &Metric) -> Vec<Option<Turns>> {
             trials.iter().map(own).collect()
         }
         OfSlice::Quantile(q) => match quantiles(trials, q) {
-            Some(turns) => turns.into_iter().map(Some).collect(),
+            // Slices do not show what had no answer when the last of them ended.
+            Some(turns) => { trials.iter().zip(turns) }
+                .map(|(trial, turns)| (!trial.is_bounded(metric)).then_some(turns))
+                .collect(),
             None => whole(),
         },
     }

@@ -575,6 +575,7 @@ mod tests {
                     high: 1.06,
                 }),
                 samples: 10,
+                at_least: false,
             },
             is_apart: false,
         }];
@@ -738,6 +739,7 @@ mod tests {
                 high: value * half,
             }),
             samples: 5,
+            at_least: false,
         };
         let rival = |name: &str, value, half| Rival {
             name: name.into(),

@@ -4,8 +4,8 @@ mod support;
 
 use proptest::prelude::*;
 use record::finding::Lag;
-use record::histogram::{Encoded, Quantiles};
-use record::{ErrorKind, Finding, Findings, LoopKind, Outcome, Record, Run, Span, Trial, Wait};
+use record::histogram::{self, Encoded, Quantiles};
+use record::{ErrorKind, Finding, Findings, Load, LoopKind, Outcome, Record, Run, Span, Trial, Wait};
 use reports::chart::{self, Caption, Missing};
 use reports::diagnostics::{Diagnostic, Place, Weight};
 use reports::row::{Basis, Cause, Reach, Row, Unmetered};
@@ -280,6 +280,92 @@ fn withheld_latencies_are_shown_and_not_compared() {
         assert!(row(&summary, 0, server).numbers.contains_key("p99_us"));
     }
     assert_all_are_shown(&summary, &page(&run, &all));
+}
+
+/// Adds messages to a load that had no answer after four seconds: this share of all.
+fn leave_unanswered(load: &mut Load, share: f64) {
+    let ended = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
+    let mut unfinished = histogram::empty();
+    unfinished.saturating_record_n(4_000_000_000, (ended.len() as f64 * share) as u64);
+    load.summary.latencies[Span::Service] = Some(Quantiles::with_unfinished(&ended, Some(&unfinished)));
+    load.summary.unanswered = unfinished.len();
+    load.unfinished = Some([(Span::Service, Encoded::new(&unfinished))].into());
+}
+
+#[test]
+fn a_latency_that_messages_without_an_answer_could_raise_is_a_bound_and_not_compared() {
+    let models = models();
+    let run = run(&models, &[10], 5);
+    let mut all = trials(&models, &[10], 5);
+    let before = Summary::of(&run, &all);
+    let leaders = &before.scenarios[0].verdicts[1].leaders;
+    assert!(leaders.contains(&"epoll".into()), "{leaders:?}");
+    // In one of its trials a leading server forgets two of a hundred messages.
+    let trial = all.iter_mut().find(|trial| trial.server == "epoll").unwrap();
+    let Outcome::Measured { load, .. } = &mut trial.outcome else {
+        panic!("{trial:?}");
+    };
+    leave_unanswered(load, 0.02);
+    let summary = Summary::of(&run, &all);
+    let [echoes, p99, _] = summary.scenarios[0].verdicts.as_slice() else {
+        panic!("{:?}", summary.scenarios[0].verdicts);
+    };
+    assert!(echoes.leaders.contains(&"epoll".into()), "{echoes:?}");
+    assert!(!p99.leaders.contains(&"epoll".into()), "{p99:?}");
+    assert!(!p99.evidence.to_string().contains("epoll"), "{p99:?}");
+    let epoll = row(&summary, 0, "epoll");
+    let number = |key: &str| epoll.numbers[key];
+    assert!(!number("p50_us").at_least && number("p50_us").interval.is_some());
+    for key in ["p99_us", "p99_9_us", "max_us"] {
+        let p99_before = row(&before, 0, "epoll").numbers[key].value;
+        assert!(number(key).at_least && number(key).interval.is_none(), "{key}");
+        assert!(number(key).value > p99_before, "{key}");
+    }
+    let [Cause::LatencyBounded { p99_us }] = causes(&summary, "epoll")[..] else {
+        panic!("{:?}", causes(&summary, "epoll"));
+    };
+    assert_eq!(*p99_us, number("p99_us").value);
+    let page = page(&run, &all);
+    assert_all_are_shown(&summary, &page);
+    assert!(page.contains("data-bound=\"lower\""));
+    let shown = format!("≥\u{a0}{}", record::numbers::number(*p99_us));
+    assert!(
+        page.contains(&shown) && text::table(&summary).contains(&shown),
+        "{shown}"
+    );
+    // The page of a bound that is passed off as a number is refused.
+    let forged = page.replace(" data-bound=\"lower\"", "");
+    assert!(!check(&forged, &records(&run, &all)).is_empty());
+    let json = serde_json::to_value(&summary).unwrap();
+    let rows = json["scenarios"][0]["rows"].as_array().unwrap();
+    let numbers = &rows.iter().find(|row| row["server"] == "epoll").unwrap()["numbers"];
+    assert_eq!(numbers["p99_us"]["at_least"], true);
+    assert!(numbers["p50_us"].get("at_least").is_none());
+    // A curve ends before what is not known.
+    let figures = chart::draw(&summary, &all).unwrap();
+    let percentiles = figures.iter().find(|figure| figure.id == "percentiles").unwrap();
+    let columns = &percentiles
+        .table
+        .rows
+        .iter()
+        .find(|row| row[1] == "epoll")
+        .unwrap()[2..];
+    assert!(columns[0] != "–" && columns[3] == "–", "{columns:?}");
+}
+
+#[test]
+fn a_bound_that_is_not_that_of_the_histograms_is_refused() {
+    let models = models();
+    let run = run(&models, &[10], 2);
+    let mut all = trials(&models, &[10], 2);
+    change_loads(&mut all, "epoll", |load| leave_unanswered(load, 0.02));
+    assert!(validate::check(&records(&run, &all)).is_ok());
+    change_loads(&mut all, "epoll", |load| {
+        let times = load.summary.latencies[Span::Service].as_mut().unwrap();
+        times.at_least.as_mut().unwrap().p99 = Some(1.0);
+    });
+    let error = validate::check(&records(&run, &all)).unwrap_err();
+    assert!(matches!(error, Invalid::Percentiles(_)), "{error}");
 }
 
 #[test]
@@ -800,12 +886,12 @@ fn inconsistent_records_are_refused() {
         change(&mut run, &mut all);
         validate::check(&records(&run, &all)).unwrap_err()
     };
-    let load = |trial: &mut Trial, change: &dyn Fn(&mut record::Load)| {
+    let load = |trial: &mut Trial, change: &dyn Fn(&mut Load)| {
         if let Outcome::Measured { load, .. } = &mut trial.outcome {
             change(load);
         }
     };
-    let changed = |change: &dyn Fn(&mut record::Load)| with(&|_, all| load(&mut all[0], change));
+    let changed = |change: &dyn Fn(&mut Load)| with(&|_, all| load(&mut all[0], change));
     use Invalid::{Name, Number, Percentiles, Repeated, Twice, Unlisted};
     for (what, error) in [
         ("server", with(&|_, all| all[0].server = "ghost".into())),
@@ -873,7 +959,7 @@ proptest! {
                 (2, outcome) => *outcome = Outcome::Failed { error: "ended".into(), stderr: "why".into() },
                 (3, Outcome::Measured { load, .. }) => load.summary.findings = [Finding::NoEchoes].into(),
                 (4, Outcome::Measured { load, cost, .. }) => {
-                    *load = support::load(&record::histogram::empty(), 100, 0.0, 0, 0);
+                    *load = support::load(&histogram::empty(), 100, 0.0, 0, 0);
                     *cost = None;
                 }
                 _ => {}

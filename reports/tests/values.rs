@@ -2,8 +2,8 @@
 
 mod support;
 
-use record::histogram::{self, Encoded};
-use record::{Interval, Load, Slice};
+use record::histogram::{self, Encoded, Quantiles};
+use record::{Interval, Load, Slice, Span};
 use reports::comparison::Blocks;
 use reports::metrics::{ECHOES, METRICS, P99};
 use reports::values::{MeasuredTrial, values};
@@ -89,4 +89,24 @@ fn disturbed_slices_are_left_out_unless_they_are_most() {
         );
         assert_eq!(turns(&[&trial(&quiet)], key), std::slice::from_ref(&all));
     }
+}
+
+#[test]
+fn slices_do_not_hide_that_a_message_had_no_answer_at_the_end() {
+    let answering = load(&[2000; 4], 100);
+    let mut forgetful = load(&[2000; 4], 50);
+    let mut ended = histogram::empty();
+    ended.saturating_record_n(50, 8000);
+    let mut unfinished = histogram::empty();
+    unfinished.saturating_record_n(1_000_000_000, 100);
+    let numbers = Quantiles::with_unfinished(&ended, Some(&unfinished));
+    forgetful.0.summary.latencies[Span::Service] = Some(numbers);
+    let (answering, forgetful) = (trial(&answering), trial(&forgetful));
+    let metric = |key| METRICS.iter().find(|metric| metric.key == key).unwrap();
+    let has_values = |key| -> Vec<bool> {
+        let values = values(&[&answering, &forgetful], metric(key));
+        values.iter().map(|blocks| !blocks.is_empty()).collect()
+    };
+    assert_eq!(has_values(P99), [true, false]);
+    assert_eq!(has_values(ECHOES), [true, true]);
 }

@@ -206,6 +206,7 @@ mod tests {
             schema_version: SCHEMA_VERSION,
             target: "127.0.0.1:7007".into(),
             started_at: "2026-01-01T00:00:01Z".into(),
+            parts: vec!["0123456789abcdef".into()],
             plan: Plan {
                 connections: Some(1),
                 idle: 9,
@@ -267,6 +268,7 @@ mod tests {
             histograms: [Span::Service, Span::Response, Span::Close]
                 .map(|span| (span, Encoded::new(&service)))
                 .into(),
+            unfinished: Some([(Span::Service, Encoded::new(&service))].into()),
             intervals: vec![Interval {
                 start_s: 0.0,
                 duration_s: 1.0,

@@ -340,8 +340,8 @@ impl fmt::Display for Finding {
             ),
             Finding::Unanswered { unanswered, due } => write!(
                 f,
-                "{unanswered} of {due} messages that were due were never answered, and are missing at the upper end \
-                 of the latencies: offer less"
+                "{unanswered} of {due} messages that were due were never answered, so of the longest latencies only \
+                 lower bounds are known: offer less"
             ),
             Finding::WentSilent {
                 connections,
@@ -547,8 +547,8 @@ mod tests {
                     unanswered: 11,
                     due: 1000,
                 },
-                "11 of 1000 messages that were due were never answered, and are missing at the upper end of the \
-                 latencies: offer less",
+                "11 of 1000 messages that were due were never answered, so of the longest latencies only lower bounds \
+                 are known: offer less",
             ),
             (
                 Finding::SentLate(lag),

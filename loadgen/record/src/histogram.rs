@@ -81,6 +81,11 @@ impl Encoded {
         Encoded(STANDARD.encode(bytes))
     }
 
+    /// The text that a record holds.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The histogram that was encoded.
     pub fn decode(&self) -> Result<Histogram, DecodeError> {
         if self.0.len() > LONGEST_ENCODING {

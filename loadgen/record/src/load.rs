@@ -12,7 +12,7 @@ use crate::finding::Finding;
 use crate::findings::Findings;
 use crate::histogram::Encoded;
 use crate::plan::{Engine, MessageSize, Plan, Wait, older_mean_bytes, read_plan};
-use crate::span::{Histograms, Latencies};
+use crate::span::{Histograms, Latencies, Span};
 
 /// What precedes the path in the address of a Unix socket.
 pub const UNIX_PREFIX: &str = "unix:";
@@ -29,6 +29,9 @@ pub struct Load {
     pub target: String,
     /// Its start, RFC 3339 in UTC.
     pub started_at: String,
+    /// The ids of the loads that were merged into this one; absent if one generator made it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// The plan of the load, with all defaults filled in.
     #[serde(deserialize_with = "read_plan")]
     pub plan: Plan,
@@ -46,6 +49,11 @@ pub struct Load {
     pub error_examples: BTreeMap<ErrorKind, String>,
     /// Latencies in nanoseconds.
     pub histograms: Histograms,
+    /// Latencies that had not ended, each with the time in nanoseconds that it had lasted when the
+    /// run ended, its message was given up, or its connection failed. A number in `summary` that
+    /// they could raise is a lower bound. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Histograms>,
     /// Intervals of equal length that make up the window, in order; the last one also holds the
     /// latencies of messages that were due within the window and answered after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +82,11 @@ impl Load {
     /// Whether the server was connected to over a Unix socket.
     pub fn is_over_unix_socket(&self) -> bool {
         self.target.starts_with(UNIX_PREFIX)
+    }
+
+    /// The latencies of a span that had not ended, if there are any.
+    pub fn unfinished(&self, span: Span) -> Option<&Encoded> {
+        self.unfinished.as_ref()?[span].as_ref()
     }
 
     /// Connections that were open and got no answer within the window. Where connections come and
@@ -151,8 +164,8 @@ pub struct Summary {
     /// Connections that were opened, used and closed, per second; absent if they stay open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections_per_s: Option<f64>,
-    /// Messages that were due within the window and had no answer when the run ended; they are
-    /// missing at the upper end of the histograms. Always 0 in a closed loop.
+    /// Messages that were due within the window, or in a closed loop outstanding in it, and had no
+    /// answer when the run ended. They are in `unfinished`, with messages that were lost over UDP.
     #[serde(default)]
     pub unanswered: u64,
     /// The connections.

@@ -111,11 +111,12 @@ impl PaceSetter {
     }
 }
 
-/// Whether less came back than was due.
+/// Whether less came back than was due. Nothing is due in a closed loop.
 pub fn fell_behind(load: &Load) -> bool {
     let summary = &load.summary;
     let due = summary.offered_per_s.unwrap_or(0.0);
-    summary.unanswered > 0 || (summary.echoes_per_s < due * KEPT_UP && !summary.is_valid())
+    let is_behind = summary.unanswered > 0 || (summary.echoes_per_s < due * KEPT_UP && !summary.is_valid());
+    is_behind && load.plan.loop_kind() != LoopKind::Closed
 }
 
 impl fmt::Display for PaceSetter {

@@ -5,6 +5,7 @@ mod printable;
 
 use std::io::{self, Write as _};
 
+use crate::histogram::Known;
 pub use english::{counted, list};
 pub use printable::{plain_line, plain_lines};
 
@@ -22,6 +23,14 @@ pub fn show_micros(micros: f64) -> String {
         micros if micros >= 999.5 => format!("{:.2}ms", micros / 1e3),
         micros if micros >= 99.95 => format!("{micros:.0}us"),
         micros => format!("{micros:.1}us"),
+    }
+}
+
+/// A time for a person, as far as it is known: `2.63ms`, `>=1.20s`.
+pub fn show_known_micros(micros: Known) -> String {
+    match micros {
+        Known::Exactly(micros) => show_micros(micros),
+        Known::AtLeast(micros) => format!(">={}", show_micros(micros)),
     }
 }
 
@@ -61,6 +70,12 @@ mod tests {
         for (micros, shown) in table {
             assert_eq!(show_micros(micros), shown);
         }
+    }
+
+    #[test]
+    fn a_time_that_is_a_lower_bound_says_so() {
+        let shown = [Known::Exactly(2_629.4), Known::AtLeast(1.2e6)].map(show_known_micros);
+        assert_eq!(shown, ["2.63ms", ">=1.20s"]);
     }
 
     #[test]

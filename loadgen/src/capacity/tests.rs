@@ -1,6 +1,7 @@
 use super::*;
 use crate::sample;
 use record::finding::Lag;
+use record::histogram::Quantiles;
 use record::{Finding, Findings, Span};
 
 pub(crate) fn terms(objectives: &[&str]) -> Terms {
@@ -98,6 +99,24 @@ fn an_objective_without_a_value_is_not_met() {
     let terms = terms(&["p99.9<1s"]);
     let reason = terms.objectives[0].describe_value(&response(10));
     assert_eq!(terms.check(&response(10)), TrialResult::Missed(reason));
+}
+
+#[test]
+fn an_objective_that_a_lower_bound_leaves_open_or_breaks_is_not_met() {
+    let mut load = response(10);
+    let ended = sample::histogram(vec![10_000; 985]);
+    let unfinished = sample::histogram(vec![4_000_000_000; 15]);
+    let times = Quantiles::with_unfinished(&ended, Some(&unfinished));
+    load.summary.latencies[Span::Response] = Some(times);
+    for (objective, reason) in [
+        ("p99<1s", "p99 is at least 4.00s"),
+        ("p99<1h", "p99 is at least 4.00s"),
+        ("max<1h", "max is at least 4.00s"),
+    ] {
+        let expected = TrialResult::Missed(reason.into());
+        assert_eq!(terms(&[objective]).check(&load), expected, "{objective}");
+    }
+    assert_eq!(terms(&["p50<1s"]).check(&load), TrialResult::Held);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A capacity as a person reads it: the curve, then the answer.
 
 use crate::text::layout::{table, wrap};
-use record::histogram::Quantiles;
+use record::histogram::Statistic;
 use record::units::show_rate;
-use record::words::show_micros;
+use record::words::show_known_micros;
 use record::{Capacity, CapacityTrial, Limit};
 
 /// The trials by their rate, and the capacity.
@@ -36,16 +36,16 @@ fn objectives(capacity: &Capacity) -> String {
 
 fn cells(trial: &CapacityTrial) -> Vec<String> {
     let summary = &trial.summary;
-    let time = |of: fn(&Quantiles) -> Option<f64>| {
-        let micros = summary.latencies.main().and_then(of);
-        micros.map_or("-".into(), show_micros)
+    let time = |statistic| {
+        let micros = { summary.latencies.main() }.and_then(|times| times.known(statistic));
+        micros.map_or("-".into(), show_known_micros)
     };
     vec![
         show_rate(trial.rate_per_s),
         show_rate(summary.echoes_per_s),
-        time(|times| times.p50),
-        time(|times| times.p99),
-        time(|times| times.p99_9),
+        time(Statistic::P50),
+        time(Statistic::P99),
+        time(Statistic::P999),
         held(trial),
     ]
 }
@@ -104,6 +104,8 @@ mod tests {
     use super::*;
     use crate::capacity::tests::{response, saturated_above, survey, terms};
     use crate::capacity::{Survey, Terms};
+    use record::Span;
+    use record::histogram::LowerBounds;
 
     /// The line of the answer, up to its end.
     fn answer_of(text: &str) -> String {
@@ -138,6 +140,24 @@ mod tests {
         assert!(answer.starts_with("capacity: at least "), "{answer}");
         let fault = saturated_above(0.0)(1.0).unwrap().to_string();
         assert!(answer.contains(&fault), "{answer}");
+    }
+
+    #[test]
+    fn a_time_of_which_only_a_bound_is_known_says_so() {
+        let mut survey = Survey::new("a server".into(), terms(&["p99<1s"])).unwrap();
+        let mut load = response(10);
+        let times = load.summary.latencies[Span::Response].as_mut().unwrap();
+        times.p99 = None;
+        times.at_least = Some(LowerBounds {
+            p99: Some(4e6),
+            ..LowerBounds::default()
+        });
+        survey.record(&load);
+        let text = describe(&survey.capacity());
+        assert!(
+            text.contains(" >=4.00s ") && text.contains("p99 is at least 4.00s"),
+            "{text}"
+        );
     }
 
     #[test]

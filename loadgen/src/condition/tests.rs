@@ -1,5 +1,5 @@
 use super::*;
-use crate::sample::load;
+use crate::sample::{histogram, load};
 use proptest::prelude::*;
 
 fn condition(text: &str) -> Condition {
@@ -36,6 +36,42 @@ fn a_condition_holds_or_not() {
     for (text, expected) in table {
         assert_eq!(condition(text).holds(&load(None)), expected, "{text}");
     }
+}
+
+/// A load whose largest latency is not known, and of which a tenth has no answer after 4 s.
+fn censored() -> Load {
+    let mut load = load(None);
+    let unfinished = histogram(vec![4_000_000_000; 111]);
+    let ended = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
+    let numbers = Quantiles::with_unfinished(&ended, Some(&unfinished));
+    load.summary.latencies[Span::Service] = Some(numbers);
+    load
+}
+
+#[test]
+fn a_lower_bound_decides_only_what_no_larger_value_would_change() {
+    let table = [
+        // Below the tenth, everything is known.
+        ("p50<1ms", Some(true)),
+        ("p50>1ms", Some(false)),
+        // p99 and the maximum are 4 s or more.
+        ("p99<5ms", Some(false)),
+        ("p99<=3.9s", Some(false)),
+        ("p99<1h", None),
+        ("p99>5ms", Some(true)),
+        ("p99>=3.9s", Some(true)),
+        ("p99>1h", None),
+        ("max>100ms", Some(true)),
+        ("max<100ms", Some(false)),
+        ("mean<10ms", Some(false)),
+        ("p99.9>1s", None),
+    ];
+    for (text, expected) in table {
+        assert_eq!(condition(text).holds(&censored()), expected, "{text}");
+    }
+    let described = |text| condition(text).describe_value(&censored());
+    assert_eq!(described("p99<5ms"), "p99 is at least 4.00s");
+    assert_eq!(described("p99.9<5ms"), "p99.9 is not known from 1000 samples");
 }
 
 #[test]

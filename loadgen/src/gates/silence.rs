@@ -7,6 +7,7 @@
 use record::finding::AffectedConnections;
 use record::{Finding, Load, LoopKind, Span, Transport};
 
+use super::answered;
 use super::evidence::Evidence;
 use crate::clock::nanos;
 
@@ -19,13 +20,8 @@ const FAR_ABOVE: u64 = 10;
 /// Whether connections that were answered before wait for longer than a correct server takes.
 pub fn went_silent(load: &Load, evidence: &Evidence) -> Option<Finding> {
     let plan = evidence.plan;
-    let service = load.summary.latencies[Span::Service].as_ref();
-    let largest_us = service.and_then(|service| service.max).unwrap_or(0.0);
-    let bound_ns = bound_ns(
-        (load.window_s * 1e9) as u64,
-        (largest_us * 1e3) as u64,
-        evidence.longest_ns,
-    );
+    let largest_ns = answered(load, Span::Service).map_or(0, |service| service.max());
+    let bound_ns = bound_ns((load.window_s * 1e9) as u64, largest_ns, evidence.longest_ns);
     let bound_ns = match plan.transport {
         Transport::Tcp => bound_ns,
         // One loss is none yet: it is counted as that.

@@ -173,7 +173,7 @@ fn supervise(
     let started_at = SystemTime::now();
     let context = &Context {
         plan,
-        pattern: &Pattern::new(),
+        pattern: &Pattern::of(plan),
         clock: Monotonic::start(),
         draw: due::draw,
         // A slice is one interval.

@@ -11,6 +11,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod unfinished;
 mod usage;
 mod worker;
 
@@ -125,7 +126,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
     prepare(plan)?;
     let started_at = SystemTime::now();
     let shared = &Shared::new(stop);
-    let pattern = &Pattern::new();
+    let pattern = &Pattern::of(plan);
     let context = &Context {
         plan,
         pattern,

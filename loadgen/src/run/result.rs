@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use super::intervals::IntervalCounts;
 use super::tally::Tally;
+use super::unfinished::Unfinished;
 use crate::gates::{self, Evidence};
 use crate::plan::CheckedPlan;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, BySpan, Connections, Findings, Generator, Load, LoopKind, Reconnects, SCHEMA_VERSION, Scope, Span,
-    Summary,
+    self, BySpan, Connections, Findings, Generator, Histograms, Load, LoopKind, Reconnects, SCHEMA_VERSION,
+    Scope, Span, Summary,
 };
 
 /// The window as the watching thread saw it.
@@ -32,7 +33,8 @@ pub struct MeasuredWindow {
 }
 
 /// The record of a load, with the findings of the gates.
-pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
+pub fn load(plan: &CheckedPlan, mut tally: Tally, window: MeasuredWindow) -> Load {
+    let unfinished = tally.take_unfinished();
     let window_s = window.duration_ns as f64 / 1e9;
     let per_second = |count: f64| {
         if window.duration_ns == 0 {
@@ -54,6 +56,7 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
         schema_version: SCHEMA_VERSION,
         target: plan.target.to_string(),
         started_at: humantime::format_rfc3339_millis(window.started_at).to_string(),
+        parts: Vec::new(),
         plan: plan.words().clone(),
         listed_mean_bytes: plan.listed_mean_bytes(),
         generator: generator(plan, &tally, &window),
@@ -62,9 +65,11 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
             echoes_per_s: per_second(echoes as f64),
             offered_per_s: (plan.loop_kind == LoopKind::Open).then(|| per_second(tally.due as f64)),
             echoes,
-            latencies: latencies.map_measured(|histogram| Quantiles::of(histogram)),
+            latencies: BySpan::from_fn(|span| {
+                Some(Quantiles::with_unfinished(latencies[span]?, unfinished.of(span)))
+            }),
             connections_per_s: short_connections.then(|| per_second(tally.closed as f64)),
-            unanswered: tally.unanswered,
+            unanswered: tally.unanswered(),
             reconnects: plan.reconnect.then(|| reconnects(&tally)),
             connections: Connections {
                 asked: connections,
@@ -84,6 +89,7 @@ pub fn load(plan: &CheckedPlan, tally: Tally, window: MeasuredWindow) -> Load {
             .map(|(kind, (_, example))| (*kind, example.clone()))
             .collect(),
         histograms: latencies.map_measured(|histogram| Encoded::new(histogram)),
+        unfinished: encoded(&unfinished, &latencies),
         intervals: pieces(&window),
     };
     let evidence = evidence(plan, tally, &window, &latency, &load);
@@ -130,6 +136,14 @@ fn reconnects(tally: &Tally) -> Reconnects {
         messages_lost: seen.messages_lost,
         longest_s: seen.longest_ns as f64 / 1e9,
     }
+}
+
+/// The latencies that had not ended, of the spans that this load measures; `None` if there are none.
+fn encoded(unfinished: &Unfinished, measured: &BySpan<Option<&Histogram>>) -> Option<Histograms> {
+    let nothing = histogram::empty();
+    let of = |span| Encoded::new(unfinished.of(span).unwrap_or(&nothing));
+    let any = measured.measured().any(|(span, _)| unfinished.of(span).is_some());
+    any.then(|| BySpan::from_fn(|span| measured[span].is_some().then(|| of(span))))
 }
 
 fn generator(plan: &CheckedPlan, tally: &Tally, window: &MeasuredWindow) -> Generator {

@@ -6,6 +6,7 @@ use std::ops::AddAssign;
 use record::histogram::{self, Histogram};
 use record::{BySpan, ErrorKind};
 
+use super::unfinished::Unfinished;
 use super::usage::Usage;
 use crate::engine::Failure;
 
@@ -28,8 +29,13 @@ pub struct Tally {
     pub closed: u64,
     /// Messages, or connections, that were due within the window.
     pub due: u64,
-    /// Messages that were due within the window and never answered.
-    pub unanswered: u64,
+    /// Messages of the window that had no answer when their connection failed, or that no
+    /// connection could carry.
+    pub broken_off: u64,
+    /// Their latencies, and those of messages of the window that were lost over UDP.
+    pub given_up: Unfinished,
+    /// What had no answer when the run ended.
+    pub remainder: Remainder,
     /// Messages that were outstanding when the window opened, and when it closed.
     pub outstanding_at_start: u64,
     pub outstanding_at_end: u64,
@@ -93,6 +99,15 @@ impl AddAssign for Reconnects {
     }
 }
 
+/// What was unfinished when the window was over and no answer was waited for any more.
+#[derive(Debug, Default)]
+pub struct Remainder {
+    /// Messages of the window.
+    pub unanswered: u64,
+    /// All latencies that had not ended.
+    pub unfinished: Unfinished,
+}
+
 /// The counts of an interval of the window.
 #[derive(Debug)]
 pub struct Cut {
@@ -153,7 +168,9 @@ impl Tally {
             untried: 0,
             closed: 0,
             due: 0,
-            unanswered: 0,
+            broken_off: 0,
+            given_up: Unfinished::default(),
+            remainder: Remainder::default(),
             outstanding_at_start: 0,
             outstanding_at_end: 0,
             waiting_at_start: 0,
@@ -174,6 +191,18 @@ impl Tally {
             latencies: BySpan::from_fn(|_| histogram::empty()),
             errors: BTreeMap::new(),
         }
+    }
+
+    /// Messages of the window that have no answer.
+    pub fn unanswered(&self) -> u64 {
+        self.broken_off + self.remainder.unanswered
+    }
+
+    /// Takes all latencies that have not ended.
+    pub fn take_unfinished(&mut self) -> Unfinished {
+        let mut unfinished = std::mem::take(&mut self.given_up);
+        unfinished.merge(std::mem::take(&mut self.remainder.unfinished));
+        unfinished
     }
 
     /// Counts an error and keeps the first of its kind as the example.
@@ -209,7 +238,10 @@ impl Tally {
         self.untried += other.untried;
         self.closed += other.closed;
         self.due += other.due;
-        self.unanswered += other.unanswered;
+        self.broken_off += other.broken_off;
+        self.given_up.merge(other.given_up);
+        self.remainder.unanswered += other.remainder.unanswered;
+        self.remainder.unfinished.merge(other.remainder.unfinished);
         self.outstanding_at_start += other.outstanding_at_start;
         self.outstanding_at_end += other.outstanding_at_end;
         self.waiting_at_start += other.waiting_at_start;

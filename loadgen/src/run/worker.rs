@@ -114,9 +114,10 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
     pub fn wait(&mut self, until: Until) -> io::Result<()> {
         self.engine.wait(until)?;
         if let Phase::Priming | Phase::Loading = self.machine.phase() {
-            // The window may have opened meanwhile, and what has come belongs to it.
+            // The window may have opened or closed meanwhile, and what has come is after that.
             let now_ns = self.clock.now_ns();
             self.look(now_ns);
+            window_may_end(&mut self.machine, self.usage, self.usage_before, now_ns);
         }
         self.handle_events();
         self.machine.give_up_overdue(self.before_wait_ns);
@@ -187,21 +188,13 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
         let now_ns = self.clock.now_ns();
         self.look(now_ns);
         if self.machine.is_window_over(now_ns) {
-            self.end_window();
+            end_window(&mut self.machine, self.usage, self.usage_before, now_ns);
             return self.drain();
         }
         self.do_what_is_due(now_ns);
         self.reopen(now_ns);
         self.before_wait_ns = now_ns;
         Turn::Wait(self.wake())
-    }
-
-    fn end_window(&mut self) {
-        let now_ns = self.clock.now_ns();
-        if let Some(before) = self.usage_before {
-            self.machine.tally().usage += (self.usage)(now_ns) - before;
-        }
-        self.machine.end_window(now_ns);
     }
 
     fn drain(&mut self) -> Turn {
@@ -268,6 +261,7 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
                     if !self.machine.has_opened() && self.machine.look(self.shared.window(), now_ns) {
                         self.usage_before = Some((self.usage)(now_ns));
                     }
+                    window_may_end(&mut self.machine, self.usage, self.usage_before, now_ns);
                     self.machine.received(at, bytes, now_ns);
                 }
                 Event::Room(at) if self.machine.is_connecting(at) => match self.engine.established(at) {
@@ -368,4 +362,30 @@ impl<'a, E: Engine<'a>, L: Workload> Worker<'a, E, L> {
             (self.live, self.primed) = (live, primed);
         }
     }
+}
+
+/// Ends the window if it is over, before what happens after it is handled: otherwise an answer that
+/// comes just after it would be neither in it nor outstanding at its end.
+#[inline]
+fn window_may_end<L: Workload>(
+    machine: &mut Machine<L>,
+    usage: fn(u64) -> Usage,
+    before: Option<Usage>,
+    now_ns: u64,
+) {
+    if machine.phase() == Phase::Loading && machine.is_window_over(now_ns) {
+        end_window(machine, usage, before, now_ns);
+    }
+}
+
+fn end_window<L: Workload>(
+    machine: &mut Machine<L>,
+    usage: fn(u64) -> Usage,
+    before: Option<Usage>,
+    now_ns: u64,
+) {
+    if let Some(before) = before {
+        machine.tally().usage += usage(now_ns) - before;
+    }
+    machine.end_window(now_ns);
 }

@@ -2,9 +2,9 @@
 
 use std::iter;
 
-use record::histogram::Quantiles;
+use record::histogram::{Quantiles, Statistic};
 use record::units::show_rate;
-use record::words::{count, show_micros};
+use record::words::{count, show_known_micros, show_micros};
 use record::{Load, PaceSetter};
 
 use super::layout::{Row, row, rows, table};
@@ -38,7 +38,7 @@ fn times(load: &Load) -> Vec<Row> {
     let latencies = &load.summary.latencies;
     let names = latencies.measured().map(|(span, _)| span.label());
     let cells = latencies.measured().map(|(_, times)| cells(times));
-    let lines = table(["p50", "p90", "p99", "p99.9", "max", "mean"], cells);
+    let lines = table(Statistic::ALL.map(Statistic::name), cells);
     let mut all: Vec<Row> = iter::once("").chain(names).zip(lines).collect();
     let withheld = load.summary.findings.withheld();
     all.extend(withheld.map(|finding| {
@@ -51,15 +51,10 @@ fn times(load: &Load) -> Vec<Row> {
 }
 
 fn cells(times: &Quantiles) -> Vec<String> {
-    let values = [
-        times.p50,
-        times.p90,
-        times.p99,
-        times.p99_9,
-        times.max,
-        times.mean,
-    ];
-    let cells = values.map(|micros| micros.map_or("-".into(), show_micros));
+    let cells = Statistic::ALL.map(|statistic| {
+        let micros = times.known(statistic);
+        micros.map_or("-".into(), show_known_micros)
+    });
     cells.into()
 }
 
@@ -107,16 +102,30 @@ fn reconnects(load: &Load) -> Vec<String> {
 }
 
 fn unanswered(load: &Load) -> Vec<String> {
-    match load.summary.unanswered {
-        0 => Vec::new(),
-        number => vec![
-            format!(
-                "{} that were due had no answer when the run ended",
-                count(number, "message")
-            ),
-            "they are missing at the upper end of the times above".into(),
-        ],
+    let mut lines = Vec::new();
+    if load.summary.unanswered > 0 {
+        let messages = count(load.summary.unanswered, "message");
+        let oldest = oldest(load).map_or(String::new(), |micros| {
+            format!("; the oldest has waited {}", show_micros(micros))
+        });
+        lines.push(format!("{messages} had no answer when the run ended{oldest}"));
     }
+    let mut latencies = load.summary.latencies.measured();
+    if latencies.any(|(_, times)| times.at_least.is_some()) {
+        lines.push(
+            "times with >= are lower bounds: what had not ended counts with the time that it had lasted"
+                .into(),
+        );
+    } else if !lines.is_empty() && load.unfinished.is_none() {
+        lines.push("they are missing at the upper end of the times above".into());
+    }
+    lines
+}
+
+/// How long the oldest message without an answer has waited, in microseconds.
+fn oldest(load: &Load) -> Option<f64> {
+    let waited = load.unfinished.as_ref()?.main()?.decode().ok()?;
+    (!waited.is_empty()).then(|| waited.max() as f64 / 1e3)
 }
 
 fn errors(load: &Load) -> Vec<String> {

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::layout::block;
 use super::*;
-use crate::sample::{busy, busy_open, equal};
+use crate::sample::{busy, busy_open, equal, histogram};
+use record::histogram::{Encoded, Quantiles};
 use record::{Connections, ErrorKind, PaceSetter, Plan, Reconnects, Span};
 
 /// The text beside a name.
@@ -59,6 +60,32 @@ fn an_open_loop_shows_how_much_was_due_and_unanswered() {
     );
     load.summary.unanswered = 3;
     assert!(text_of(&load, "unanswered").starts_with("3 messages"));
+}
+
+#[test]
+fn a_time_that_is_not_known_exactly_is_a_lower_bound_and_says_why() {
+    let mut load = busy(&Plan::default());
+    let ended = load.histograms[Span::Service].as_ref().unwrap().decode().unwrap();
+    let unfinished = histogram([3_800_000_000; 4]);
+    let times = Quantiles::with_unfinished(&ended, Some(&unfinished));
+    load.summary.latencies[Span::Service] = Some(times);
+    load.unfinished = Some([(Span::Service, Encoded::new(&unfinished))].into());
+    load.summary.unanswered = 4;
+    let line = text_of(&load, "service time");
+    assert!(line.contains(" 99.1ms ") && line.contains(" >=3.80s "), "{line}");
+    let expected = "4 messages had no answer when the run ended; the oldest has waited 3.80s";
+    assert_eq!(text_of(&load, "unanswered"), expected);
+    assert!(describe(&load).contains("times with >= are lower bounds"));
+}
+
+#[test]
+fn an_older_load_lacks_what_was_not_answered() {
+    let mut load = busy_open(100e3);
+    load.summary.unanswered = 3;
+    assert!(has_line(
+        &load,
+        "they are missing at the upper end of the times above"
+    ));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use plotters::style::text_anchor::HPos;
 use record::Outcome;
-use record::histogram::{self, Histogram};
+use record::histogram::{self, Censored, Histogram};
 use record::numbers::{micros, micros_tick};
 
 use super::axis::{Axis, Scale};
@@ -74,7 +74,8 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
         title: "Percentiles of latency",
         caption: caption(&data.summary.scenarios),
         reading: "Equal steps to the right, as from p90 to p99 and from p99 to p99.9, divide the share of slower answers \
-                  by ten. A line ends where fewer than ten answers are slower. The trials of a server are merged \
+                  by ten. A line ends where fewer than ten answers are slower, or where messages without an answer \
+                  could raise it. The trials of a server are merged \
                   for this figure only.",
         panels,
         absent,
@@ -86,9 +87,12 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
     scenario
         .measured()
         .map(|row| {
-            let merged = merged(data, scenario, row)?;
-            let at =
-                |beyond: f64| histogram::quantile(&merged, 1.0 - beyond).map(|ns| ns.max(1) as f64 / 1e3);
+            let (ended, unfinished) = merged(data, scenario, row)?;
+            let latencies = Censored::new(&ended, Some(&unfinished));
+            let at = |beyond: f64| {
+                let known = latencies.quantile(1.0 - beyond)?;
+                known.is_exact().then(|| known.value().max(1.0) / 1e3)
+            };
             let shares = (0..).map(|step| 10f64.powf(-f64::from(step) / f64::from(STEPS)));
             let points = shares.map_while(|beyond| Some((beyond, at(beyond)?))).collect();
             let named = NAMED.iter().map(|(beyond, _)| at(*beyond)).collect();
@@ -97,9 +101,9 @@ fn curves<'a>(data: &Data<'_>, scenario: &'a ScenarioSummary) -> Result<Vec<Curv
         .collect()
 }
 
-/// The sum of the histograms of the trials that the row rests on.
-fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Histogram, Error> {
-    let mut sum = histogram::empty();
+/// The latencies of the trials that the row rests on: those that have ended, and those that have not.
+fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<(Histogram, Histogram), Error> {
+    let (mut ended, mut unfinished) = (histogram::empty(), histogram::empty());
     let own = data
         .trials
         .iter()
@@ -112,16 +116,20 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<Hist
             continue;
         }
         let place = || format!("{} in block {} of {}", trial.server, trial.block, trial.scenario);
-        let Some(encoded) = load.histograms.main() else {
-            continue;
-        };
-        let one = encoded.decode().map_err(|error| Error::Histogram {
-            place: place(),
-            error,
-        })?;
-        sum.add(one).map_err(|_| Error::Merge(place()))?;
+        let main_unfinished = load.unfinished.as_ref().and_then(|unfinished| unfinished.main());
+        for (sum, encoded) in [
+            (&mut ended, load.histograms.main()),
+            (&mut unfinished, main_unfinished),
+        ] {
+            let Some(encoded) = encoded else { continue };
+            let one = encoded.decode().map_err(|error| Error::Histogram {
+                place: place(),
+                error,
+            })?;
+            sum.add(one).map_err(|_| Error::Merge(place()))?;
+        }
     }
-    Ok(sum)
+    Ok((ended, unfinished))
 }
 
 fn panel(data: &Data<'_>, curves: &[Curve<'_>]) -> Result<String, Error> {
@@ -216,7 +224,7 @@ fn caption(scenarios: &[ScenarioSummary]) -> Caption {
         let named = |row: &Row| {
             Some(Named {
                 server: row.server.clone(),
-                micros: row.numbers.get(P99)?.value,
+                micros: row.numbers.get(P99).filter(|p99| !p99.at_least)?.value,
             })
         };
         Some((scenario, Named::ends(judged.filter_map(named))?))

@@ -1,7 +1,5 @@
 //! The numbers of the summary table: the value for programs and the text for people.
 
-use record::numbers::number;
-
 use crate::format;
 use crate::metrics::{ECHOES, METRICS};
 use crate::row::Row;
@@ -11,6 +9,8 @@ use crate::stats::{ConfidenceInterval, Estimate};
 pub struct Shown {
     /// In the base unit, in full precision.
     pub value: f64,
+    /// Whether it is a lower bound.
+    pub at_least: bool,
     /// Its interval, in the base unit.
     pub ends: Option<ConfidenceInterval>,
     /// The number as text.
@@ -24,7 +24,8 @@ impl Shown {
         Shown {
             value: estimate.value,
             ends: estimate.interval,
-            text: number(estimate.value / scale),
+            at_least: estimate.at_least,
+            text: format::value(estimate, scale),
             range: estimate
                 .interval
                 .map_or(String::new(), |ends| format::range(&ends, scale)),

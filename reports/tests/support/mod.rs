@@ -228,6 +228,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
         schema_version: SCHEMA_VERSION,
         target: "127.0.0.1:40000".into(),
         started_at: "2026-03-01T10:00:00Z".into(),
+        parts: Vec::new(),
         plan: plan(connections),
         listed_mean_bytes: None,
         generator: Generator {
@@ -262,6 +263,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
         },
         error_examples: BTreeMap::new(),
         histograms: [(Span::Service, Encoded::new(histogram))].into(),
+        unfinished: None,
         intervals: Vec::new(),
     }
 }

@@ -125,7 +125,10 @@ mod tests {
         assert_eq!(latencies.quantile(0.99), Some(Known::Exactly(1000.0)));
         assert_eq!(latencies.statistic(Statistic::Max), Some(Known::AtLeast(5003.0)));
         let mean = latencies.statistic(Statistic::Mean).unwrap();
-        assert!(!mean.is_exact() && (mean.value() - 1020.0).abs() < 0.1, "{mean:?}");
+        assert!(
+            !mean.is_exact() && (mean.value() - 1020.0).abs() < 0.1,
+            "{mean:?}"
+        );
     }
 
     #[test]

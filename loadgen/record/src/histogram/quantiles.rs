@@ -48,7 +48,9 @@ impl Statistic {
 
     /// The statistic of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Statistic::ALL.into_iter().find(|statistic| statistic.name() == name)
+        Statistic::ALL
+            .into_iter()
+            .find(|statistic| statistic.name() == name)
     }
 
     /// The share of the samples that it does not exceed, for a quantile.
@@ -159,7 +161,9 @@ impl Quantiles {
             Statistic::Mean => self.mean,
         };
         let bound = || *self.at_least.clone()?.place(statistic);
-        exactly.map(Known::Exactly).or_else(|| bound().map(Known::AtLeast))
+        exactly
+            .map(Known::Exactly)
+            .or_else(|| bound().map(Known::AtLeast))
     }
 }
 

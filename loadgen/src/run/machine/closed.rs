@@ -35,7 +35,7 @@ impl Workload for Closed {
         }
     }
 
-    fn due(&mut self, _: &mut Core, _: u64) {}
+    fn due(&mut self, _: &mut Core, _: u64, _: u64) {}
 
     fn start(&mut self, core: &mut Core, at: usize, due_ns: u64) {
         core.begin_to_carry(at, due_ns);

@@ -14,6 +14,8 @@ const EARLIER: u64 = 4096;
 #[derive(Debug)]
 pub struct Conversation {
     transport: Transport,
+    /// Number of the connection.
+    connection: usize,
     /// Position in the pattern of the first byte.
     start: u64,
     /// Messages begun so far.
@@ -45,6 +47,8 @@ pub struct Message {
     pub of_window: bool,
     /// When it was sent on a connection that was lost, or was due while there was none; otherwise 0.
     earlier_ns: u64,
+    /// Its number on the connection, from 0.
+    number: u64,
     start: u64,
     end: u64,
 }
@@ -76,6 +80,7 @@ impl Conversation {
         let start = Pattern::start(connection);
         Conversation {
             transport,
+            connection,
             start,
             begun: 0,
             end: start,
@@ -115,6 +120,7 @@ impl Conversation {
 
     fn push(&mut self, intended_ns: u64, bytes: u64, of_window: bool, earlier_ns: u64) {
         let start = self.end;
+        let number = self.begun;
         self.end += bytes;
         self.last_bytes = bytes;
         self.begun += 1;
@@ -124,6 +130,7 @@ impl Conversation {
             sent_ns: 0,
             of_window,
             earlier_ns,
+            number,
             start,
             end: self.end,
         });
@@ -136,7 +143,24 @@ impl Conversation {
             // A datagram is one message.
             Transport::Udp => self.next_to_send().map_or(self.sent, |message| message.end),
         };
-        pattern.piece(self.sent, end - self.sent)
+        self.piece(self.sent, end - self.sent, pattern)
+    }
+
+    /// The bytes from `position` on, at most `length` of them, and as many as are in one piece. A
+    /// message lies there that is not answered.
+    fn piece<'a>(&self, position: u64, length: u64, pattern: &'a Pattern) -> &'a [u8] {
+        let Some(lines) = pattern.lines() else {
+            return pattern.piece(position, length);
+        };
+        let at = self
+            .outstanding
+            .partition_point(|message| message.end <= position);
+        let Some(line) = self.outstanding.get(at).filter(|_| length > 0) else {
+            return &[];
+        };
+        let (size, offset) = (line.end - line.start, position - line.start);
+        let piece = lines.piece(self.connection, line.number, size, offset);
+        &piece[..piece.len().min(length as usize)]
     }
 
     /// The kernel accepted the next `length` bytes at `now_ns`.
@@ -188,7 +212,7 @@ impl Conversation {
         while expected.len() < input.len() && from + (expected.len() as u64) < until {
             let at = from + expected.len() as u64;
             let length = (until - at).min((input.len() - expected.len()) as u64);
-            expected.extend_from_slice(pattern.piece(at, length));
+            expected.extend_from_slice(self.piece(at, length, pattern));
         }
         wrong::describe(offset, &expected, input)
     }
@@ -259,7 +283,7 @@ impl Conversation {
         }
         let mut position = self.received;
         while !input.is_empty() {
-            let due = pattern.piece(position, input.len() as u64);
+            let due = self.piece(position, input.len() as u64, pattern);
             if &input[..due.len()] != due {
                 return Received::Wrong;
             }
@@ -281,7 +305,9 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::CheckedPlan;
     use proptest::prelude::*;
+    use record::Plan;
 
     fn over_tcp(connection: usize) -> Conversation {
         Conversation::new(connection, Transport::Tcp)
@@ -461,6 +487,66 @@ mod tests {
             assert_eq!(times(conversation.take_complete()), Some((intended, 5)));
             assert_eq!(conversation.take_complete(), None);
         }
+    }
+
+    #[test]
+    fn lines_come_back_cut_anywhere_and_a_changed_line_feed_is_wrong() {
+        let plan = Plan {
+            lines: true,
+            size: "uniform:1B..9000B".parse().unwrap(),
+            ..Plan::default()
+        };
+        let plan = CheckedPlan::new(&plan, "127.0.0.1:7".parse().unwrap()).unwrap();
+        let pattern = Pattern::of(&plan);
+        for cut in [1, 2, 5, 4096, 100_000] {
+            let mut conversation = over_tcp(70_000);
+            let sizes = [1, 2, 64, 64, 9000, 1];
+            sizes
+                .iter()
+                .for_each(|&bytes| conversation.begin(0, bytes, false));
+            let sent = send_all(&mut conversation, 1, &pattern);
+            let lines: Vec<&[u8]> = sent.split_inclusive(|&byte| byte == b'\n').collect();
+            let lengths: Vec<u64> = lines.iter().map(|line| line.len() as u64).collect();
+            assert_eq!(lengths, sizes);
+            assert_ne!(lines[2], lines[3], "the next line has other characters");
+            for piece in sent.chunks(cut) {
+                assert_eq!(conversation.receive(piece, &pattern), Received::Right);
+            }
+            let answered = std::iter::from_fn(|| conversation.take_complete()).count();
+            assert_eq!(answered, sizes.len(), "{cut}");
+            // The positions of the next message follow.
+            let next = send(&mut conversation, 64, &pattern);
+            assert_eq!(next.iter().position(|&byte| byte == b'\n'), Some(63));
+            let with_carriage_return = [&next[..63], b"\r\n"].concat();
+            assert_eq!(
+                conversation.receive(&with_carriage_return[..64], &pattern),
+                Received::Wrong
+            );
+            let explanation = conversation.explain(&with_carriage_return, &pattern);
+            assert!(explanation.contains("CR before LF"), "{explanation}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_the_kernel_takes_in_part_goes_on_where_it_was() {
+        let plan = Plan {
+            lines: true,
+            ..Plan::default()
+        };
+        let plan = CheckedPlan::new(&plan, "127.0.0.1:7".parse().unwrap()).unwrap();
+        let pattern = Pattern::of(&plan);
+        let mut conversation = over_tcp(3);
+        (0..2).for_each(|_| conversation.begin(0, 64, false));
+        let whole = conversation.unsent(&pattern).to_vec();
+        assert_eq!(whole.len(), 64, "a line is one piece");
+        conversation.sent(10, 1);
+        assert_eq!(conversation.unsent(&pattern), &whole[10..]);
+        conversation.returned(3);
+        assert_eq!(conversation.unsent(&pattern), &whole[7..]);
+        conversation.sent(57, 2);
+        assert_eq!(conversation.waiting(), 1);
+        assert_eq!(conversation.unsent(&pattern).len(), 64);
+        assert_eq!(conversation.receive(&whole, &pattern), Received::Right);
     }
 
     proptest! {

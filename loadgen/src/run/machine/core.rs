@@ -366,8 +366,9 @@ impl<'a> Core<'a> {
 
     /// Counts a failure and closes its connection. Returns the state that it was in; its
     /// messages have no answer.
-    pub fn fail(&mut self, at: usize, failure: &Failure) -> State {
+    pub fn fail(&mut self, at: usize, failure: &Failure, now_ns: u64) -> State {
         self.tally.failure(failure);
+        self.leave_failed(at, now_ns);
         let slot = &mut self.slots[at];
         if !slot.is_settled() {
             self.unsettled -= 1;
@@ -393,9 +394,6 @@ impl<'a> Core<'a> {
             self.forget(message);
             #[cfg(test)]
             self.ledger.break_off();
-            if self.plan.pace.is_some() && message.of_window {
-                self.tally.unanswered += 1;
-            }
         }
     }
 
@@ -439,6 +437,7 @@ impl<'a> Core<'a> {
         let message = slot.conversation.give_up(now_ns, nanos(patience))?;
         slot.lost_since_ns.get_or_insert(message.sent_ns);
         self.forget(&message);
+        self.leave_lost(&message, now_ns);
         #[cfg(test)]
         self.ledger.lose();
         self.tally
@@ -485,13 +484,15 @@ impl<'a> Core<'a> {
         self.tally.never_served = unserved.filter(|slot| slot.state != State::Gone).count() as u64;
     }
 
-    /// Closed loop over TCP: whether a connection may have gone silent or may be slow, and time
-    /// will tell. Without this, silence that begins late in a window would stay unnoticed.
+    /// Closed loop: whether a connection may have gone silent or may be slow, and time will tell.
+    /// Without this, silence that begins late in a window would stay unnoticed. Over UDP a message
+    /// that is given up meanwhile is lost.
     pub fn awaits_answers(&self, now_ns: u64) -> bool {
         let enough_ns = self.standstill_ns();
-        let is_undecided =
-            |wait: &AnswerWait| self.still_waits(wait) && now_ns.saturating_sub(wait.since_ns) <= enough_ns;
-        self.plan.transport == Transport::Tcp && self.waits.iter().any(is_undecided)
+        let served = self.slots.iter().filter(|slot| slot.served);
+        let carrying = served.filter(|slot| matches!(slot.state, State::Priming | State::Talking));
+        let mut waiting = carrying.filter_map(Slot::outstanding_since_ns);
+        waiting.any(|since_ns| now_ns.saturating_sub(since_ns) <= enough_ns)
     }
 
     /// How long a connection of a closed loop may wait for an answer without being silent.

@@ -1,6 +1,8 @@
 //! The schedule of a worker in the time of the run: the initial rate during the warm-up, and the
 //! whole schedule from the start of the window.
 
+use std::iter;
+
 use crate::pacer::{Pace, Schedule, Share};
 
 /// The times at which a share of a pace is due, in nanoseconds from its start.
@@ -29,15 +31,19 @@ pub struct Due {
 }
 
 impl Due {
-    /// Begins the warm-up.
-    pub fn new(draw: Draw, pace: &Pace, share: Share, seed: u64, begin_ns: u64) -> Self {
+    /// Begins the warm-up. Without one nothing is due until the window opens.
+    pub fn new(draw: Draw, pace: &Pace, share: Share, seed: u64, begin_ns: u64, warms_up: bool) -> Self {
+        let times = match warms_up {
+            // Not the seed of the window, which would repeat the warm-up.
+            true => draw(&pace.as_it_begins(), share, !seed),
+            false => Box::new(iter::empty()),
+        };
         let mut due = Due {
             draw,
             pace: pace.clone(),
             share,
             seed,
-            // Not the seed of the window, which would repeat the warm-up.
-            times: draw(&pace.as_it_begins(), share, !seed),
+            times,
             begin_ns,
             in_window: false,
             next_ns: None,
@@ -46,9 +52,11 @@ impl Due {
         due
     }
 
-    /// The window opens at this time. Times before it stay due.
+    /// The window opens at this time, at the end of time if it is not known yet. Times before it
+    /// stay due.
     pub fn open_window(&mut self, start_ns: u64) {
-        if !self.in_window && self.next_ns.is_none_or(|next_ns| next_ns >= start_ns) {
+        let is_known = start_ns < u64::MAX;
+        if is_known && !self.in_window && self.next_ns.is_none_or(|next_ns| next_ns >= start_ns) {
             self.in_window = true;
             self.begin_ns = start_ns;
             self.times = (self.draw)(&self.pace, self.share, self.seed);
@@ -80,7 +88,7 @@ mod tests {
             arrivals: Arrivals::Constant,
         };
         let share = Share { index: 0, of: 1 };
-        let mut due = Due::new(draw, &pace, share, 1, 5_000_000_000);
+        let mut due = Due::new(draw, &pace, share, 1, 5_000_000_000, true);
         let mut times = Vec::new();
         while let Some(next_ns) = due.next_ns {
             times.push(next_ns);
@@ -97,5 +105,19 @@ mod tests {
             .collect();
         assert_eq!(times[4..], whole);
         assert_eq!(whole.len(), 20);
+    }
+
+    #[test]
+    fn without_a_warm_up_nothing_is_due_before_the_window() {
+        let pace = Pace {
+            stages: vec![Stage::steady(Duration::from_secs(1), 10.0)],
+            arrivals: Arrivals::Constant,
+        };
+        let share = Share { index: 0, of: 1 };
+        let mut due = Due::new(draw, &pace, share, 1, 5_000_000_000, false);
+        due.open_window(u64::MAX);
+        assert_eq!(due.next_ns, None);
+        due.open_window(5_350_000_000);
+        assert_eq!(due.next_ns, Some(5_350_000_000));
     }
 }

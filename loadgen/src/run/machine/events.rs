@@ -202,7 +202,7 @@ impl<'a, L: Workload> Machine<'a, L> {
         if self.core.may_reopen(failure.kind()) {
             return self.core.close_for_now(at, &failure, now_ns);
         }
-        let was = self.core.fail(at, &failure);
+        let was = self.core.fail(at, &failure, now_ns);
         if !self.core.slots[at].idle {
             self.workload.failed(&mut self.core, at, was, now_ns);
         }

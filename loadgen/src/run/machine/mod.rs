@@ -14,6 +14,7 @@ mod open;
 mod reconnect;
 mod sessions;
 mod slot;
+mod unfinished;
 mod workload;
 mod wrong;
 
@@ -239,7 +240,8 @@ impl<'a, L: Workload> Machine<'a, L> {
         let plan = self.core.plan;
         if let Some(pace) = &plan.pace {
             let (draw, share, seed) = (self.draw, self.core.share, plan.seed);
-            self.due = Some(Due::new(draw, pace, share, seed, begin_ns));
+            let warms_up = !plan.warmup.is_zero();
+            self.due = Some(Due::new(draw, pace, share, seed, begin_ns, warms_up));
         }
         self.each_in(State::Primed, |machine, at| {
             machine.workload.start(&mut machine.core, at, now_ns);
@@ -294,8 +296,14 @@ impl<'a, L: Workload> Machine<'a, L> {
         };
         due.advance();
         self.look_ahead();
+        if self.opened && due_ns < window.start_ns {
+            // It was due, and not even begun, when the window opened.
+            self.core.tally.outstanding_at_start += 1;
+            self.core.tally.waiting_at_start += 1;
+        }
         if self.core.phase == Phase::Draining {
-            // It was due, and not even begun, when the window closed.
+            // The same when the window closed.
+            self.core.tally.outstanding_at_end += 1;
             self.core.tally.waiting_at_end += 1;
         }
         if window.holds(due_ns) {
@@ -304,7 +312,7 @@ impl<'a, L: Workload> Machine<'a, L> {
                 self.intended_ns.push(due_ns - window.start_ns);
             }
         }
-        self.workload.due(&mut self.core, due_ns);
+        self.workload.due(&mut self.core, due_ns, now_ns);
         if self.core.outstanding > MOST_OUTSTANDING {
             self.overran = self.core.outstanding;
         }
@@ -401,13 +409,14 @@ impl<'a, L: Workload> Machine<'a, L> {
             None if self.rests => self.core.unanswered().next().is_none(),
             None => !self.core.awaits_answers(now_ns),
         };
-        let is_done = is_answered && !self.core.awaits_lost(now_ns);
+        let is_done = is_answered && !self.core.awaits_lost(now_ns) && !self.core.awaits_connections(now_ns);
         is_done || now_ns >= self.deadline_ns
     }
 
     /// Counts what was not answered, and what was not even begun unless the run was ended.
     pub fn finish(&mut self, is_over_early: bool, now_ns: u64) {
         self.core.count_lost(now_ns);
+        self.core.count_remainder(now_ns);
         let Some(due) = &mut self.due else {
             return match self.rests {
                 true => self.core.count_unanswered(now_ns),
@@ -415,12 +424,8 @@ impl<'a, L: Workload> Machine<'a, L> {
             };
         };
         self.core.count_waits(self.core.window.end_ns);
-        let tally = &mut self.core.tally;
-        tally.unanswered += self.core.outstanding_of_window;
         while self.next_due_ns < self.core.window.end_ns && !is_over_early {
-            tally.due += 1;
-            tally.unanswered += 1;
-            tally.waiting_at_end += 1;
+            self.core.leave_unbegun(self.next_due_ns, now_ns);
             due.advance();
             self.next_due_ns = due.next_ns.unwrap_or(u64::MAX);
         }

@@ -24,25 +24,27 @@ impl Workload for Open {
 
     /// Sends a message on the connection whose turn it is. Failed connections are skipped, and lost ones
     /// as long as another is there; otherwise each keeps its share of the messages until it is back.
-    fn due(&mut self, core: &mut Core, due_ns: u64) {
+    /// Those that were never answered are skipped unless there are no others: all answers may be slow.
+    fn due(&mut self, core: &mut Core, due_ns: u64, now_ns: u64) {
         let none_is_there = core.away > 0 && core.away >= core.live;
+        let carries = |state| match state {
+            State::Primed | State::Talking => true,
+            State::Lost | State::Connecting => none_is_there,
+            _ => false,
+        };
         // The idle ones have the slots behind those.
         let connections = core.connections();
-        for _ in 0..connections {
-            let at = self.turn;
-            self.turn = (self.turn + 1) % connections;
-            let carries = match core.slots[at].state {
-                State::Primed | State::Talking => true,
-                State::Lost | State::Connecting => none_is_there,
-                _ => false,
-            };
-            if carries {
-                return core.send_one(at, due_ns);
+        let in_turn = (0..connections).map(|ahead| (self.turn + ahead) % connections);
+        let first = { in_turn.clone() }.find(|&at| carries(core.slots[at].state));
+        let first = first.or_else(|| { in_turn }.find(|&at| core.slots[at].state == State::Priming));
+        match first {
+            Some(at) => {
+                self.turn = (at + 1) % connections;
+                core.send_one(at, due_ns);
             }
-        }
-        // No connection is left.
-        if core.window.holds(due_ns) {
-            core.tally.unanswered += 1;
+            // No connection is left.
+            None if core.window.holds(due_ns) => core.leave_uncarried(due_ns, now_ns),
+            None => {}
         }
     }
 

@@ -30,7 +30,7 @@ impl Workload for Sessions {
     }
 
     /// A connection arrives.
-    fn due(&mut self, core: &mut Core, due_ns: u64) {
+    fn due(&mut self, core: &mut Core, due_ns: u64, _: u64) {
         let most = core.plan.most_connections;
         let at = match self.free.pop() {
             Some(at) => at,
@@ -96,7 +96,6 @@ impl Workload for Sessions {
         if was == State::Connecting && core.slots[at].of_window {
             // Its first message was not begun.
             core.outstanding_of_window = core.outstanding_of_window.saturating_sub(1);
-            core.tally.unanswered += 1;
         }
         self.free.push(at);
         core.count_failure();

@@ -119,14 +119,18 @@ impl Slot {
         self.conversation.unanswered().next().is_none()
     }
 
-    /// When the oldest message was sent that has no answer. A message that the kernel had no
-    /// room for waits since it was due.
-    pub fn waiting_since_ns(&self) -> Option<u64> {
+    /// When the oldest message was sent that has no answer and was not given up. A message that the
+    /// kernel had no room for waits since it was due.
+    pub fn outstanding_since_ns(&self) -> Option<u64> {
         let oldest = self.conversation.unanswered().next();
-        let oldest_ns = oldest.map(|message| match message.sent_ns {
+        oldest.map(|message| match message.sent_ns {
             0 => message.intended_ns,
             sent_ns => sent_ns,
-        });
-        self.lost_since_ns.or(oldest_ns)
+        })
+    }
+
+    /// When the oldest message was sent that has no answer.
+    pub fn waiting_since_ns(&self) -> Option<u64> {
+        self.lost_since_ns.or(self.outstanding_since_ns())
     }
 }

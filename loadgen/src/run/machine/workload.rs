@@ -15,7 +15,7 @@ pub trait Workload {
     fn live(&self, core: &Core) -> usize;
 
     /// The schedule has something due, where there is one.
-    fn due(&mut self, core: &mut Core, due_ns: u64);
+    fn due(&mut self, core: &mut Core, due_ns: u64, now_ns: u64);
 
     /// A connection was established while the load runs, or later. It joins a load that runs.
     fn established(&mut self, core: &mut Core, at: usize, now_ns: u64) {

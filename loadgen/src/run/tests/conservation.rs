@@ -203,7 +203,7 @@ fn simulations() -> impl Strategy<Value = Simulation> {
 fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
     let plan = simulation.checked();
     let Counted {
-        tally,
+        mut tally,
         window,
         ledger,
         delivered,
@@ -253,6 +253,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
     } else {
         prop_assert!(tally.answered <= tally.open && tally.open <= tally.asked);
     }
+    let unfinished = tally.take_unfinished();
     let (service, send_lag) = (
         tally.latencies[Span::Service].len(),
         tally.latencies[Span::SendLag].len(),
@@ -260,7 +261,17 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
     match plan.loop_kind {
         LoopKind::Closed => {
             prop_assert_eq!(latency.len(), echoes);
-            prop_assert_eq!((tally.due, tally.unanswered, service, send_lag), (0, 0, 0, 0));
+            prop_assert_eq!((tally.due, service, send_lag), (0, 0, 0));
+            // What was outstanding in the window and never answered, but not what had not been sent.
+            let has_opened = window.duration_ns > 0;
+            let outstanding = if has_opened { ledger.outstanding } else { 0 };
+            prop_assert_eq!(tally.remainder.unanswered, outstanding);
+            prop_assert!(tally.broken_off <= ledger.broken_off);
+            prop_assert!(unfinished.count(Span::Service) <= tally.unanswered() + ledger.lost);
+            prop_assert_eq!(
+                (unfinished.count(Span::Response), unfinished.count(Span::SendLag)),
+                (0, 0)
+            );
             if let Some(account) = tally.account.filter(|account| account.is_whole) {
                 // Little's law, to what the histogram rounds.
                 let recorded = latency.mean() * latency.len() as f64 - account.before_ns as f64;
@@ -276,7 +287,8 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
         }
         LoopKind::Open => {
             // Each message that was due within the window was answered, was not, or was lost.
-            let lost = tally.due.checked_sub(latency.len() + tally.unanswered);
+            let lost = tally.due.checked_sub(latency.len() + tally.unanswered());
+            prop_assert_eq!(latency.len() + unfinished.count(Span::Response), tally.due);
             prop_assert!(
                 lost.is_some_and(|lost| lost <= ledger.lost),
                 "{:?} {:?}",
@@ -288,6 +300,7 @@ fn assert_conserves(simulation: &Simulation) -> Result<(), TestCaseError> {
         }
         LoopKind::PartlyOpen => {
             prop_assert_eq!(service, latency.len());
+            prop_assert_eq!(unfinished.count(Span::Response), tally.unanswered());
             prop_assert!(tally.asked <= tally.due && send_lag == tally.asked);
         }
     }

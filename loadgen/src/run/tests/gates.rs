@@ -42,12 +42,12 @@ fn a_server_that_does_not_keep_up_is_not_the_generators_fault() {
 
 #[test]
 fn an_answer_that_comes_while_the_window_opens_is_in_the_window_or_not() {
-    // The first message is due when the load begins, and without a warm-up the window opens 2 ms later.
+    // The first message is due when the load begins, and the window opens 2 ms after the warm-up.
     let answered_after = |latency_ns| {
         let plan = Plan {
             connections: Some(1),
             threads: Some(1),
-            warmup: Time::default(),
+            warmup: Time(Duration::from_nanos(1)),
             ..constant(2.0)
         };
         simulation(plan, |s| {

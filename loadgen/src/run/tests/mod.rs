@@ -1,5 +1,6 @@
 //! Proofs of the generator in virtual time: exact, and independent of the host.
 
+mod boundaries;
 mod connections;
 mod conservation;
 mod gates;
@@ -10,3 +11,4 @@ mod silence;
 mod simulation;
 mod slices;
 mod stalls;
+mod unfinished;

@@ -89,8 +89,9 @@ fn lost_connections_come_back_one_after_the_other_through_a_queue_that_is_full()
     let load = restarted.load();
     let seen = load.summary.reconnects.unwrap();
     assert_eq!((seen.lost, seen.reopened), (3, 3), "{seen:?}");
-    assert!(seen.failed_attempts > 7, "some were given up: {seen:?}");
-    assert!((4.5..6.0).contains(&seen.longest_s), "{seen:?}");
+    assert!(seen.failed_attempts > 3, "some were given up: {seen:?}");
+    // Three are accepted one after the other, and an attempt that was given up in the queue is accepted too.
+    assert!((4.5..7.5).contains(&seen.longest_s), "{seen:?}");
     assert_eq!(load.summary.findings, [].into());
 }
 

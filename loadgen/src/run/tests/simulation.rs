@@ -38,6 +38,8 @@ pub struct Simulation {
     pub usage: fn(u64) -> Usage,
     /// How much later than asked for a worker wakes up.
     pub oversleep_ns: u64,
+    /// How much later than asked for it wakes up where the time does not matter much.
+    pub late_glance_ns: u64,
     /// How long a look at the clock takes.
     pub tick_ns: u64,
     /// When the workers do not run, from the start of the window.
@@ -75,6 +77,7 @@ impl Simulation {
                 ..Usage::default()
             },
             oversleep_ns: 0,
+            late_glance_ns: 0,
             tick_ns: 0,
             held_up: Vec::new(),
             stopped_at_ns: None,
@@ -124,7 +127,7 @@ impl Simulation {
         };
         let stop = AtomicBool::new(false);
         let shared = Shared::new(&stop);
-        let pattern = Pattern::new();
+        let pattern = Pattern::of(plan);
         let script = Script {
             transport: plan.transport,
             ..self.script.clone()
@@ -158,7 +161,9 @@ impl Simulation {
         let latest = |turn: &Turn, now_ns: u64| match turn {
             Turn::Wait(Until::Now) => now_ns,
             Turn::Wait(Until::Time(time_ns)) => time_ns.max(&now_ns) + self.oversleep_ns,
-            Turn::Wait(Until::About(milliseconds)) => now_ns + u64::from(*milliseconds) * 1_000_000,
+            Turn::Wait(Until::About(milliseconds)) => {
+                now_ns + u64::from(*milliseconds) * 1_000_000 + self.late_glance_ns
+            }
             Turn::Connected | Turn::Done => u64::MAX,
         };
         for (wake, turn) in wakes.iter_mut().zip(&turns) {

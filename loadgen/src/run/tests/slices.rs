@@ -18,8 +18,8 @@ use crate::engine::simulated::{Fate, Fault, Latency, Script, Server, Simulated, 
 use crate::pacer::Share;
 use crate::pattern::Pattern;
 use crate::plan::CheckedPlan;
-use record::histogram;
-use record::{ErrorKind, Finding, Load, Plan, Transport};
+use record::histogram::{self, Known, Statistic};
+use record::{ErrorKind, Finding, Load, Plan, Span, Transport};
 
 /// A slice: what is not measured at its start, and what is.
 const SETTLE: u64 = MS;
@@ -214,7 +214,33 @@ fn a_connection_that_goes_silent_ends_the_slices_and_is_named() {
                 _ => None,
             });
         assert_eq!(silent, Some(1), "{:?}", sliced.load.summary.findings);
+        assert_eq!(sliced.load.summary.unanswered, u64::from(depth));
+        let max = sliced
+            .load
+            .summary
+            .latencies
+            .main()
+            .unwrap()
+            .known(Statistic::Max);
+        assert!(
+            matches!(max, Some(Known::AtLeast(micros)) if micros > 1e6),
+            "{max:?}"
+        );
     }
+}
+
+#[test]
+fn a_client_that_is_never_served_is_unanswered_once_and_not_in_every_slice() {
+    let script = Script {
+        faults: vec![Fault::None, Fault::None, Fault::None, Fault::Silent(0)],
+        ..Script::default()
+    };
+    let sliced = run(closed(1, Duration::ZERO), script, 5);
+    assert_eq!(sliced.slices.len(), 5);
+    let load = sliced.load;
+    assert_eq!((load.starved(), load.summary.unanswered), (1, 1));
+    let waited = load.unfinished(Span::Service).unwrap().decode().unwrap();
+    assert!(waited.len() == 1 && waited.max() > 4 * PAUSE, "{}", waited.max());
 }
 
 #[test]
