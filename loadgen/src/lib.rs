@@ -11,6 +11,7 @@ mod address;
 pub mod affinity;
 mod arrival_test;
 pub mod capacity;
+pub mod cgroup;
 pub mod cli;
 mod clock;
 pub mod condition;

@@ -9,6 +9,7 @@ use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::{Context, ensure};
+use loadgen::cgroup;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
@@ -109,41 +110,11 @@ impl Drop for PidsCgroup {
     }
 }
 
-/// The folder of a process's pids cgroup.
+/// The folder of a process's pids cgroup: in version 1 if it has the controller, else in version 2.
 pub fn folder_of(pid: Pid) -> io::Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/mounts")?;
-    let member = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    find(&mounts, &member).ok_or_else(|| io::Error::new(ErrorKind::NotFound, "there is no pids controller"))
-}
-
-/// In version 1 if it has the controller, else in version 2.
-fn find(mounts: &str, member: &str) -> Option<PathBuf> {
-    let first = mount(mounts, "cgroup", Some("pids")).zip(path(member, "pids"));
-    let second = || mount(mounts, "cgroup2", None).zip(path(member, ""));
-    let (mount, path) = first.or_else(second)?;
-    Some(Path::new(mount).join(path.trim_start_matches('/')))
-}
-
-/// The mount point of a file system type with an option.
-fn mount<'a>(mounts: &'a str, kind: &str, option: Option<&str>) -> Option<&'a str> {
-    mounts.lines().find_map(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let &[_, place, this, options, ..] = &fields[..] else {
-            return None;
-        };
-        let has_option = option.is_none_or(|option| options.split(',').any(|this| this == option));
-        (this == kind && has_option).then_some(place)
-    })
-}
-
-/// The path of a process in the hierarchy of a controller; version 2 has an empty name.
-fn path<'a>(member: &'a str, controller: &str) -> Option<&'a str> {
-    member.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let controllers = fields.nth(1)?;
-        let is_it = controllers.split(',').any(|this| this == controller);
-        is_it.then(|| fields.next())?
-    })
+    let cgroups = cgroup::of(Path::new(&format!("/proc/{pid}")), "pids")?;
+    let first = cgroups.into_iter().next().map(|cgroup| cgroup.folder);
+    first.ok_or_else(|| io::Error::new(ErrorKind::NotFound, "there is no pids controller"))
 }
 
 /// Where a new cgroup has the controller. In version 2 the parent must enable it, which a cgroup
@@ -162,20 +133,4 @@ fn parent_for(home: &Path) -> PathBuf {
 fn unique_name() -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     format!("echobench-{}-{}", process::id(), NUMBER.fetch_add(1, Relaxed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn version_1_is_found_by_its_controller_and_version_2_by_its_type() {
-        let first = "cgroup /cg/cpu cgroup rw,cpu 0 0\ncgroup /cg/pids cgroup rw,relatime,pids 0 0\n";
-        let second = "cgroup2 /cg/unified cgroup2 rw,relatime 0 0\n";
-        let member = "8:pids:/a\n4:memory:/b\n0::/c\n";
-        let found = |mounts: &str| find(mounts, member);
-        assert_eq!(found(&(first.to_owned() + second)), Some("/cg/pids/a".into()));
-        assert_eq!(found(second), Some("/cg/unified/c".into()));
-        assert_eq!(found(""), None);
-    }
 }
