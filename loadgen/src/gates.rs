@@ -6,8 +6,9 @@
 
 mod evidence;
 mod silence;
+mod throttled;
 
-use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates};
+use record::finding::{AffectedConnections, AffectedMessages, Lag, MESSAGES_PER_LOSS, Rates, TAKEN};
 use record::histogram::{Histogram, Statistic};
 use record::{ErrorKind, Finding, Findings, Load, LoopKind, Saturation, Span};
 
@@ -32,9 +33,6 @@ const LONGEST_WAKE_UP_US: f64 = 1000.0;
 
 /// The latencies and waits of a closed loop must add up to its time within this share.
 const ACCOUNT_TOLERANCE: f64 = 0.01;
-
-/// Share of the generator's time that others may take: up to p90, latencies are unaffected.
-const TAKEN: f64 = 0.1;
 
 /// A shorter window has intervals below 100 ms, which show the noise of the host rather than a
 /// change of the server.
@@ -70,7 +68,8 @@ const GATES: &[Gate] = &[
 
 /// The findings of all gates; none if the load passes all of them.
 pub fn findings(load: &Load, evidence: &Evidence) -> Findings {
-    { GATES.iter() }.filter_map(|gate| gate(load, evidence)).collect()
+    let found = { GATES.iter() }.filter_map(|gate| gate(load, evidence)).collect();
+    throttled::with_throttling(load, found).into_iter().collect()
 }
 
 fn interrupted(load: &Load, evidence: &Evidence) -> Option<Finding> {
@@ -193,7 +192,10 @@ fn rate(load: &Load, evidence: &Evidence) -> Option<Finding> {
     }
     let grown = evidence.waiting.1.saturating_sub(evidence.waiting.0) as f64;
     let kept_messages = grown > missing / 2.0 && (evidence.blocked as f64) < grown;
-    let never_slept = matches!(load.generator.saturation(), Saturation::Full | Saturation::HeldUp);
+    let never_slept = match load.generator.saturation() {
+        Saturation::Full | Saturation::HeldUp | Saturation::Throttled => true,
+        Saturation::None | Saturation::Unknown => false,
+    };
     Some(match kept_messages || never_slept {
         true => Finding::GeneratorFellBehind(rates),
         false => Finding::ServerFellBehind(rates),
@@ -265,9 +267,10 @@ fn saturated(load: &Load, _: &Evidence) -> Option<Finding> {
 fn kept_waiting(load: &Load, _: &Evidence) -> Option<Finding> {
     // It only slows a closed loop down, and the text shows that: on a single processor the
     // server takes half of the time.
-    let too_late = has_schedule(load) && load.generator.kept_waiting > TAKEN;
+    let share = load.generator.kept_waiting_by_others();
+    let too_late = has_schedule(load) && share > TAKEN;
     too_late.then_some(Finding::KeptWaiting {
-        share: load.generator.kept_waiting,
+        share,
         involuntary_switches: load.generator.involuntary_switches,
     })
 }

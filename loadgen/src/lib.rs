@@ -27,6 +27,7 @@ mod pattern;
 pub mod plan;
 mod prepare;
 pub mod progress;
+pub mod quota;
 mod run;
 #[cfg(test)]
 mod sample;

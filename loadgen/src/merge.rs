@@ -17,7 +17,7 @@ pub use error::MergeError;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
     self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, Load, Plan, Reconnects,
-    SCHEMA_VERSION, Saturation, Span, Summary, Wait,
+    SCHEMA_VERSION, Saturation, Span, Summary, Throttling, Wait,
 };
 
 /// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
@@ -303,7 +303,23 @@ fn generator(parts: &[Part]) -> Generator {
         steal: { parts.iter() }
             .filter_map(|part| part.load.generator.steal)
             .max_by(f64::total_cmp),
+        throttling: throttling(parts),
     }
+}
+
+/// What the quotas of all generators did, if any has one.
+fn throttling(parts: &[Part]) -> Option<Throttling> {
+    let all = || { parts.iter() }.filter_map(|part| part.load.generator.throttling);
+    let sum = |of: fn(Throttling) -> u64| all().fold(0, |sum: u64, one| sum.saturating_add(of(one)));
+    Some(Throttling {
+        quota: all().map(|one| one.quota).min_by(f64::total_cmp)?,
+        periods: sum(|one| one.periods),
+        throttled_periods: sum(|one| one.throttled_periods),
+        throttled_s: all().map(|one| one.throttled_s).sum(),
+        share: mean(parts, |load| {
+            Some((load.generator.throttled(), load.plan.threads() as f64))
+        })?,
+    })
 }
 
 /// The value that all generators have, or the one that stands for a mixture.

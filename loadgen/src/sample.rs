@@ -46,6 +46,7 @@ pub fn load(responses: Option<u64>) -> Load {
             kept_waiting: 0.0,
             involuntary_switches: 0,
             steal: None,
+            throttling: None,
         },
         window_s: 1.0,
         summary: Summary {

@@ -33,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs `roundtrip/SERVER` and, over TCP, `connect/SERVER`, if criterion's filter selects them.
 pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Result<()> {
-    let placement = affinity::split(&affinity::allowed()?);
+    let placement = affinity::split(&affinity::usable()?);
     let runnable: Vec<_> = participants
         .iter()
         // Criterion's groups start their servers.

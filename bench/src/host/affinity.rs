@@ -1,8 +1,10 @@
 //! Which processors run the server and the generator. Affinity is always set, never inherited.
 
 use std::io;
+use std::path::Path;
 
 pub use loadgen::affinity::{allowed, pin};
+use loadgen::quota::Quotas;
 use record::Placement;
 
 /// Runs `action` pinned to `cpus`. A process that it spawns inherits them from the start, as
@@ -13,6 +15,21 @@ pub fn with<T>(cpus: &[usize], action: impl FnOnce() -> T) -> io::Result<T> {
     let result = action();
     pin(&before)?;
     Ok(result)
+}
+
+/// The processors that this program, with the servers that it starts, can use all the time: those that
+/// it is allowed, as far as its quota goes.
+pub fn usable() -> io::Result<Vec<usize>> {
+    let mut cpus = allowed()?;
+    if let Some(quotas) = quotas() {
+        cpus.truncate(quotas.usable(cpus.len()));
+    }
+    Ok(cpus)
+}
+
+/// The processor quotas of this program, which the servers that it starts share.
+pub fn quotas() -> Option<Quotas> {
+    Quotas::of(Path::new("/proc/self"))
 }
 
 /// Halves the processors between server and generator, which share a single one.

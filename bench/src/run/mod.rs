@@ -15,7 +15,9 @@ use loadgen::limits::{hard_limit, threads_can_own_descriptors};
 use loadgen::plan::CheckedPlan;
 use record::units::Time;
 use record::words::count;
-use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
+use record::{
+    self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial, processors,
+};
 use reports::scenario::ScenarioSummary;
 use servers::models::{self, MODELS, NOT_BUILT};
 use servers::sys::process::raise_descriptor_limit;
@@ -317,7 +319,7 @@ fn is_bad(outcome: &Outcome) -> bool {
 }
 
 fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
-    let mut placement = affinity::split(&affinity::allowed()?);
+    let mut placement = affinity::split(&affinity::usable()?);
     // Targets run elsewhere; the generator keeps its half, so that runs remain comparable.
     if participants
         .iter()
@@ -389,6 +391,17 @@ fn announce(suite: &Suite, run: &Run) {
     let all = MODELS.iter().all(|model| named(model.name()));
     for name in NOT_BUILT.iter().filter(|_| all) {
         record::complain!("without {name}: {}", models::left_out(name).unwrap_or_default());
+    }
+    let allowed = run.host.cpus_allowed.len();
+    if let Some(quotas) = affinity::quotas()
+        && quotas.usable(allowed) < allowed
+    {
+        record::complain!(
+            "a processor quota of {} leaves {} of {allowed} usable: raise or remove the quota of the cgroup to \
+             measure on all of them",
+            processors(quotas.processors()),
+            quotas.usable(allowed)
+        );
     }
     if run.placement.shared() {
         record::complain!(

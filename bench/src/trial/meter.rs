@@ -1,10 +1,11 @@
 //! Meters the cost of a server from outside, over the window of a load.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loadgen::Observer;
+use loadgen::quota::QuotaClock;
 use nix::unistd::Pid;
 use record::Cost;
 
@@ -15,6 +16,8 @@ use crate::proc::usage::{Switches, children_cpu_time, cpu_time, pss_bytes};
 #[derive(Debug)]
 pub struct Meter {
     guard: Pid,
+    /// How many processors the server has.
+    processors: usize,
     opened: Option<Opened>,
     cost: Option<Cost>,
 }
@@ -24,13 +27,15 @@ pub struct Meter {
 struct Opened {
     cpu: Duration,
     switches: HashMap<PathBuf, Switches>,
+    quota: Option<QuotaClock>,
 }
 
 impl Meter {
-    /// A meter of the server that has this guard.
-    pub fn new(guard: Pid) -> Self {
+    /// A meter of the server that has this guard and runs on that number of processors.
+    pub fn new(guard: Pid, processors: usize) -> Self {
         Meter {
             guard,
+            processors,
             opened: None,
             cost: None,
         }
@@ -65,7 +70,10 @@ impl Observer for Meter {
             .flat_map(|&pid| tasks(pid))
             .map(|task| (task.clone(), Switches::of(&task)))
             .collect();
+        // All are in the cgroup of the first, unless the server has moved some.
+        let first = pids.first().map(|pid| format!("/proc/{pid}"));
         self.opened = Some(Opened {
+            quota: first.and_then(|process| QuotaClock::start(Path::new(&process))),
             cpu: self.cpu_time(&pids),
             switches,
         });
@@ -79,6 +87,7 @@ impl Observer for Meter {
         let mut cost = Cost {
             cpu_s: cpu.as_secs_f64(),
             processes: pids.len() as u32,
+            throttling: opened.quota.map(|quota| quota.read(self.processors)),
             pss_bytes: pss_bytes(&pids),
             ..Cost::default()
         };

@@ -112,7 +112,7 @@ fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
 fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let live = Live::start(entry, placement)?;
     let plan = CheckedPlan::new(plan, live.address.clone())?;
-    let mut meter = live.guard().map(Meter::new);
+    let mut meter = { live.guard() }.map(|guard| Meter::new(guard, placement.server_cpus.len()));
     let observer: &mut dyn Observer = match &mut meter {
         Some(meter) => meter,
         None => &mut (),

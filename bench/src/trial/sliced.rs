@@ -135,7 +135,8 @@ impl Block<'_> {
             Err(error) => return Err(live.conclude(entry.participant, Err(error)).unwrap_err()),
         };
         let warmed_up = lane.slice(self.scenario.plan.warmup.0, Duration::ZERO, stop);
-        let mut meter = live.guard().map(Meter::new);
+        let processors = self.placement.server_cpus.len();
+        let mut meter = { live.guard() }.map(|guard| Meter::new(guard, processors));
         let mut clock = live.guard().and_then(TreeClock::new);
         let polls = clock.as_mut().is_some_and(uses_cpu_at_rest);
         if let Some(meter) = &mut meter {

@@ -231,6 +231,7 @@ mod tests {
                 kept_waiting: 0.25,
                 involuntary_switches: 3,
                 steal: Some(0.125),
+                throttling: None,
             },
             window_s: 1.0,
             summary: Summary {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error_kind::ErrorKind;
+use crate::throttling::Throttling;
 use crate::units::show_rate;
 use crate::words::{count, show_micros};
 pub use numbers::{AffectedConnections, AffectedMessages, Lag, Rates};
@@ -18,6 +19,9 @@ pub use numbers::{AffectedConnections, AffectedMessages, Lag, Rates};
 /// Over UDP, one message of this many may be lost, late or doubled. Such messages are missing in
 /// the histograms beyond p99.9, the last quantile that is shown.
 pub const MESSAGES_PER_LOSS: u64 = 1000;
+
+/// Share of the generator's time that others may take: up to p90, latencies are unaffected.
+pub const TAKEN: f64 = 0.1;
 
 /// A result of a gate. Its `Display` is a sentence that ends with advice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +116,14 @@ pub enum Finding {
         /// Share of the window.
         share: f64,
     },
+    /// A processor quota throttled the generator.
+    Throttled {
+        /// The quota, and what it did.
+        #[serde(flatten)]
+        throttling: Throttling,
+        /// Whether the generator was late for it.
+        late: bool,
+    },
     /// Constant arrivals are not evenly spaced.
     UnevenArrivals {
         /// When, in seconds from the start of the window.
@@ -202,6 +214,8 @@ pub enum Effect {
     Invalidates,
     /// The load is valid, but its latencies should not be compared.
     WithholdsLatencies,
+    /// The load is valid; who uses its numbers should know it.
+    Noted,
 }
 
 impl Finding {
@@ -215,6 +229,7 @@ impl Finding {
             | Finding::Saturated { .. }
             | Finding::KeptWaiting { .. }
             | Finding::Stolen { .. }
+            | Finding::Throttled { .. }
             | Finding::UnevenArrivals { .. }
             | Finding::WrongArrivalRate { .. }
             | Finding::WrongGaps { .. }
@@ -245,6 +260,7 @@ impl Finding {
     pub fn effect(&self) -> Effect {
         match self {
             Finding::MostlySendLag { .. } | Finding::Withheld { .. } => Effect::WithholdsLatencies,
+            Finding::Throttled { throttling, late } if !late && throttling.share <= TAKEN => Effect::Noted,
             Finding::OfPart { found, .. } => found.effect(),
             _ => Effect::Invalidates,
         }
@@ -376,6 +392,11 @@ impl fmt::Display for Finding {
                 f,
                 "the hypervisor took {:.0}% of the generator's time: measure when the host is quieter",
                 share * 100.0
+            ),
+            Finding::Throttled { throttling, .. } => write!(
+                f,
+                "{} throttled the generator {throttling}: raise or remove the quota of its cgroup, or offer less",
+                throttling.quota_in_words()
             ),
             Finding::UnevenArrivals {
                 at_s,
@@ -573,6 +594,20 @@ mod tests {
                 "the hypervisor took 25% of the generator's time: measure when the host is quieter",
             ),
             (
+                Finding::Throttled {
+                    throttling: Throttling {
+                        quota: 0.5,
+                        periods: 20,
+                        throttled_periods: 19,
+                        throttled_s: 0.92,
+                        share: 0.46,
+                    },
+                    late: true,
+                },
+                "a processor quota of 0.5 processors throttled the generator in 19 of 20 periods, for 0.92 s in total: \
+                 raise or remove the quota of its cgroup, or offer less",
+            ),
+            (
                 Finding::UnevenArrivals {
                     at_s: 0.5,
                     seen: 2.0,
@@ -656,6 +691,36 @@ mod tests {
     fn each_finding_has_its_sentence() {
         for (finding, sentence) in table() {
             assert_eq!(finding.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn a_quota_invalidates_if_it_takes_much_or_makes_the_generator_late() {
+        let effect = |share, late| {
+            let throttling = Throttling {
+                throttled_periods: 1,
+                share,
+                ..Throttling::default()
+            };
+            Finding::Throttled { throttling, late }.effect()
+        };
+        assert_eq!(effect(0.1, false), Effect::Noted);
+        assert_eq!(effect(0.101, false), Effect::Invalidates);
+        assert_eq!(effect(0.01, true), Effect::Invalidates);
+    }
+
+    /// A new variant must be in the table, or neither its sentence nor its reading is tested.
+    #[test]
+    fn the_table_has_each_finding() {
+        let schema = serde_json::to_value(schemars::schema_for!(Finding)).unwrap();
+        let variants = schema["oneOf"].as_array().unwrap().iter();
+        let names = variants.map(|variant| variant["properties"]["finding"]["const"].clone());
+        let tested = table()
+            .into_iter()
+            .map(|(finding, _)| serde_json::to_value(finding).unwrap());
+        let tested: Vec<_> = tested.map(|finding| finding["finding"].clone()).collect();
+        for name in names {
+            assert!(name.is_string() && tested.contains(&name), "{name} is missing");
         }
     }
 

@@ -29,10 +29,18 @@ impl Findings {
         self.with(Effect::WithholdsLatencies)
     }
 
+    /// What else should be known.
+    pub fn notes(&self) -> impl Iterator<Item = &Finding> {
+        self.with(Effect::Noted)
+    }
+
     /// What the generator or its host did wrong, if anything: then a load that misses an
     /// objective shows nothing about the server.
     pub fn generator_fault(&self) -> Option<&Finding> {
-        self.iter().find(|finding| finding.fault() == Fault::Generator)
+        let is_fault = |finding: &&Finding| finding.fault() == Fault::Generator;
+        self.iter()
+            .filter(is_fault)
+            .find(|finding| finding.effect() != Effect::Noted)
     }
 
     /// All findings.
@@ -112,6 +120,7 @@ impl From<Written> for Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::throttling::Throttling;
     use serde_json::json;
 
     fn saturated() -> Finding {
@@ -144,6 +153,20 @@ mod tests {
         let json = serde_json::to_value(&findings).unwrap();
         assert_eq!(json["latency_withheld"], "a.json: one; other");
         assert_eq!(json["valid"], true);
+    }
+
+    #[test]
+    fn what_is_only_noted_neither_invalidates_nor_is_a_fault() {
+        let noted = Finding::Throttled {
+            throttling: Throttling::default(),
+            late: false,
+        };
+        let findings = Findings::from([noted.clone()]);
+        assert!(findings.is_valid() && findings.generator_fault().is_none());
+        assert_eq!(findings.notes().collect::<Vec<_>>(), [&noted]);
+        let json = serde_json::to_value(&findings).unwrap();
+        assert_eq!(json["latency_withheld"], serde_json::Value::Null);
+        assert_eq!(serde_json::from_value::<Findings>(json).unwrap(), findings);
     }
 
     #[test]

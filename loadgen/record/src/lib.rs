@@ -26,6 +26,7 @@ mod run;
 mod schema;
 mod span;
 mod text_form;
+mod throttling;
 pub mod units;
 mod version;
 pub mod words;
@@ -45,4 +46,5 @@ pub use plan::{
 pub use run::{Cost, Host, Margins, Outcome, Placement, Run, Scenario, Server, Slice, Trial};
 pub use schema::json_schema;
 pub use span::{BySpan, Histograms, Latencies, Scope, Span};
+pub use throttling::{Throttling, processors};
 pub use version::SCHEMA_VERSION;

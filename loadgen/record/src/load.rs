@@ -13,6 +13,7 @@ use crate::findings::Findings;
 use crate::histogram::Encoded;
 use crate::plan::{Engine, MessageSize, Plan, Wait, older_mean_bytes, read_plan};
 use crate::span::{Histograms, Latencies, Span};
+use crate::throttling::Throttling;
 
 /// What precedes the path in the address of a Unix socket.
 pub const UNIX_PREFIX: &str = "unix:";
@@ -137,7 +138,7 @@ pub struct Generator {
     /// near 1, the generator was the bottleneck.
     pub utilisation: f64,
     /// Share of the window for which its workers were ready to run while other threads had
-    /// their processors.
+    /// their processors, or while a quota throttled them.
     #[serde(default)]
     pub kept_waiting: f64,
     /// Context switches that the scheduler forced on its workers within the window.
@@ -147,6 +148,23 @@ pub struct Generator {
     /// does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steal: Option<f64>,
+    /// What its processor quota did in the window, and between slices, if there is one that can be
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<Throttling>,
+}
+
+impl Generator {
+    /// Share of the window for which a quota throttled its workers.
+    pub fn throttled(&self) -> f64 {
+        self.throttling.map_or(0.0, |throttling| throttling.share)
+    }
+
+    /// Share of the window for which its workers were ready to run while other threads had their
+    /// processors.
+    pub fn kept_waiting_by_others(&self) -> f64 {
+        (self.kept_waiting - self.throttled()).max(0.0)
+    }
 }
 
 /// The numbers of a load. Scripts may rely on their names.

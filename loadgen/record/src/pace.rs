@@ -23,6 +23,8 @@ pub enum Saturation {
     None,
     /// It ran, or was ready to run while something else had its processors, all the time.
     HeldUp,
+    /// It ran, or was ready to run while mostly a quota throttled it, all the time.
+    Throttled,
     /// It ran all the time.
     Full,
     /// It busy-polls, so its utilisation does not tell.
@@ -30,11 +32,12 @@ pub enum Saturation {
 }
 
 impl Saturation {
-    fn of_sleeper(utilisation: f64, kept_waiting: f64) -> Self {
+    fn of_sleeper(utilisation: f64, kept_waiting: f64, throttled: f64) -> Self {
         match () {
             () if utilisation >= SATURATED => Saturation::Full,
-            () if utilisation + kept_waiting >= SATURATED => Saturation::HeldUp,
-            () => Saturation::None,
+            () if utilisation + kept_waiting < SATURATED => Saturation::None,
+            () if throttled > kept_waiting / 2.0 => Saturation::Throttled,
+            () => Saturation::HeldUp,
         }
     }
 }
@@ -49,7 +52,7 @@ impl Generator {
     pub fn saturation(&self) -> Saturation {
         match self.spins() {
             true => Saturation::Unknown,
-            false => Saturation::of_sleeper(self.utilisation, self.kept_waiting),
+            false => Saturation::of_sleeper(self.utilisation, self.kept_waiting, self.throttled()),
         }
     }
 }
@@ -61,6 +64,8 @@ pub enum PaceSetter {
     Generator,
     /// What else ran on the generator's processors: the server may be faster.
     OtherPrograms,
+    /// The quota of the generator: the server may be faster.
+    Quota,
     /// Closed loop: the server, or the path to it.
     Server,
     /// Closed loop with a think time: that, and the server or the path to it.
@@ -89,6 +94,7 @@ impl PaceSetter {
         match saturation {
             Saturation::Full => PaceSetter::Generator,
             Saturation::HeldUp => PaceSetter::OtherPrograms,
+            Saturation::Throttled => PaceSetter::Quota,
             Saturation::Unknown => PaceSetter::Unknown,
             Saturation::None if thinks => PaceSetter::ThinkTime,
             Saturation::None => PaceSetter::Server,
@@ -99,6 +105,7 @@ impl PaceSetter {
         match saturation {
             Saturation::Full => PaceSetter::Generator,
             Saturation::HeldUp => PaceSetter::OtherPrograms,
+            Saturation::Throttled => PaceSetter::Quota,
             Saturation::Unknown if fell_behind => PaceSetter::UnknownBehind,
             Saturation::None if fell_behind => PaceSetter::ServerBehind,
             Saturation::Unknown | Saturation::None => PaceSetter::Schedule,
@@ -107,7 +114,10 @@ impl PaceSetter {
 
     /// Whether the generator or its host was the limit: the server may be faster.
     pub fn is_generator(self) -> bool {
-        matches!(self, PaceSetter::Generator | PaceSetter::OtherPrograms)
+        matches!(
+            self,
+            PaceSetter::Generator | PaceSetter::OtherPrograms | PaceSetter::Quota
+        )
     }
 }
 
@@ -126,6 +136,7 @@ impl fmt::Display for PaceSetter {
             PaceSetter::OtherPrograms => {
                 "held up by other programs on its processors: the server may be faster than this"
             }
+            PaceSetter::Quota => "throttled by its processor quota: the server may be faster than this",
             PaceSetter::Server => "not saturated: the server, or the path to it, set the pace",
             PaceSetter::ThinkTime => {
                 "not saturated: the think time, the server and the path to it set the pace"
@@ -143,18 +154,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generator_that_sleeps_is_saturated_by_its_own_time_or_held_up_with_that_of_others() {
+    fn a_generator_that_sleeps_is_saturated_by_its_own_time_or_held_up_by_others_or_a_quota() {
         let table = [
-            (0.89, 0.0, Saturation::None),
-            (0.5, 0.39, Saturation::None),
-            (0.5, 0.4, Saturation::HeldUp),
-            (0.89, 0.2, Saturation::HeldUp),
-            (0.9, 0.0, Saturation::Full),
-            (0.97, 0.5, Saturation::Full),
+            (0.89, 0.0, 0.0, Saturation::None),
+            (0.5, 0.39, 0.0, Saturation::None),
+            (0.5, 0.39, 0.39, Saturation::None),
+            (0.5, 0.4, 0.0, Saturation::HeldUp),
+            (0.89, 0.2, 0.0, Saturation::HeldUp),
+            (0.5, 0.4, 0.2, Saturation::HeldUp),
+            (0.5, 0.4, 0.21, Saturation::Throttled),
+            (0.9, 0.0, 0.0, Saturation::Full),
+            (0.97, 0.5, 0.5, Saturation::Full),
         ];
-        for (utilisation, kept_waiting, expected) in table {
-            let saturation = Saturation::of_sleeper(utilisation, kept_waiting);
-            assert_eq!(saturation, expected, "{utilisation}, {kept_waiting}");
+        for (utilisation, kept_waiting, throttled, expected) in table {
+            let saturation = Saturation::of_sleeper(utilisation, kept_waiting, throttled);
+            assert_eq!(saturation, expected, "{utilisation}, {kept_waiting}, {throttled}");
         }
     }
 
@@ -164,6 +178,7 @@ mod tests {
         let table = [
             (Saturation::None, [Server, ThinkTime, Schedule, ServerBehind]),
             (Saturation::HeldUp, [OtherPrograms; 4]),
+            (Saturation::Throttled, [Quota; 4]),
             (Saturation::Full, [Generator; 4]),
             (Saturation::Unknown, [Unknown, Unknown, Schedule, UnknownBehind]),
         ];
@@ -184,6 +199,10 @@ mod tests {
             (
                 PaceSetter::OtherPrograms,
                 "held up by other programs on its processors: the server may be faster than this",
+            ),
+            (
+                PaceSetter::Quota,
+                "throttled by its processor quota: the server may be faster than this",
             ),
             (
                 PaceSetter::Server,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
+use crate::throttling::Throttling;
 use crate::units::{Percent, Time};
 
 /// What all trials of a run have in common.
@@ -275,4 +276,8 @@ pub struct Cost {
     /// Proportional set size at the end of the window, over all processes: memory shared by
     /// forked children counts once. Absent if it may not be read.
     pub pss_bytes: Option<u64>,
+    /// What the processor quota of the server did in the window, and between slices, if there is one
+    /// that can be read. If it is that of the harness, server and generator share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttling: Option<Throttling>,
 }

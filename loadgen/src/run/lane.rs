@@ -16,9 +16,9 @@ use super::intervals::IntervalCounts;
 use super::machine::{Closed, Window, due};
 use super::result::MeasuredWindow;
 use super::shared::Shared;
+use super::taken::{Taken, TakenClock};
 use super::tally::Tally;
 use super::thread::{Context, run_slices};
-use super::usage::Steal;
 use super::worker::SliceCounts;
 use super::{RunError, conclude, seeds, start_worker};
 use crate::clock::{Clock, Monotonic, nanos};
@@ -201,7 +201,7 @@ fn supervise(
         let seeds = seeds(plan.seed, plan.threads).into_iter().enumerate();
         let workers: Vec<Worker> = seeds.map(start).collect::<io::Result<_>>()?;
         connected.wait();
-        let (intervals, steal) = conduct(context, &workers, orders, reports);
+        let (intervals, taken) = conduct(context, &workers, orders, reports);
         let mut total = Tally::new();
         for Worker { orders, thread, .. } in workers {
             drop(orders);
@@ -213,7 +213,7 @@ fn supervise(
         }
         let window = MeasuredWindow {
             duration_ns: intervals.iter().map(|interval| interval.duration_ns).sum(),
-            steal,
+            taken,
             interrupted: context.shared.is_stopped(),
             overran: context.shared.overran(),
             deserted: context.shared.is_deserted(),
@@ -226,14 +226,14 @@ fn supervise(
 }
 
 /// Conducts the workers from the moment that all have connected until no slice is ordered any more.
-/// Returns what was measured, and the share of the processors' time that the hypervisor took.
+/// Returns what was measured, and what was taken from the generator from the first slice to the last.
 fn conduct(
     context: &Context,
     workers: &[Worker],
     orders: &Receiver<Times>,
     reports: &Sender<Report>,
-) -> (Vec<IntervalCounts>, Option<f64>) {
-    let (shared, clock, cpus) = (context.shared, context.clock, &context.plan.cpus);
+) -> (Vec<IntervalCounts>, Taken) {
+    let (shared, clock, plan) = (context.shared, context.clock, context.plan);
     let mut intervals = Vec::new();
     let mut director = Director::new(Duration::ZERO, Duration::ZERO, clock.now_ns());
     while let Step::Sleep(time) = director.next(shared.counts(), clock.now_ns()) {
@@ -241,9 +241,9 @@ fn conduct(
     }
     // Without a connection it ends here, and whoever opens the lane learns the reason.
     if shared.is_over_early() || reports.send(Report::Ready).is_err() {
-        return (intervals, None);
+        return (intervals, Taken::default());
     }
-    let steal_before = Steal::of(cpus);
+    let taken = TakenClock::start(&plan.cpus);
     let mut window_ns = 0;
     while let Ok(Times { settle, measure }) = orders.recv() {
         let begin_ns = clock.now_ns();
@@ -277,8 +277,7 @@ fn conduct(
             break;
         }
     }
-    let steal = steal_before.and_then(|before| Some(Steal::of(cpus)?.since(before)));
-    (intervals, steal)
+    (intervals, taken.read(plan.threads))
 }
 
 /// Lets all workers carry out a slice, and adds their counts. `None` if one has failed.

@@ -7,6 +7,7 @@ mod machine;
 mod observer;
 mod result;
 mod shared;
+mod taken;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use machine::{Closed, Open, Sessions, due};
 use record::{Engine, ErrorKind, Finding, Load, LoopKind};
 use result::MeasuredWindow;
 use shared::Shared;
+use taken::{Taken, TakenClock};
 use tally::{Cut, Tally};
 use thread::{Context, Meeting};
 
@@ -162,7 +164,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
         let mut intervals = Intervals::new(length, plan.duration, plan.threads, cut);
         await_connections(context, &arrived, observer);
         connected.wait();
-        let (duration_ns, steal) = watch(context, &mut intervals, observer);
+        let (duration_ns, taken) = watch(context, &mut intervals, observer);
         drop(counted);
         let mut total = Tally::new();
         for worker in workers {
@@ -174,7 +176,7 @@ pub fn run(plan: &CheckedPlan, observer: &mut dyn Observer, stop: &AtomicBool) -
         }
         let window = MeasuredWindow {
             duration_ns,
-            steal,
+            taken,
             interrupted: shared.is_stopped(),
             overran: shared.overran(),
             deserted: shared.is_deserted(),
@@ -303,9 +305,9 @@ fn await_connections(context: &Context, arrived: &Receiver<()>, observer: &mut d
     }
 }
 
-/// Opens and closes the window, as the director decides. Returns how long the window was, and
-/// which share of it the hypervisor took.
-fn watch(context: &Context, intervals: &mut Intervals, observer: &mut dyn Observer) -> (u64, Option<f64>) {
+/// Opens and closes the window, as the director decides. Returns how long the window was, and what
+/// was taken from the generator in it.
+fn watch(context: &Context, intervals: &mut Intervals, observer: &mut dyn Observer) -> (u64, Taken) {
     let (shared, clock, plan) = (context.shared, context.clock, context.plan);
     let guard = WindowGuard(context);
     let mut director = Director::new(plan.warmup, plan.duration, clock.now_ns());
@@ -314,7 +316,7 @@ fn watch(context: &Context, intervals: &mut Intervals, observer: &mut dyn Observ
         true => affinity::allowed().unwrap_or_default(),
         false => plan.cpus.clone(),
     };
-    let mut steal_before = None;
+    let mut taken = None;
     loop {
         match director.next(shared.counts(), clock.now_ns()) {
             Step::Sleep(time) => std::thread::sleep(time),
@@ -323,16 +325,16 @@ fn watch(context: &Context, intervals: &mut Intervals, observer: &mut dyn Observ
                 // Before the window: looking at a thousand processes takes time from the
                 // generator.
                 observer.window_opened();
-                steal_before = Steal::of(&cpus);
+                taken = Some(TakenClock::start(&cpus));
                 shared.open_window(director.open(clock.now_ns()));
             }
-            Step::End(None) => return (0, None),
+            Step::End(None) => return (0, Taken::default()),
             Step::End(Some(window)) => {
                 drop(guard);
                 observer.window_closed();
-                let steal = steal_before.and_then(|before| Some(Steal::of(&cpus)?.since(before)));
+                let taken = taken.map(|clock| clock.read(plan.threads)).unwrap_or_default();
                 let end_ns = shared.window().end_ns;
-                return (end_ns.saturating_sub(window.start_ns), steal);
+                return (end_ns.saturating_sub(window.start_ns), taken);
             }
         }
         while wants_progress && let Some(snapshot) = intervals.next_snapshot() {

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::intervals::IntervalCounts;
+use super::taken::Taken;
 use super::tally::Tally;
 use super::unfinished::Unfinished;
 use crate::gates::{self, Evidence};
@@ -18,8 +19,8 @@ use record::{
 pub struct MeasuredWindow {
     /// How long it was.
     pub duration_ns: u64,
-    /// Share of the processors' time that the hypervisor took.
-    pub steal: Option<f64>,
+    /// What was taken from the generator in it.
+    pub taken: Taken,
     /// Whether the caller ended the run early.
     pub interrupted: bool,
     /// How many messages were outstanding when the run gave up; 0 if it did not.
@@ -155,7 +156,8 @@ fn generator(plan: &CheckedPlan, tally: &Tally, window: &MeasuredWindow) -> Gene
         utilisation: tally.usage.share(tally.usage.cpu),
         kept_waiting: tally.usage.share(tally.usage.kept_waiting),
         involuntary_switches: tally.usage.involuntary_switches,
-        steal: window.steal,
+        steal: window.taken.steal,
+        throttling: window.taken.throttling,
     }
 }
 

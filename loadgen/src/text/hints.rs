@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use record::units::show_rate;
-use record::{ErrorKind, Load, LoopKind, PaceSetter, Span, fell_behind};
+use record::{ErrorKind, Load, LoopKind, PaceSetter, Span, fell_behind, processors};
 
 /// A reader takes in no more.
 const MOST: usize = 2;
@@ -73,6 +73,12 @@ fn never_answered(load: &Load) -> bool {
 
 fn more_threads(load: &Load) -> String {
     let threads = load.plan.threads() + 1;
+    if let Some(quota) = load.generator.throttling.map(|throttling| throttling.quota)
+        && quota < threads as f64
+    {
+        let allowed = processors(quota);
+        return format!("a higher processor quota, which allows {allowed}: more threads would share them");
+    }
     format!("`--threads {threads}`, or `--cpus`, to see whether the server is faster than one generator")
 }
 
@@ -133,7 +139,7 @@ fn typed_rate(per_second: f64) -> Option<String> {
 mod tests {
     use super::*;
     use crate::sample::{busy, busy_open};
-    use record::{Finding, Plan, units};
+    use record::{Finding, Plan, Throttling, units};
 
     /// The value behind an option in a hint.
     fn value<'a>(hints: &'a [String], option: &str) -> &'a str {
@@ -172,6 +178,26 @@ mod tests {
             assert_eq!(hints.len(), 1, "{hints:?}");
             assert_eq!(value(&hints, "--threads"), "2");
         }
+    }
+
+    #[test]
+    fn a_saturated_generator_within_a_quota_needs_a_higher_one() {
+        let mut load = busy(&Plan::default());
+        load.generator.utilisation = 0.97;
+        let mut under = |quota| {
+            load.generator.throttling = Some(Throttling {
+                quota,
+                ..Throttling::default()
+            });
+            hints(&load)
+        };
+        assert_eq!(value(&under(2.0), "--threads"), "2");
+        let hints = under(1.5);
+        assert!(
+            hints[0].contains("quota, which allows 1.5 processors"),
+            "{hints:?}"
+        );
+        assert!(!hints[0].contains("--cpus"), "{hints:?}");
     }
 
     #[test]

@@ -21,15 +21,15 @@ pub fn describe(load: &Load) -> String {
     format!("{}\n\n{}", load.target, blocks.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether the load is valid.
+/// Whether the load is valid, and what else should be known.
 fn verdict(load: &Load) -> Vec<Row> {
-    match load.summary.is_valid() {
+    let findings = &load.summary.findings;
+    let mut all = match findings.is_valid() {
         true => vec![row("valid", "yes: the load passed every check")],
-        false => rows(
-            "not valid",
-            load.summary.findings.reasons().map(Finding::to_string),
-        ),
-    }
+        false => rows("not valid", findings.reasons().map(Finding::to_string)),
+    };
+    all.extend(rows("note", findings.notes().map(Finding::to_string)));
+    all
 }
 
 #[cfg(test)]

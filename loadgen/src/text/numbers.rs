@@ -150,8 +150,8 @@ fn generator(load: &Load) -> Vec<String> {
         format!("{cost}{} of {threads}", percent(generator.utilisation)),
         PaceSetter::of(load).to_string(),
     ];
-    if generator.kept_waiting > WORTH_TELLING {
-        let share = percent(generator.kept_waiting);
+    if generator.kept_waiting_by_others() > WORTH_TELLING {
+        let share = percent(generator.kept_waiting_by_others());
         lines.push(format!(
             "kept waiting for {share} of the time: other programs ran on its processors"
         ));

@@ -4,7 +4,7 @@ use super::layout::block;
 use super::*;
 use crate::sample::{busy, busy_open, equal, histogram};
 use record::histogram::{Encoded, Quantiles};
-use record::{Connections, ErrorKind, PaceSetter, Plan, Reconnects, Span};
+use record::{Connections, ErrorKind, PaceSetter, Plan, Reconnects, Span, Throttling};
 
 /// The text beside a name.
 fn text_of(load: &Load, name: &str) -> String {
@@ -191,6 +191,41 @@ fn only_a_share_worth_telling_of_what_others_took_is_shown() {
     load.generator.kept_waiting = 0.005;
     load.generator.steal = Some(0.005);
     assert!(!describe(&load).contains("kept waiting") && !describe(&load).contains("hypervisor"));
+}
+
+#[test]
+fn what_a_quota_took_is_not_said_of_other_programs() {
+    let mut load = busy(&Plan::default());
+    load.generator.kept_waiting = 0.4;
+    let throttling = Throttling {
+        quota: 0.5,
+        periods: 20,
+        throttled_periods: 7,
+        throttled_s: 0.39,
+        share: 0.395,
+    };
+    load.generator.throttling = Some(throttling);
+    let late = false;
+    load.summary.findings = [Finding::Throttled { throttling, late }].into();
+    let text = describe(&load);
+    assert!(
+        text.contains("in 7 of 20 periods") && !text.contains("kept waiting"),
+        "{text}"
+    );
+    assert!(text_of(&load, "not valid").starts_with("a processor quota"));
+    let little = Throttling {
+        share: 0.05,
+        ..throttling
+    };
+    load.summary.findings = [Finding::Throttled {
+        throttling: little,
+        late,
+    }]
+    .into();
+    load.generator.throttling = Some(little);
+    assert!(text_of(&load, "valid").starts_with("yes"));
+    assert!(text_of(&load, "note").starts_with("a processor quota"));
+    assert!(describe(&load).contains("kept waiting for 35%"));
 }
 
 #[test]

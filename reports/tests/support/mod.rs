@@ -211,6 +211,7 @@ pub fn trial(random: &mut Random, model: &Model, connections: usize, block: u32)
             processes: 1,
             threads: 1,
             pss_bytes: Some((2 << 20) + served * model.memory),
+            throttling: None,
         }),
         slices: Vec::new(),
     };
@@ -240,6 +241,7 @@ pub fn load(histogram: &Histogram, connections: usize, rate: f64, echoes: u64, a
             kept_waiting: 0.0,
             involuntary_switches: 0,
             steal: None,
+            throttling: None,
         },
         window_s: 2.0,
         summary: Summary {

@@ -8,7 +8,7 @@ use super::simulation::*;
 use crate::engine::simulated::{Fate, Fault, Latency};
 use crate::pacer::{Pace, Schedule, Share};
 use record::units::Time;
-use record::{Arrivals, Finding, Plan};
+use record::{Arrivals, Finding, Plan, Throttling};
 
 /// Short enough that the load need not be steady.
 const WINDOW: Duration = Duration::from_millis(1900);
@@ -72,6 +72,37 @@ fn a_generator_that_is_held_up_is_not_the_servers_fault() {
     let found = found(&held_up(400));
     assert!(matches!(found[0], Finding::GeneratorFellBehind(_)), "{found:?}");
     assert!(matches!(found[1], Finding::SentLate(_)), "{found:?}");
+}
+
+#[test]
+fn a_generator_that_a_quota_holds_up_is_not_told_to_use_other_processors() {
+    let throttled = |share| {
+        found(&simulation(constant(1000.0), |s| {
+            s.held_up = vec![(1500 * MS, 1910 * MS)];
+            s.taken.throttling = Some(Throttling {
+                quota: 0.5,
+                periods: 19,
+                throttled_periods: 4,
+                throttled_s: 1.9 * share,
+                share,
+            });
+        }))
+    };
+    let found = throttled(0.05);
+    assert!(
+        matches!(found[..], [Finding::Throttled { late: true, .. }]),
+        "{found:?}"
+    );
+    assert!(!found[0].to_string().contains("--cpus"), "{found:?}");
+    let found = throttled(0.001);
+    let others = matches!(
+        found[1..],
+        [Finding::GeneratorFellBehind(_), Finding::SentLate(_), ..]
+    );
+    assert!(
+        others && matches!(found[0], Finding::Throttled { late: false, .. }),
+        "{found:?}"
+    );
 }
 
 #[test]

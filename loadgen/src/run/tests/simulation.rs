@@ -11,6 +11,7 @@ use super::super::machine::due::{self, Draw};
 use super::super::machine::{Closed, Ledger, Machine, Open, Sessions, Workload};
 use super::super::result::MeasuredWindow;
 use super::super::shared::Shared;
+use super::super::taken::Taken;
 use super::super::tally::Tally;
 use super::super::usage::Usage;
 use super::super::worker::{Turn, Worker};
@@ -44,6 +45,8 @@ pub struct Simulation {
     pub tick_ns: u64,
     /// When the workers do not run, from the start of the window.
     pub held_up: Vec<(u64, u64)>,
+    /// What was taken from them.
+    pub taken: Taken,
     /// When the caller ends the run, from the start of the window.
     pub stopped_at_ns: Option<u64>,
 }
@@ -80,6 +83,7 @@ impl Simulation {
             late_glance_ns: 0,
             tick_ns: 0,
             held_up: Vec::new(),
+            taken: Taken::default(),
             stopped_at_ns: None,
         }
     }
@@ -243,7 +247,7 @@ impl Simulation {
         let duration_ns = end.unwrap_or(0);
         let window = MeasuredWindow {
             duration_ns,
-            steal: None,
+            taken: self.taken,
             interrupted: stop.load(Relaxed),
             overran: shared.overran(),
             deserted: shared.is_deserted(),

@@ -10,6 +10,7 @@ use super::super::intervals::IntervalCounts;
 use super::super::machine::{Closed, Ledger, Machine, Window, due};
 use super::super::result::MeasuredWindow;
 use super::super::shared::Shared;
+use super::super::taken::Taken;
 use super::super::usage::Usage;
 use super::super::worker::{SliceCounts, Turn, Worker};
 use super::simulation::*;
@@ -119,7 +120,7 @@ fn run(plan: Plan, script: Script, slices: usize) -> Sliced {
         .collect();
     let window = MeasuredWindow {
         duration_ns: MEASURE * intervals.len() as u64,
-        steal: None,
+        taken: Taken::default(),
         interrupted: false,
         overran: 0,
         deserted: false,
