@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use record::histogram::Known;
 use record::units::Time;
 use record::words::{plain_line, plain_lines};
-use record::{Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Slice, Trial};
+use record::{
+    Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Slice, Throttling, Trial,
+};
 use serde::Serialize;
 
 use crate::comparison::{Blocks, ERROR_RATE};
@@ -169,6 +171,10 @@ impl<'a> Measured<'a> {
         let mean = Generator {
             utilisation: mean(|generator| generator.utilisation),
             kept_waiting: mean(|generator| generator.kept_waiting),
+            throttling: Some(Throttling {
+                share: mean(Generator::throttled),
+                ..Throttling::default()
+            }),
             ..spinning.or(all().next())?.clone()
         };
         Some(mean.saturation())

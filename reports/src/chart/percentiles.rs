@@ -1,9 +1,9 @@
 //! Percentiles of latency over log 1/(1-p): what an average hides.
 
 use plotters::style::text_anchor::HPos;
-use record::Outcome;
 use record::histogram::{self, Censored, Histogram};
 use record::numbers::{micros, micros_tick};
+use record::{LoopKind, Outcome, Span};
 
 use super::axis::{Axis, Scale};
 use super::caption::{Caption, Named};
@@ -58,7 +58,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
                 title: scenario.title.clone(),
                 scenarios: vec![scenario.name.clone()],
                 class: "small",
-                svg: panel(data, &drawn)?,
+                svg: panel(data, scenario, &drawn)?,
             });
         }
     }
@@ -132,8 +132,8 @@ fn merged(data: &Data<'_>, scenario: &ScenarioSummary, row: &Row) -> Result<(His
     Ok((ended, unfinished))
 }
 
-fn panel(data: &Data<'_>, curves: &[Curve<'_>]) -> Result<String, Error> {
-    let mut plot = frame(curves)?;
+fn panel(data: &Data<'_>, scenario: &ScenarioSummary, curves: &[Curve<'_>]) -> Result<String, Error> {
+    let mut plot = frame(latency(scenario), curves)?;
     let end = |curve: &Curve<'_>| curve.points.last().copied().unwrap_or((1.0, 0.0));
     let ends: Vec<f64> = curves
         .iter()
@@ -146,7 +146,15 @@ fn panel(data: &Data<'_>, curves: &[Curve<'_>]) -> Result<String, Error> {
     Ok(plot.svg())
 }
 
-fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
+/// The latency that a load is judged by.
+fn latency(scenario: &ScenarioSummary) -> Span {
+    match scenario.plan.loop_kind() {
+        LoopKind::Closed => Span::Service,
+        LoopKind::Open | LoopKind::PartlyOpen => Span::Response,
+    }
+}
+
+fn frame(latency: Span, curves: &[Curve<'_>]) -> Result<Plot, Error> {
     let points = || curves.iter().flat_map(|curve| curve.points.iter());
     let fewest_beyond = points().map(|point| point.0).fold(1.0, f64::min);
     let lowest = points().map(|point| point.1).fold(f64::INFINITY, f64::min);
@@ -162,7 +170,8 @@ fn frame(curves: &[Curve<'_>]) -> Result<Plot, Error> {
         .map(|(beyond, name)| (1.0 / beyond, (*name).to_owned()))
         .collect();
     let x = Axis::with_ticks(1.0, 1.0 / fewest_beyond, Scale::Log, ticks, "percentile");
-    let y = Axis::log(lowest, highest, "latency (log scale)", micros_tick);
+    let label = format!("{} (log scale)", latency.label());
+    let y = Axis::log(lowest, highest, &label, micros_tick);
     let margins = Margins {
         top: 28.0,
         right: longest + 34.0,

@@ -1,6 +1,7 @@
 //! A diagnostic: a fact about the run, how much it matters, and what it is about.
 
-use record::Placement;
+use record::finding::TAKEN;
+use record::{Effect, Fault, Finding, Placement, Throttling};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -47,6 +48,30 @@ pub struct Place {
     pub servers: Vec<String>,
 }
 
+/// What gates found in some trials.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The largest finding of its kind.
+    pub worst: Finding,
+    /// Trials that have a finding of this kind.
+    pub trials: usize,
+    /// All measured trials.
+    pub measured: usize,
+    /// Where it was found.
+    pub places: Vec<Place>,
+}
+
+/// A processor quota of the generator or of the servers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuotaSide {
+    /// What it did in the trial in which it throttled most.
+    pub worst: Throttling,
+    /// Trials in which it throttled.
+    pub throttled: usize,
+    /// Trials with a quota.
+    pub trials: usize,
+}
+
 /// One fact about the run that speaks for or against its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Diagnostic {
@@ -68,6 +93,8 @@ pub enum Diagnostic {
         /// Planned.
         planned: u32,
     },
+    /// What the gates found.
+    Found(Box<Found>),
     /// Which processors server and generator ran on.
     Processors(Placement),
     /// Whether the generator was the limit.
@@ -78,6 +105,51 @@ pub enum Diagnostic {
         saturated: Vec<Place>,
         /// Where other programs on its processors left it no time to spare.
         held_up: Vec<Place>,
+        /// Where a processor quota did.
+        throttled: Vec<Place>,
+    },
+    /// The generator was ready to run and had no processor.
+    KeptWaiting {
+        /// The largest share of a window.
+        most: f64,
+        /// Trials in which the share was large.
+        trials: usize,
+        /// All measured trials.
+        measured: usize,
+        /// Where it was large.
+        places: Vec<Place>,
+        /// Whether the generator shares processors with the server.
+        shared: bool,
+    },
+    /// The hypervisor ran other machines on the generator's processors for a small share of a window.
+    Steal {
+        /// The largest share.
+        most: f64,
+    },
+    /// A processor quota applied.
+    Quota {
+        /// To the generator.
+        generator: Option<QuotaSide>,
+        /// To the servers.
+        server: Option<QuotaSide>,
+    },
+    /// Some messages that were due had no answer, too few to invalidate a load.
+    Unanswered {
+        /// How many, over all trials.
+        messages: u64,
+        /// In how many trials.
+        trials: usize,
+        /// Where.
+        places: Vec<Place>,
+    },
+    /// Where connections come and go, some were never answered.
+    Starved {
+        /// At most so many in a trial.
+        most: u64,
+        /// In how many trials.
+        trials: usize,
+        /// Where.
+        places: Vec<Place>,
     },
     /// The generator busy-polls, so its utilisation does not show whether it was the limit.
     BusyPolls,
@@ -150,15 +222,36 @@ impl Diagnostic {
                 () if *planned < ENOUGH_BLOCKS => Weight::Note,
                 () => Weight::Good,
             },
+            Diagnostic::Found(found) => match found.worst.effect() {
+                Effect::Invalidates | Effect::WithholdsLatencies => Weight::Warning,
+                Effect::Noted => Weight::Note,
+            },
             Diagnostic::Processors(placement) => match () {
                 () if placement.shared() => Weight::Warning,
                 () if !is_recorded(placement) => Weight::Note,
                 () => Weight::Good,
             },
             Diagnostic::Generator {
-                saturated, held_up, ..
-            } if saturated.is_empty() && held_up.is_empty() => Weight::Good,
-            Diagnostic::Generator { .. } => Weight::Warning,
+                saturated,
+                held_up,
+                throttled,
+                ..
+            } if saturated.is_empty() && held_up.is_empty() && throttled.is_empty() => Weight::Good,
+            Diagnostic::Generator { .. } | Diagnostic::Starved { .. } => Weight::Warning,
+            // A single processor has a warning of its own.
+            Diagnostic::KeptWaiting {
+                trials: 1..,
+                shared: false,
+                ..
+            } => Weight::Warning,
+            Diagnostic::Quota { generator, server } => {
+                let sides = || generator.iter().chain(server);
+                match () {
+                    () if sides().any(|side| side.worst.share > TAKEN) => Weight::Warning,
+                    () if sides().any(|side| side.throttled > 0) => Weight::Note,
+                    () => Weight::Good,
+                }
+            }
             Diagnostic::Spread { known: false, .. } => Weight::Warning,
             Diagnostic::Spread { unsteady, .. } if unsteady.is_empty() => Weight::Good,
             Diagnostic::OtherPrograms { share: None, .. } => Weight::Note,
@@ -173,6 +266,9 @@ impl Diagnostic {
             Diagnostic::Spread { .. }
             | Diagnostic::Network { .. }
             | Diagnostic::Errors { .. }
+            | Diagnostic::KeptWaiting { .. }
+            | Diagnostic::Steal { .. }
+            | Diagnostic::Unanswered { .. }
             | Diagnostic::WakeUp
             | Diagnostic::BusyPolls
             | Diagnostic::VirtualMachine { .. }
@@ -186,7 +282,18 @@ impl Diagnostic {
             Diagnostic::Trials { .. } => "Trials",
             Diagnostic::Blocks { .. } => "Blocks",
             Diagnostic::Processors(_) => "Processors",
-            Diagnostic::Generator { .. } | Diagnostic::BusyPolls => "Load generator",
+            Diagnostic::Found(found) => match found.worst.fault() {
+                Fault::Generator => "Load generator",
+                Fault::Server => "Servers",
+                Fault::Neither => "Load",
+            },
+            Diagnostic::Generator { .. } | Diagnostic::BusyPolls | Diagnostic::KeptWaiting { .. } => {
+                "Load generator"
+            }
+            Diagnostic::Steal { .. } => "Hypervisor",
+            Diagnostic::Quota { .. } => "Processor quota",
+            Diagnostic::Unanswered { .. } => "Unanswered",
+            Diagnostic::Starved { .. } => "Connections",
             Diagnostic::Spread { .. } => "Spread over trials",
             Diagnostic::OtherPrograms { .. } => "Other programs",
             Diagnostic::Network { .. } => "Network",

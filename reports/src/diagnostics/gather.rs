@@ -7,6 +7,7 @@ use record::words::plain_line;
 use record::{Load, Outcome, Run, Saturation, Slice, Trial, Wait};
 
 use super::diagnostic::{Diagnostic, Place, UNSTEADY};
+use super::{findings, loads};
 use crate::metrics::{ECHOES, UTILISATION};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
@@ -28,7 +29,9 @@ pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Dia
         Diagnostic::Processors(run.placement.clone()),
     ];
     if !loads.is_empty() {
+        all.extend(findings::of(trials));
         all.extend([generator(scenarios), spread(scenarios), network(&measured)]);
+        all.extend(loads::of(trials, &run.placement));
         all.extend(other_programs(trials));
         all.extend(errors(&loads));
         all.extend(wake_up(&loads));
@@ -85,6 +88,7 @@ fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {
         highest: rows().filter_map(utilisation).fold(0.0, f64::max),
         saturated: places(Saturation::Full),
         held_up: places(Saturation::HeldUp),
+        throttled: places(Saturation::Throttled),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use record::Placement;
+use record::finding::TAKEN;
 use record::numbers::{number, thousands};
-use record::words::{counted, list};
+use record::words::{counted, list, plain_line};
+use record::{Placement, processors};
 
 use crate::format::percent;
 use crate::values::DISTURBED;
 
-use super::diagnostic::{Diagnostic, ENOUGH_BLOCKS, Place, UNSTEADY, is_recorded};
+use super::diagnostic::{Diagnostic, ENOUGH_BLOCKS, Found, Place, QuotaSide, UNSTEADY, is_recorded};
 
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -27,12 +28,68 @@ impl Display for Diagnostic {
                 skipped,
             } => write_trials(f, *measured, *invalid, *failed, *skipped),
             Diagnostic::Blocks { complete, planned } => write_blocks(f, *complete, *planned),
+            Diagnostic::Found(found) => write_found(f, found),
             Diagnostic::Processors(placement) => write_processors(f, placement),
             Diagnostic::Generator {
                 highest,
                 saturated,
                 held_up,
-            } => write_generator(f, *highest, saturated, held_up),
+                throttled,
+            } => write_generator(f, *highest, saturated, held_up, throttled),
+            Diagnostic::KeptWaiting {
+                most,
+                trials: 0,
+                measured: _,
+                places: _,
+                shared: _,
+            } => write!(
+                f,
+                "It was ready to run and had no processor for at most {} of a window.",
+                percent(*most)
+            ),
+            Diagnostic::KeptWaiting {
+                most,
+                trials,
+                measured,
+                places,
+                shared,
+            } => {
+                let others = if *shared { "the server or other programs" } else { "other programs" };
+                write!(
+                    f,
+                    "In {} ({}) it was ready to run and had no processor for more than {} of the window, up to {}: \
+                     {others} ran on its processors. The servers seem slower than they are.",
+                    of_trials(*trials, *measured),
+                    places_in_words(places),
+                    percent(TAKEN),
+                    percent(*most)
+                )
+            }
+            Diagnostic::Steal { most } => write!(
+                f,
+                "The hypervisor took up to {} of the generator's processors in a window.",
+                percent(*most)
+            ),
+            Diagnostic::Quota { generator, server } => write_quota(f, generator.as_ref(), server.as_ref()),
+            Diagnostic::Unanswered {
+                messages,
+                trials,
+                places,
+            } => write!(
+                f,
+                "{} that were due had no answer when the run ended, in {} ({}); they are missing at the upper end of \
+                 the latencies.",
+                counted(usize::try_from(*messages).unwrap_or(usize::MAX), "message"),
+                counted(*trials, "trial"),
+                places_in_words(places)
+            ),
+            Diagnostic::Starved { most, trials, places } => write!(
+                f,
+                "In {} ({}) some connections, and those that replaced them, were never answered: up to {}.",
+                counted(*trials, "trial"),
+                places_in_words(places),
+                thousands(*most as f64)
+            ),
             Diagnostic::BusyPolls => f.write_str(
                 "The generator busy-polls, so its utilisation does not show whether it was the limit.",
             ),
@@ -196,15 +253,70 @@ pub fn cpus(numbers: &[usize]) -> String {
     }
 }
 
+/// `12 of 140 trials`.
+fn of_trials(some: usize, all: usize) -> String {
+    format!("{} of {}", thousands(some as f64), counted(all, "trial"))
+}
+
+fn places_in_words(places: &[Place]) -> String {
+    shortened(&places.iter().map(Place::to_string).collect::<Vec<_>>())
+}
+
+fn write_found(f: &mut Formatter<'_>, found: &Found) -> fmt::Result {
+    let worst = match found.trials {
+        1 => "",
+        _ => ", at worst",
+    };
+    write!(
+        f,
+        "In {} ({}){worst}: {}.",
+        of_trials(found.trials, found.measured),
+        places_in_words(&found.places),
+        // It may quote text from outside.
+        plain_line(&found.worst.to_string())
+    )
+}
+
+fn write_quota(
+    f: &mut Formatter<'_>,
+    generator: Option<&QuotaSide>,
+    server: Option<&QuotaSide>,
+) -> fmt::Result {
+    let sides = [("the generator", generator), ("the servers", server)];
+    let sides: Vec<(&str, &QuotaSide)> = { sides.into_iter() }
+        .filter_map(|(name, side)| Some((name, side?)))
+        .collect();
+    let quotas = sides.iter().map(|(_, side)| side.worst.quota);
+    let tightest = quotas.fold(f64::INFINITY, f64::min);
+    write!(f, "A processor quota of {} applied", processors(tightest))?;
+    let throttled: Vec<String> = { sides.iter() }
+        .filter(|(_, side)| side.throttled > 0)
+        .map(|(name, side)| {
+            let trials = of_trials(side.throttled, side.trials);
+            format!("{name} in {trials}, at worst {}", side.worst)
+        })
+        .collect();
+    match throttled.is_empty() {
+        true => f.write_str(" and throttled neither generator nor servers while they were measured."),
+        false => write!(
+            f,
+            ". It throttled {}. Server and generator share a quota if they are in one cgroup; raise or remove it, or \
+             the numbers are those of the quota.",
+            throttled.join(", and ")
+        ),
+    }
+}
+
 fn write_generator(
     f: &mut Formatter<'_>,
     highest: f64,
     saturated: &[Place],
     held_up: &[Place],
+    throttled: &[Place],
 ) -> fmt::Result {
     let percent = number(highest * 100.0);
     let places = |places: &[Place]| list(&places.iter().map(Place::to_string).collect::<Vec<_>>());
-    if saturated.is_empty() && held_up.is_empty() {
+    if saturated.is_empty() && held_up.is_empty() && throttled.is_empty() {
         return write!(f, "At most {percent}% busy on average, so it was not the limit.");
     }
     write!(f, "Up to {percent}% busy")?;
@@ -217,6 +329,9 @@ fn write_generator(
             "; other programs on its processors held it up in {}",
             places(held_up)
         )?;
+    }
+    if !throttled.is_empty() {
+        write!(f, "; a processor quota throttled it in {}", places(throttled))?;
     }
     f.write_str(
         ". These servers may be faster than shown, and ties between them may only show the limit of the generator.",
