@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use record::finding::{AffectedConnections, AffectedMessages, Lag, Rates};
-use record::{Effect, Finding, Load, LoopKind, Outcome, Run, Throttling, Trial};
+use record::{Effect, ErrorKind, Finding, Load, LoopKind, Outcome, Reconnects, Run, Throttling, Trial};
 use reports::diagnostics::{Diagnostic, Weight};
 use reports::summary::Summary;
 use reports::{check, html, text};
@@ -40,7 +40,12 @@ fn after(finding: Option<&Finding>) -> Option<Finding> {
             measured_s: 1.0,
             planned_s: 2.0,
         },
-        Some(Finding::Interrupted { .. }) => Finding::NoEchoes,
+        Some(Finding::Interrupted { .. }) => Finding::EndedInWarmUp {
+            connections: 10,
+            answers: 4,
+            errors: [(ErrorKind::Reset, 10)].into(),
+        },
+        Some(Finding::EndedInWarmUp { .. }) => Finding::NoEchoes,
         Some(Finding::NoEchoes) => Finding::WrongBytes(connections),
         Some(Finding::WrongBytes(_)) => Finding::Lost(messages),
         Some(Finding::Lost(_)) => Finding::Stale(messages),
@@ -50,7 +55,11 @@ fn after(finding: Option<&Finding>) -> Option<Finding> {
             scheduled: true,
         },
         Some(Finding::TooManyOpenFiles { .. }) => Finding::ConnectionsFailed(connections),
-        Some(Finding::ConnectionsFailed(_)) => Finding::Overrun { outstanding: 7 },
+        Some(Finding::ConnectionsFailed(_)) => Finding::StillLost {
+            connections,
+            longest_s: 1.5,
+        },
+        Some(Finding::StillLost { .. }) => Finding::Overrun { outstanding: 7 },
         Some(Finding::Overrun { .. }) => Finding::WarmUpBacklog(rates),
         Some(Finding::WarmUpBacklog(_)) => Finding::GeneratorFellBehind(rates),
         Some(Finding::GeneratorFellBehind(_)) => Finding::ServerFellBehind(rates),
@@ -287,6 +296,19 @@ fn what_is_too_little_for_a_gate_is_shown_too() {
         view.contains("6 messages that were due had no answer when the run ended, in 2 trials"),
         "{view}"
     );
+    let (run, trials) = changed(|number, load| {
+        let lost = if number < 2 { 3 } else { 0 };
+        load.summary.reconnects = Some(Reconnects {
+            lost,
+            reopened: lost,
+            longest_s: 0.2 + number as f64,
+            ..Reconnects::default()
+        });
+    });
+    let (view, _) = shown(&run, &trials);
+    let expected = "In 2 trials (10-connections (iterative and fork)) 6 connections were lost and 6 opened again, with \
+                    up to 1.20s from a loss to the next answer.";
+    assert!(view.contains(expected), "{view}");
     let (run, trials) = changed(|number, load| {
         load.plan.messages_per_connection = Some(1);
         load.summary.connections.never_served = if number == 1 { 4 } else { 0 };

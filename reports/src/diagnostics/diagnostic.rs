@@ -142,6 +142,19 @@ pub enum Diagnostic {
         /// Where.
         places: Vec<Place>,
     },
+    /// Connections were lost and opened again, as the load asks for.
+    Reconnects {
+        /// How many were lost, over all trials.
+        lost: u64,
+        /// How many of them were opened again.
+        reopened: u64,
+        /// The longest time from a loss to the next answer, in seconds.
+        longest_s: f64,
+        /// In how many trials.
+        trials: usize,
+        /// Where.
+        places: Vec<Place>,
+    },
     /// Where connections come and go, some were never answered.
     Starved {
         /// At most so many in a trial.
@@ -267,6 +280,7 @@ impl Diagnostic {
             | Diagnostic::Network { .. }
             | Diagnostic::Errors { .. }
             | Diagnostic::KeptWaiting { .. }
+            | Diagnostic::Reconnects { .. }
             | Diagnostic::Steal { .. }
             | Diagnostic::Unanswered { .. }
             | Diagnostic::WakeUp
@@ -293,7 +307,7 @@ impl Diagnostic {
             Diagnostic::Steal { .. } => "Hypervisor",
             Diagnostic::Quota { .. } => "Processor quota",
             Diagnostic::Unanswered { .. } => "Unanswered",
-            Diagnostic::Starved { .. } => "Connections",
+            Diagnostic::Starved { .. } | Diagnostic::Reconnects { .. } => "Connections",
             Diagnostic::Spread { .. } => "Spread over trials",
             Diagnostic::OtherPrograms { .. } => "Other programs",
             Diagnostic::Network { .. } => "Network",

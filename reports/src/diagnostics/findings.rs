@@ -90,7 +90,9 @@ fn size(finding: &Finding) -> f64 {
         | Finding::NoLocalPort(connections)
         | Finding::TooManyOpenFiles { connections, .. }
         | Finding::ConnectionsFailed(connections)
+        | Finding::StillLost { connections, .. }
         | Finding::WentSilent { connections, .. } => connections.connections as f64,
+        Finding::EndedInWarmUp { connections, .. } => *connections as f64,
         Finding::Lost(messages) | Finding::Stale(messages) => {
             messages.messages as f64 / messages.messages.saturating_add(messages.echoes) as f64
         }

@@ -2,7 +2,7 @@
 //! limit of a gate.
 
 use record::finding::TAKEN;
-use record::{Cost, Finding, Load, Outcome, Placement, Throttling, Trial};
+use record::{Cost, Finding, Load, Outcome, Placement, Reconnects, Throttling, Trial};
 
 use super::diagnostic::{Diagnostic, QuotaSide};
 use super::findings::has;
@@ -19,6 +19,7 @@ pub fn of(trials: &[Trial], placement: &Placement) -> Vec<Diagnostic> {
         steal(&measured),
         quota(&measured),
         unanswered(&measured),
+        reconnects(&measured),
         starved(&measured),
     ];
     all.into_iter().flatten().collect()
@@ -103,6 +104,26 @@ fn unanswered(measured: &[Measured]) -> Option<Diagnostic> {
     }
     (messages > 0).then(|| Diagnostic::Unanswered {
         messages,
+        trials: places.trials(),
+        places: places.list(),
+    })
+}
+
+fn reconnects(measured: &[Measured]) -> Option<Diagnostic> {
+    let (mut sum, mut places) = (Reconnects::default(), Places::default());
+    for one in measured {
+        let seen = one.load.summary.reconnects.unwrap_or_default();
+        if seen.lost > 0 {
+            sum.lost = sum.lost.saturating_add(seen.lost);
+            sum.reopened = sum.reopened.saturating_add(seen.reopened);
+            sum.longest_s = sum.longest_s.max(seen.longest_s);
+            places.add(one.trial);
+        }
+    }
+    (sum.lost > 0).then(|| Diagnostic::Reconnects {
+        lost: sum.lost,
+        reopened: sum.reopened,
+        longest_s: sum.longest_s,
         trials: places.trials(),
         places: places.list(),
     })

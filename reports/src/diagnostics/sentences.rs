@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use record::finding::TAKEN;
 use record::numbers::{number, thousands};
-use record::words::{counted, list, plain_line};
+use record::words::{counted, list, plain_line, show_micros};
 use record::{Placement, processors};
 
 use crate::format::percent;
@@ -82,6 +82,21 @@ impl Display for Diagnostic {
                 counted(usize::try_from(*messages).unwrap_or(usize::MAX), "message"),
                 counted(*trials, "trial"),
                 places_in_words(places)
+            ),
+            Diagnostic::Reconnects {
+                lost,
+                reopened,
+                longest_s,
+                trials,
+                places,
+            } => write!(
+                f,
+                "In {} ({}) {} were lost and {} opened again, with up to {} from a loss to the next answer.",
+                counted(*trials, "trial"),
+                places_in_words(places),
+                counted(usize::try_from(*lost).unwrap_or(usize::MAX), "connection"),
+                thousands(*reopened as f64),
+                show_micros(longest_s * 1e6)
             ),
             Diagnostic::Starved { most, trials, places } => write!(
                 f,
