@@ -1,6 +1,6 @@
 //! The cgroups of a process, of version 1 or 2: `/proc/PID/cgroup`, `/proc/PID/mountinfo`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 /// The versions of cgroups, which differ in their files.
@@ -41,9 +41,6 @@ pub fn of(process: &Path, controller: &str) -> io::Result<Vec<Cgroup>> {
 }
 
 fn find(version: Version, controller: &str, mounts: &str, member: &str) -> Option<Cgroup> {
-    let mount = { mounts.lines() }
-        .filter_map(Mount::parse)
-        .find(|mount| mount.has(version, controller))?;
     let path = member.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let controllers = fields.nth(1)?;
@@ -54,15 +51,28 @@ fn find(version: Version, controller: &str, mounts: &str, member: &str) -> Optio
         };
         is_it.then(|| fields.next())?
     })?;
-    // In a container the mount may begin inside of the hierarchy. If the process is not below that, as
-    // in a namespace of its own, the mount is what can be seen of its cgroup.
-    let inside = Path::new(path).strip_prefix(mount.root).unwrap_or(Path::new(""));
-    let place = Path::new(mount.place);
+    let path = Path::new(path);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return None; // It is outside of the namespace of this process.
+    }
+    let mounts = || {
+        { mounts.lines() }
+            .filter_map(Mount::parse)
+            .filter(|mount| mount.has(version, controller))
+    };
+    // In a container the mount may begin inside of the hierarchy. Of several the outermost shows most. If
+    // the process is below none, as in a namespace of its own, a mount is what can be seen of its cgroup.
+    let above = { mounts() }
+        .filter(|mount| path.starts_with(mount.root))
+        .min_by_key(|mount| mount.root.len());
+    let mount = above.or_else(|| mounts().next())?;
+    let inside = path.strip_prefix(mount.root).unwrap_or(Path::new(""));
+    let place = mount.place();
     Some(Cgroup {
         version,
         // Without a slash at its end.
         folder: place.components().chain(inside.components()).collect(),
-        mount: place.into(),
+        mount: place,
     })
 }
 
@@ -85,6 +95,11 @@ impl<'a> Mount<'a> {
             kind: source.first().copied()?,
             options: source.get(2).copied()?,
         })
+    }
+
+    /// Its folder. The kernel writes a space in it as `\040`.
+    fn place(&self) -> PathBuf {
+        self.place.replace("\\040", " ").into()
     }
 
     fn has(&self, version: Version, controller: &str) -> bool {
@@ -150,6 +165,32 @@ mod tests {
         assert_eq!(folder("0::/docker/x/y\n"), Path::new("/cg/unified/y"));
         assert_eq!(folder("0::/\n"), Path::new("/cg/unified"));
         assert_eq!(folder("0::/docker/xy\n"), Path::new("/cg/unified"), "a sibling");
+    }
+
+    #[test]
+    fn of_several_mounts_the_outermost_above_the_process_counts() {
+        let part = SECOND.replace(" / /cg/unified", " /d /cg/part");
+        let other = SECOND.replace(" / /cg/unified", " /other /cg/other\\040one");
+        let folder = |mounts: &[&str]| {
+            let found = find(Version::Second, "cpu", &mounts.concat(), MEMBER).unwrap();
+            found.levels().map(Path::to_path_buf).collect::<Vec<_>>()
+        };
+        let all = ["/cg/unified/d/e", "/cg/unified/d", "/cg/unified"].map(PathBuf::from);
+        assert_eq!(folder(&[&other, &part, SECOND]), all);
+        assert_eq!(
+            folder(&[&other, &part]),
+            ["/cg/part/e", "/cg/part"].map(PathBuf::from)
+        );
+        assert_eq!(folder(&[&other]), [PathBuf::from("/cg/other one")]);
+    }
+
+    #[test]
+    fn a_cgroup_outside_of_the_namespace_cannot_be_seen() {
+        assert_eq!(find(Version::Second, "cpu", SECOND, "0::/../sibling\n"), None);
+        // Its own, if the mount is that of the namespace outside.
+        let outside = SECOND.replace(" / /cg", " /../.. /cg");
+        let found = find(Version::Second, "cpu", &outside, "0::/\n").unwrap();
+        assert_eq!(found.levels().collect::<Vec<_>>(), [Path::new("/cg/unified")]);
     }
 
     #[test]
