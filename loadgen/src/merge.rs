@@ -16,12 +16,9 @@ use serde::Serialize;
 pub use error::MergeError;
 use record::histogram::{self, Encoded, Histogram, Quantiles};
 use record::{
-    self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, Load, Plan, Reconnects,
-    SCHEMA_VERSION, Saturation, Span, Summary, Throttling, Wait,
+    self, Arrivals, BySpan, Connections, Engine, Finding, Generator, Interval, LARGEST_LOAD, Load, Plan,
+    Reconnects, SCHEMA_VERSION, Saturation, Span, Summary, Throttling, Wait,
 };
-
-/// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
-const LARGEST_FILE: u64 = 64 << 20;
 
 /// Windows that differ by a larger share than this are not from one experiment. Smaller
 /// differences come from the generators: one begins late, or takes longer to connect.
@@ -53,13 +50,13 @@ impl Part {
     pub fn read(name: impl Into<String>, input: impl Read) -> Result<Part, MergeError> {
         let name = name.into();
         let mut text = Vec::new();
-        if let Err(error) = input.take(LARGEST_FILE + 1).read_to_end(&mut text) {
+        if let Err(error) = input.take(LARGEST_LOAD + 1).read_to_end(&mut text) {
             return Err(MergeError::Io { name, error });
         }
-        if text.len() as u64 > LARGEST_FILE {
+        if text.len() as u64 > LARGEST_LOAD {
             return Err(MergeError::TooLarge {
                 name,
-                limit: LARGEST_FILE,
+                limit: LARGEST_LOAD,
             });
         }
         if let Err(error) = record::check_version(&text) {

@@ -171,7 +171,7 @@ fn tables<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Prob
 fn table_row(node: Element<'_>, scenario: &ScenarioSummary, row: &Row, problems: &mut Problems) {
     let place = format!("{} in {}", row.server, scenario.name);
     let found: Vec<(Element<'_>, &str)> = with(node, "data-measure").collect();
-    let expected = html::cells(row);
+    let expected = html::cells(row, scenario.plan.loop_kind());
     problems.unless(found.len() == expected.len(), || {
         format!("{place}: {} numbers instead of {}", found.len(), expected.len())
     });

@@ -17,6 +17,7 @@ pub struct Cli {
 pub const EXAMPLES: &str = "Examples:
   report html target/echobench/latest/results.jsonl
   report text target/echobench/latest/results.jsonl
+  report html load.json --output load.html
   report check target/echobench/latest/report.html target/echobench/latest/results.jsonl";
 
 /// The subcommands.
@@ -48,7 +49,7 @@ pub enum Action {
 /// The records of a run.
 #[derive(Debug, Args)]
 pub struct Records {
-    /// The results.jsonl of a run
+    /// The results.jsonl of a run, or one load of `loadgen --format json`
     #[arg(value_name = "RESULTS")]
     pub path: PathBuf,
 }

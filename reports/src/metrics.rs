@@ -3,7 +3,7 @@
 
 use record::histogram::{Known, Statistic};
 use record::units::Percent;
-use record::{Cost, Interval, Load, Margins, Slice};
+use record::{Cost, Interval, Load, LoopKind, Margins, Slice, Span};
 
 /// One number of a trial.
 pub struct Metric {
@@ -49,11 +49,13 @@ pub const ECHOES: &str = "echoes_per_s";
 pub const P99: &str = "p99_us";
 /// CPU time of the server per echo, one of the [`COMPARED`].
 pub const CPU: &str = "cpu_us_per_echo";
+/// The service time at p99, which only loops with a response time have of its own.
+pub const SERVICE_P99: &str = "service_p99_us";
 /// CPU utilisation of the generator.
 pub const UTILISATION: &str = "generator_utilisation";
 
 /// Every metric, in the order of the columns.
-pub static METRICS: [Metric; 10] = [
+pub static METRICS: [Metric; 11] = [
     Metric {
         key: ECHOES,
         title: "Echoes",
@@ -99,6 +101,19 @@ pub static METRICS: [Metric; 10] = [
         scale: 1.0,
         help: "The highest latency of each trial, averaged over trials like the other metrics.",
         read: |load, _| latency(load, Statistic::Max),
+        of_slice: OfSlice::None,
+    },
+    Metric {
+        key: SERVICE_P99,
+        title: "Service p99",
+        unit: "µs",
+        scale: 1.0,
+        help: "p99 of the service time: from sending a message, without the time for which it was due and not sent.",
+        read: |load, _| {
+            let latencies = &load.summary.latencies;
+            latencies[Span::Response].as_ref()?;
+            latencies[Span::Service].as_ref()?.known(Statistic::P99)
+        },
         of_slice: OfSlice::None,
     },
     Metric {
@@ -165,6 +180,13 @@ fn latency(load: &Load, statistic: Statistic) -> Option<Known> {
     load.summary.latencies.main()?.known(statistic)
 }
 
+/// The metrics of loads of a kind. In a closed loop every latency is a service time.
+pub fn of_loop(kind: LoopKind) -> impl Iterator<Item = &'static Metric> {
+    METRICS
+        .iter()
+        .filter(move |metric| kind != LoopKind::Closed || metric.key != SERVICE_P99)
+}
+
 /// A metric that decides a verdict.
 #[derive(Debug, Clone, Copy)]
 pub struct Compared {
@@ -209,6 +231,6 @@ mod tests {
         let keys: std::collections::BTreeSet<_> = METRICS.iter().map(|metric| metric.key).collect();
         assert_eq!(keys.len(), METRICS.len());
         assert!(COMPARED.iter().all(|compared| keys.contains(compared.key)));
-        assert!(keys.contains(UTILISATION));
+        assert!(keys.contains(UTILISATION) && keys.contains(SERVICE_P99));
     }
 }

@@ -1,23 +1,24 @@
 //! The report as plain text for a terminal: verdicts and the most important numbers.
 
-use record::Records;
 use record::numbers::number;
 use record::words::list;
+use record::{LoopKind, Records};
 
 use crate::behaviour::{self, Behaviour};
 use crate::diagnostics::Weight;
 use crate::format;
-use crate::metrics::{ECHOES, METRICS};
+use crate::metrics::{self, ECHOES, METRICS, SERVICE_P99};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
 use crate::summary::Summary;
 use crate::terminal::{Align, aligned, paragraph};
 
 /// The metrics that have a column here, with its head; the HTML shows them all.
-const COLUMNS: [(&str, &str); 5] = [
+const COLUMNS: [(&str, &str); 6] = [
     ("p50_us", "p50 µs"),
     ("p99_us", "p99 µs"),
     ("p99_9_us", "p99.9 µs"),
+    (SERVICE_P99, "service p99"),
     ("cpu_us_per_echo", "CPU µs/echo"),
     ("pss_bytes", "MiB"),
 ];
@@ -58,7 +59,7 @@ pub fn table(summary: &Summary) -> String {
 
 fn of_scenario(scenario: &ScenarioSummary) -> String {
     let mut text = format!("{}: {}\n", scenario.name, scenario.title);
-    text += &numbers(&scenario.rows);
+    text += &numbers(&scenario.rows, scenario.plan.loop_kind());
     for (server, reason) in scenario.unmetered() {
         text += &paragraph(&format!("{server} {reason}."), "  ", WIDTH);
     }
@@ -74,13 +75,16 @@ fn of_scenario(scenario: &ScenarioSummary) -> String {
     text
 }
 
-fn numbers(rows: &[Row]) -> String {
+fn numbers(rows: &[Row], kind: LoopKind) -> String {
+    let columns: Vec<_> = { COLUMNS.into_iter() }
+        .filter(|(key, _)| metrics::of_loop(kind).any(|metric| metric.key == *key))
+        .collect();
     let head = ["server", "echoes/s", "99% interval", "vs best"].into_iter();
     let head = head
-        .chain(COLUMNS.map(|(_, head)| head))
+        .chain(columns.iter().map(|(_, head)| *head))
         .chain(["answered", "trials"]);
     let mut lines: Vec<Vec<String>> = vec![head.map(str::to_owned).collect()];
-    lines.extend(rows.iter().map(cells));
+    lines.extend(rows.iter().map(|row| cells(row, &columns)));
     let last = lines[0].len() - 1;
     let align = |column| match column {
         0 => Align::Left,
@@ -90,7 +94,7 @@ fn numbers(rows: &[Row]) -> String {
     aligned(lines, "  ", "  ", align)
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &Row, columns: &[(&str, &str)]) -> Vec<String> {
     let dash = || "-".to_owned();
     let of = |key: &str| {
         let metric = METRICS.iter().find(|metric| metric.key == key);
@@ -105,7 +109,7 @@ fn cells(row: &Row) -> Vec<String> {
         ends.map_or_else(dash, |ends| format::interval(&ends, 1.0)),
         to_best.map_or_else(dash, |to_best| number(to_best.ratio.value)),
     ];
-    cells.extend(COLUMNS.map(|(key, _)| of(key)));
+    cells.extend(columns.iter().map(|(key, _)| of(key)));
     cells.extend([row.answered().replace('–', "-"), row.trials.to_string()]);
     cells
 }

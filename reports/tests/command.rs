@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use assert_cmd::Command;
-use record::{CaseOutcome, Record};
+use record::{CaseOutcome, Outcome, Record};
 use support::{conformance, lines, models, run, trials};
 use tempfile::TempDir;
 
@@ -137,6 +137,14 @@ fn the_examples_of_the_help_run() {
     let latest = folder.path().join("target/echobench/latest");
     fs::create_dir_all(&latest).unwrap();
     fs::rename(records, latest.join("results.jsonl")).unwrap();
+    let Outcome::Measured { load, .. } = trials(&models(), &[10], 1).remove(0).outcome else {
+        panic!("it was measured")
+    };
+    fs::write(
+        folder.path().join("load.json"),
+        serde_json::to_vec_pretty(&load).unwrap(),
+    )
+    .unwrap();
     let help = report()
         .arg("--help")
         .assert()

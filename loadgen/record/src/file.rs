@@ -1,16 +1,20 @@
-//! Files of records: `results.jsonl`, one record a line.
+//! Files of records: `results.jsonl`, one record a line, or one load of `loadgen`.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::conformance::{CaseResult, Conformance};
+use crate::load::Load;
 use crate::run::{Run, Trial};
 use crate::version::SCHEMA_VERSION;
 
 /// A longer line is not a record: the largest records have about 100 KB.
 const LONGEST_LINE: usize = 8 << 20;
+
+/// A load has some 100 KB, and a few KB for each interval; a larger file holds something else.
+pub const LARGEST_LOAD: u64 = 64 << 20;
 
 /// One line of `results.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,7 +91,7 @@ pub enum ReadError {
     NoRun,
 }
 
-/// Reads a `results.jsonl`.
+/// Reads a `results.jsonl`, or what `loadgen` writes as JSON: one load, as a run with one trial.
 ///
 /// An interrupted write leaves a last line without its line feed. Such a line is ignored if it
 /// does not parse.
@@ -120,13 +124,26 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
             },
             (Ok(_), _) => return Err(ReadError::NoRun),
             (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
-            (Err(error), _) => return Err(ReadError::Syntax { line, error }),
+            (Err(error), _) => {
+                let load = if line == 1 { read_load(text, input) } else { None };
+                return load.unwrap_or(Err(ReadError::Syntax { line, error }));
+            }
         }
     }
     if records == Records::default() {
         return Err(ReadError::NoRun);
     }
     Ok(records)
+}
+
+/// The one load that a file holds, of which the first line has been read; `None` if it holds something else.
+fn read_load(mut text: Vec<u8>, input: impl BufRead) -> Option<Result<Records, ReadError>> {
+    { input.take(LARGEST_LOAD) }.read_to_end(&mut text).ok()?;
+    let load = || serde_json::from_slice::<Load>(&text).ok();
+    match check_version(&text) {
+        Ok(()) => Some(Ok(load()?.into())),
+        Err(error) => Some(Err(error)),
+    }
 }
 
 /// Refuses a newer schema by its number, before parsing anything else in the line.
@@ -416,6 +433,40 @@ mod tests {
         ));
         let long = vec![b'x'; LONGEST_LINE + 2];
         assert!(matches!(read(&long[..]), Err(ReadError::TooLong { line: 1 })));
+    }
+
+    #[test]
+    fn one_load_is_read_as_a_run_with_one_trial() {
+        let mut load = load(1000.0, &[1_000_000], BTreeMap::new());
+        load.target = format!("unix:/{}", "long/".repeat(30));
+        for text in [serde_json::to_vec(&load), serde_json::to_vec_pretty(&load)] {
+            let records = read(&text.unwrap()[..]).unwrap();
+            let Measured { run, trials } = records.measured.unwrap();
+            assert!(run.is_single_load() && records.conformance.is_none());
+            assert_eq!(run.scenarios[0].plan, load.plan);
+            assert_eq!(run.servers[0].name, load.target[..100]);
+            let [trial] = &trials[..] else {
+                panic!("{trials:?}")
+            };
+            assert_eq!(
+                (&trial.server, &trial.scenario),
+                (&run.servers[0].name, &run.scenarios[0].name)
+            );
+            let Outcome::Measured {
+                load: found,
+                cost: None,
+                ..
+            } = &trial.outcome
+            else {
+                panic!("{trial:?}")
+            };
+            assert_eq!(*found, load);
+        }
+        assert!(!run().is_single_load());
+        let mut newer = serde_json::to_value(&load).unwrap();
+        newer["schema_version"] = (SCHEMA_VERSION + 1).into();
+        let newer = serde_json::to_vec_pretty(&newer).unwrap();
+        assert!(matches!(read(&newer[..]), Err(ReadError::Version { .. })));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The numbers of the summary table: the value for programs and the text for people.
 
+use record::LoopKind;
+
 use crate::format;
-use crate::metrics::{ECHOES, METRICS};
+use crate::metrics::{self, ECHOES};
 use crate::row::Row;
 use crate::stats::{ConfidenceInterval, Estimate};
 
@@ -41,10 +43,9 @@ pub struct Cell {
     pub shown: Option<Shown>,
 }
 
-/// The cells of a row, in the order of the columns.
-pub fn cells(row: &Row) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = METRICS
-        .iter()
+/// The cells of a row of a load of a kind, in the order of the columns.
+pub fn cells(row: &Row, kind: LoopKind) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = metrics::of_loop(kind)
         .map(|metric| Cell {
             key: metric.key,
             shown: row

@@ -12,6 +12,12 @@ use crate::diagnostics::cpus;
 /// The facts of the machine, each with its name.
 pub(super) fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let host = &run.host;
+    if run.is_single_load() {
+        return vec![
+            ("Generator ran on", cpus(&run.placement.generator_cpus)),
+            ("loadgen", plain_line(&run.version)),
+        ];
+    }
     let or_unknown = |value: &Option<String>| value.as_deref().map_or("unknown".into(), plain_line);
     let hypervisor = host.hypervisor.as_deref();
     vec![

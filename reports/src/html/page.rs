@@ -13,7 +13,7 @@ use super::{filters, machine};
 use crate::behaviour::Behaviour;
 use crate::chart::style::Styles;
 use crate::chart::{self, Figure, plot};
-use crate::metrics::{COMPARED, Compared, ECHOES, METRICS, Metric};
+use crate::metrics::{self, COMPARED, Compared, ECHOES, METRICS, Metric};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
 use crate::summary::Summary;
@@ -70,7 +70,8 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         measured: summary.measured_anything(),
         incidents: incidents(&summary),
         tables: summary.scenarios.iter().map(TableView::of).collect(),
-        metrics: &METRICS,
+        metrics: metrics_of(&summary),
+        single_load: run.is_single_load(),
         figures,
         legend: legend(&summary, &styles)?,
         loops: Loops::of(&summary),
@@ -84,6 +85,15 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         summary: &summary,
     };
     Ok(page.render()?)
+}
+
+/// The metrics that some load has.
+fn metrics_of(summary: &Summary) -> Vec<&'static Metric> {
+    let kinds = || { summary.scenarios.iter() }.map(|scenario| scenario.plan.loop_kind());
+    let has = |metric: &&Metric| {
+        kinds().any(|kind| metrics::of_loop(kind).any(|of_kind| of_kind.key == metric.key))
+    };
+    METRICS.iter().filter(has).collect()
 }
 
 /// What both pages share.
@@ -119,7 +129,8 @@ struct RunPage<'a> {
     measured: bool,
     incidents: Vec<IncidentView<'a>>,
     tables: Vec<TableView<'a>>,
-    metrics: &'a [Metric],
+    metrics: Vec<&'static Metric>,
+    single_load: bool,
     figures: Vec<FigureView>,
     legend: Vec<Key<'a>>,
     loops: Loops,
@@ -160,20 +171,23 @@ struct RowView<'a> {
 struct TableView<'a> {
     scenario: &'a ScenarioSummary,
     blocks: String,
+    metrics: Vec<&'static Metric>,
     rows: Vec<RowView<'a>>,
 }
 
 impl<'a> TableView<'a> {
     fn of(scenario: &'a ScenarioSummary) -> Self {
         let leaders = scenario.verdicts.iter().find(|verdict| verdict.metric == ECHOES);
+        let kind = scenario.plan.loop_kind();
         let rows = scenario.rows.iter().map(|row| RowView {
             row,
             best: leaders.is_some_and(|verdict| verdict.leaders.contains(&row.server)),
-            cells: cells(row),
+            cells: cells(row, kind),
         });
         TableView {
             scenario,
             blocks: extent_of(scenario),
+            metrics: metrics::of_loop(kind).collect(),
             rows: rows.collect(),
         }
     }
