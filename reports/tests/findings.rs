@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use record::finding::{AffectedConnections, AffectedMessages, Lag, Rates};
-use record::{Effect, ErrorKind, Finding, Load, LoopKind, Outcome, Reconnects, Run, Throttling, Trial};
+use record::{
+    Effect, ErrorKind, Fault, Finding, Load, LoopKind, Outcome, Reconnects, Run, Throttling, Trial,
+};
 use reports::diagnostics::{Diagnostic, Weight};
 use reports::summary::Summary;
 use reports::{check, html, text};
@@ -264,6 +266,7 @@ fn a_closed_loop_that_was_kept_waiting_is_a_warning() {
                     processor for more than 10% of the window, up to 65%";
     let (view, text) = shown(&run, &trials);
     assert!(view.contains(expected) && text.contains(expected), "{view}");
+    assert!(!view.contains("it was not the limit"), "{view}");
     let weight = |run: &Run, trials: &[Trial]| {
         let diagnostics = Summary::of(run, trials).diagnostics;
         let is_it = |diagnostic: &&Diagnostic| matches!(diagnostic, Diagnostic::KeptWaiting { .. });
@@ -280,8 +283,59 @@ fn a_closed_loop_that_was_kept_waiting_is_a_warning() {
             .contains("no processor for at most 8% of a window")
     );
     assert_eq!(weight(&run, &trials), Some(Weight::Note));
-    let (run, trials) = changed(|_, load| load.generator.kept_waiting = 0.009);
+    let (run, trials) = changed(|_, load| {
+        (load.generator.utilisation, load.generator.kept_waiting) = (0.2, 0.009);
+    });
     assert_eq!(weight(&run, &trials), None);
+    assert!(shown(&run, &trials).0.contains("it was not the limit"));
+}
+
+/// Whether the line about the limit of the generator is in favour of the numbers.
+fn generator_is_good(run: &Run, trials: &[Trial]) -> bool {
+    let is_it = |diagnostic: &Diagnostic| matches!(diagnostic, Diagnostic::Generator { .. });
+    let diagnostics = Summary::of(run, trials).diagnostics;
+    let generator = diagnostics.into_iter().find(is_it).unwrap();
+    assert_eq!(
+        generator.to_string().contains("so it was not the limit"),
+        generator.weight() == Weight::Good
+    );
+    generator.weight() == Weight::Good
+}
+
+#[test]
+fn a_generator_with_a_finding_against_it_is_not_good() {
+    for finding in kinds() {
+        let (run, trials) = changed(|number, load| {
+            load.generator.utilisation = 0.2;
+            if number == 0 {
+                load.summary.findings = [finding.clone()].into();
+            }
+        });
+        let is_against_it = finding.fault() == Fault::Generator && finding.effect() != Effect::Noted;
+        assert_eq!(generator_is_good(&run, &trials), !is_against_it, "{finding}");
+    }
+}
+
+/// The records of an older program have sentences instead of findings.
+#[test]
+fn sentences_of_older_records_are_of_a_kind_if_they_differ_in_numbers_only() {
+    let sentences = [
+        "the server answered 31.2k/s of 50k/s",
+        "2 connections failed",
+        "the server answered 900/s of 50k/s",
+    ];
+    let (run, trials) = changed(|number, load| {
+        if let Some(&text) = sentences.get(number) {
+            load.summary.findings = [Finding::Reason { text: text.into() }].into();
+        }
+    });
+    let (view, _) = shown(&run, &trials);
+    let expected = "In 2 of 14 trials (10-connections (iterative and thread)), at worst: the server answered 31.2k/s of 50k/s.";
+    assert!(view.contains(expected), "{view}");
+    assert!(
+        view.contains("In 1 of 14 trials (10-connections (fork)): 2 connections failed."),
+        "{view}"
+    );
 }
 
 #[test]
@@ -328,45 +382,57 @@ fn a_quota_and_what_it_throttled_are_shown_for_both_sides() {
         throttled_s: 4.0 * share,
         share,
     };
-    let view = |generator: f64, server: f64| {
+    // Throttled periods, and the share of the time, of one trial.
+    let view = |generator: (u64, f64), server: Option<(u64, f64)>| {
         let (run, mut trials) = changed(|number, load| {
-            let share = if number == 3 { generator } else { 0.0 };
-            load.generator.throttling = Some(throttling(u64::from(share > 0.0) * 38, share));
+            let (periods, share) = if number == 3 { generator } else { (0, 0.0) };
+            load.generator.throttling = Some(throttling(periods, share));
         });
         if let Outcome::Measured { cost: Some(cost), .. } = &mut trials[0].outcome {
-            cost.throttling = Some(throttling(u64::from(server > 0.0) * 7, server));
+            cost.throttling = server.map(|(periods, share)| throttling(periods, share));
         }
         let summary = Summary::of(&run, &trials);
         let is_it = |diagnostic: &&Diagnostic| matches!(diagnostic, Diagnostic::Quota { .. });
         let weight = summary.diagnostics.iter().find(is_it).unwrap().weight();
         (shown(&run, &trials).0, weight)
     };
-    let (text, weight) = view(0.0, 0.0);
+    let generator = "The generator had a quota of 1.5 processors, which ";
+    let (text, weight) = view((0, 0.0), None);
     assert!(
-        text.contains("A processor quota of 1.5 processors applied and throttled neither"),
+        text.contains(&format!("{generator}did not throttle it.")),
         "{text}"
+    );
+    assert!(
+        !text.contains("The servers had"),
+        "that of targets is not known: {text}"
     );
     assert_eq!(weight, Weight::Good);
-    let (text, weight) = view(0.05, 0.0);
-    assert!(
-        text.contains(
-            "It throttled the generator in 1 of 14 trials, at worst in 38 of 40 periods, for 0.20 s in total."
-        ),
-        "{text}"
-    );
+    let (text, weight) = view((8, 0.05), Some((0, 0.0)));
+    let expected = "throttled it in 1 of 14 trials, at worst in 8 of 40 periods, for 0.20 s in total. The servers had \
+                    a quota of 1.5 processors, which did not throttle them. Both share";
+    assert!(text.contains(&format!("{generator}{expected}")), "{text}");
     assert_eq!(weight, Weight::Note);
-    let (text, weight) = view(0.05, 0.2);
+    let (text, weight) = view((8, 0.05), Some((7, 0.2)));
     assert!(
-        text.contains(", and the servers in 1 of 1 trial, at worst in 7 of 40 periods"),
+        text.contains("which throttled them in 1 of 1 trial, at worst in 7 of 40 periods"),
         "{text}"
     );
     assert_eq!(weight, Weight::Warning);
+    assert_eq!(view((21, 0.05), None).1, Weight::Warning, "most periods");
+    assert_eq!(
+        view((0, 0.0), Some((21, 0.02))).1,
+        Weight::Warning,
+        "most periods"
+    );
     let (run, trials) = changed(|_, load| {
         (load.generator.utilisation, load.generator.kept_waiting) = (0.2, 0.75);
         load.generator.throttling = Some(throttling(38, 0.7));
     });
     let (text, _) = shown(&run, &trials);
-    assert!(text.contains("a processor quota throttled it in 10-connections (iterative, "), "{text}");
+    assert!(
+        text.contains("a processor quota throttled it in 10-connections (iterative, "),
+        "{text}"
+    );
     assert!(!text.contains("other programs on its processors"), "{text}");
 }
 
@@ -399,7 +465,14 @@ fn an_open_loop_is_drawn_by_its_response_times_and_described_as_one() {
         let summary = Summary::of(&run, &all);
         for row in &summary.scenarios[0].rows {
             assert!(row.numbers["p99_us"].value > 250_000.0, "{}", row.server);
+            let service = row.numbers["service_p99_us"].value;
+            assert!(service > 0.0 && service < 250_000.0, "{}", row.server);
+            assert!(page.contains(&format!(
+                "data-measure=\"service_p99_us\" data-value=\"{service}\""
+            )));
         }
+        assert!(text::table(&summary).contains("service p99"));
+        assert_eq!(check(&page, &records), Vec::<String>::new());
         let from = page.find("data-figure=\"percentiles\"").unwrap();
         let figure = &page[from..from + page[from..].find("</section>").unwrap()];
         assert!(figure.contains("response time (log scale)"), "{figure}");
@@ -409,4 +482,11 @@ fn an_open_loop_is_drawn_by_its_response_times_and_described_as_one() {
     let (run, all) = changed(|_, _| ());
     let page = html::render(&records(&run, &all)).unwrap();
     assert!(page.contains("service time (log scale)") && page.contains("id=\"closed-loop\""));
+    let summary = Summary::of(&run, &all);
+    assert!(!page.contains("service_p99_us") && !text::table(&summary).contains("service p99"));
+    assert!(
+        !summary.scenarios[0].rows[0]
+            .numbers
+            .contains_key("service_p99_us")
+    );
 }

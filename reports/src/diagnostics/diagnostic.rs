@@ -72,6 +72,13 @@ pub struct QuotaSide {
     pub trials: usize,
 }
 
+impl QuotaSide {
+    /// Whether numbers are those of the quota: for much of the time, or in most of its periods.
+    fn is_severe(&self) -> bool {
+        self.worst.share > TAKEN || self.worst.throttled_periods > self.worst.periods / 2
+    }
+}
+
 /// One fact about the run that speaks for or against its numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Diagnostic {
@@ -107,6 +114,8 @@ pub enum Diagnostic {
         held_up: Vec<Place>,
         /// Where a processor quota did.
         throttled: Vec<Place>,
+        /// Whether other diagnostics warn of what held it up in single trials.
+        disturbed: bool,
     },
     /// The generator was ready to run and had no processor.
     KeptWaiting {
@@ -248,8 +257,12 @@ impl Diagnostic {
                 saturated,
                 held_up,
                 throttled,
+                disturbed,
                 ..
-            } if saturated.is_empty() && held_up.is_empty() && throttled.is_empty() => Weight::Good,
+            } if saturated.is_empty() && held_up.is_empty() && throttled.is_empty() => match disturbed {
+                true => Weight::Note,
+                false => Weight::Good,
+            },
             Diagnostic::Generator { .. } | Diagnostic::Starved { .. } => Weight::Warning,
             // A single processor has a warning of its own.
             Diagnostic::KeptWaiting {
@@ -260,7 +273,7 @@ impl Diagnostic {
             Diagnostic::Quota { generator, server } => {
                 let sides = || generator.iter().chain(server);
                 match () {
-                    () if sides().any(|side| side.worst.share > TAKEN) => Weight::Warning,
+                    () if sides().any(QuotaSide::is_severe) => Weight::Warning,
                     () if sides().any(|side| side.throttled > 0) => Weight::Note,
                     () => Weight::Good,
                 }
@@ -287,6 +300,18 @@ impl Diagnostic {
             | Diagnostic::BusyPolls
             | Diagnostic::VirtualMachine { .. }
             | Diagnostic::Frequency { .. } => Weight::Note,
+        }
+    }
+
+    /// Whether it tells that the generator could not do its work in some trial.
+    pub(super) fn disturbs_generator(&self) -> bool {
+        match self {
+            Diagnostic::Found(found) => {
+                found.worst.fault() == Fault::Generator && found.worst.effect() != Effect::Noted
+            }
+            Diagnostic::KeptWaiting { trials, .. } => *trials > 0,
+            Diagnostic::Quota { generator, .. } => generator.as_ref().is_some_and(QuotaSide::is_severe),
+            _ => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the gates found in the loads, counted over trials: nothing that the generator says of a load
 //! is missing in the report.
 
-use std::mem::{Discriminant, discriminant};
+use std::mem::discriminant;
 
 use record::{Finding, Load, Outcome, Trial};
 
@@ -10,7 +10,7 @@ use super::places::Places;
 
 /// A diagnostic for each kind of finding, in the order in which they appear.
 pub fn of(trials: &[Trial]) -> Vec<Diagnostic> {
-    let mut groups: Vec<(Discriminant<Finding>, Group)> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     let mut measured = 0;
     for trial in trials {
         let Outcome::Measured { load, .. } = &trial.outcome else {
@@ -18,17 +18,16 @@ pub fn of(trials: &[Trial]) -> Vec<Diagnostic> {
         };
         measured += 1;
         for finding in findings(load) {
-            let kind = discriminant(finding);
-            let at = groups.iter().position(|(known, _)| *known == kind);
+            let at = groups.iter().position(|group| are_alike(&group.worst, finding));
             let at = at.unwrap_or_else(|| {
-                groups.push((kind, Group::new(finding)));
+                groups.push(Group::new(finding));
                 groups.len() - 1
             });
-            groups[at].1.add(finding, trial);
+            groups[at].add(finding, trial);
         }
     }
     { groups.into_iter() }
-        .map(|(_, group)| {
+        .map(|group| {
             Diagnostic::Found(Box::new(Found {
                 worst: group.worst,
                 trials: group.places.trials(),
@@ -54,6 +53,24 @@ fn innermost(finding: &Finding) -> &Finding {
         Finding::OfPart { found, .. } => innermost(found),
         other => other,
     }
+}
+
+/// Whether two findings are of a kind. Those of an older record are sentences, with a number or two.
+fn are_alike(one: &Finding, other: &Finding) -> bool {
+    discriminant(one) == discriminant(other)
+        && match (one, other) {
+            (Finding::Reason { text: one }, Finding::Reason { text: other })
+            | (Finding::Withheld { text: one }, Finding::Withheld { text: other }) => {
+                without_numbers(one) == without_numbers(other)
+            }
+            _ => true,
+        }
+}
+
+/// The words of a text, without numbers and their units: `31.2k/s`, `12%`.
+fn without_numbers(text: &str) -> Vec<&str> {
+    let is_word = |word: &&str| !word.contains(|c: char| c.is_ascii_digit());
+    text.split_whitespace().filter(is_word).collect()
 }
 
 /// The findings of one kind.

@@ -29,9 +29,15 @@ pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Dia
         Diagnostic::Processors(run.placement.clone()),
     ];
     if !loads.is_empty() {
-        all.extend(findings::of(trials));
-        all.extend([generator(scenarios), spread(scenarios), network(&measured)]);
-        all.extend(loads::of(trials, &run.placement));
+        let (found, told) = (findings::of(trials), loads::of(trials, &run.placement));
+        let disturbed = found.iter().chain(&told).any(Diagnostic::disturbs_generator);
+        all.extend(found);
+        all.extend([
+            generator(scenarios, disturbed),
+            spread(scenarios),
+            network(&measured),
+        ]);
+        all.extend(told);
         all.extend(other_programs(trials));
         all.extend(errors(&loads));
         all.extend(wake_up(&loads));
@@ -65,7 +71,7 @@ fn blocks(run: &Run, scenarios: &[ScenarioSummary]) -> Diagnostic {
     Diagnostic::Blocks { complete, planned }
 }
 
-fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {
+fn generator(scenarios: &[ScenarioSummary], disturbed: bool) -> Diagnostic {
     let rows = || scenarios.iter().flat_map(ScenarioSummary::measured);
     if rows().any(|row| row.saturation == Some(Saturation::Unknown)) {
         return Diagnostic::BusyPolls;
@@ -89,6 +95,7 @@ fn generator(scenarios: &[ScenarioSummary]) -> Diagnostic {
         saturated: places(Saturation::Full),
         held_up: places(Saturation::HeldUp),
         throttled: places(Saturation::Throttled),
+        disturbed,
     }
 }
 

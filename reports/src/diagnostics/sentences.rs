@@ -35,7 +35,11 @@ impl Display for Diagnostic {
                 saturated,
                 held_up,
                 throttled,
-            } => write_generator(f, *highest, saturated, held_up, throttled),
+                disturbed,
+            } => match [saturated, held_up, throttled].iter().all(|places| places.is_empty()) {
+                true => write_unsaturated(f, *highest, *disturbed),
+                false => write_generator(f, *highest, saturated, held_up, throttled),
+            },
             Diagnostic::KeptWaiting {
                 most,
                 trials: 0,
@@ -297,29 +301,37 @@ fn write_quota(
     generator: Option<&QuotaSide>,
     server: Option<&QuotaSide>,
 ) -> fmt::Result {
-    let sides = [("the generator", generator), ("the servers", server)];
-    let sides: Vec<(&str, &QuotaSide)> = { sides.into_iter() }
-        .filter_map(|(name, side)| Some((name, side?)))
-        .collect();
-    let quotas = sides.iter().map(|(_, side)| side.worst.quota);
-    let tightest = quotas.fold(f64::INFINITY, f64::min);
-    write!(f, "A processor quota of {} applied", processors(tightest))?;
-    let throttled: Vec<String> = { sides.iter() }
-        .filter(|(_, side)| side.throttled > 0)
-        .map(|(name, side)| {
-            let trials = of_trials(side.throttled, side.trials);
-            format!("{name} in {trials}, at worst {}", side.worst)
-        })
-        .collect();
-    match throttled.is_empty() {
-        true => f.write_str(" and throttled neither generator nor servers while they were measured."),
-        false => write!(
-            f,
-            ". It throttled {}. Server and generator share a quota if they are in one cgroup; raise or remove it, or \
-             the numbers are those of the quota.",
-            throttled.join(", and ")
+    let throttled = { generator.iter().chain(&server) }.any(|side| side.throttled > 0);
+    let had = |side: &QuotaSide| format!("had a quota of {}", processors(side.worst.quota));
+    let did = |side: &QuotaSide, what: &str| match side.throttled {
+        0 => format!("which did not throttle {what}"),
+        some => {
+            let trials = of_trials(some, side.trials);
+            format!("which throttled {what} in {trials}, at worst {}", side.worst)
+        }
+    };
+    let generator = generator.map(|side| format!("The generator {}, {}.", had(side), did(side, "it")));
+    let servers = server.map(|side| format!("The servers {}, {}.", had(side), did(side, "them")));
+    let sides: Vec<String> = generator.into_iter().chain(servers).collect();
+    write!(f, "{}", sides.join(" "))?;
+    match throttled {
+        false => Ok(()),
+        true => f.write_str(
+            " Both share a quota if they are in one cgroup; raise or remove it, or the numbers are those of the quota.",
         ),
     }
+}
+
+fn write_unsaturated(f: &mut Formatter<'_>, highest: f64, disturbed: bool) -> fmt::Result {
+    let conclusion = match disturbed {
+        true => "but other findings show that it was held up in some trials",
+        false => "so it was not the limit",
+    };
+    write!(
+        f,
+        "At most {}% busy on average, {conclusion}.",
+        number(highest * 100.0)
+    )
 }
 
 fn write_generator(
@@ -331,9 +343,6 @@ fn write_generator(
 ) -> fmt::Result {
     let percent = number(highest * 100.0);
     let places = |places: &[Place]| list(&places.iter().map(Place::to_string).collect::<Vec<_>>());
-    if saturated.is_empty() && held_up.is_empty() && throttled.is_empty() {
-        return write!(f, "At most {percent}% busy on average, so it was not the limit.");
-    }
     write!(f, "Up to {percent}% busy")?;
     if !saturated.is_empty() {
         write!(f, ": it was the limit in {}", places(saturated))?;
