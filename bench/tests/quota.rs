@@ -66,7 +66,9 @@ fn throttling_of_both_sides_is_recorded_and_reported_and_fewer_processors_are_us
     }
     let report = fs::read_to_string(path("out/report.html")).unwrap();
     assert!(
-        report.contains("A processor quota of 0.4 processors applied"),
-        "the report"
+        report.contains("The generator had a quota of 0.4 processors, which throttled it in 1 of 1 trial")
+            && report
+                .contains("The servers had a quota of 0.4 processors, which throttled them in 1 of 1 trial"),
+        "{report}"
     );
 }

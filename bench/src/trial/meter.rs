@@ -1,7 +1,8 @@
 //! Meters the cost of a server from outside, over the window of a load.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use loadgen::Observer;
@@ -27,7 +28,7 @@ pub struct Meter {
 struct Opened {
     cpu: Duration,
     switches: HashMap<PathBuf, Switches>,
-    quota: Option<QuotaClock>,
+    quotas: Vec<QuotaClock>,
 }
 
 impl Meter {
@@ -70,10 +71,8 @@ impl Observer for Meter {
             .flat_map(|&pid| tasks(pid))
             .map(|task| (task.clone(), Switches::of(&task)))
             .collect();
-        // All are in the cgroup of the first, unless the server has moved some.
-        let first = pids.first().map(|pid| format!("/proc/{pid}"));
         self.opened = Some(Opened {
-            quota: first.and_then(|process| QuotaClock::start(Path::new(&process))),
+            quotas: quotas(&pids),
             cpu: self.cpu_time(&pids),
             switches,
         });
@@ -87,7 +86,9 @@ impl Observer for Meter {
         let mut cost = Cost {
             cpu_s: cpu.as_secs_f64(),
             processes: pids.len() as u32,
-            throttling: opened.quota.map(|quota| quota.read(self.processors)),
+            throttling: { opened.quotas.iter() }
+                .map(|quota| quota.read(self.processors))
+                .max_by(|one, other| one.share.total_cmp(&other.share)),
             pss_bytes: pss_bytes(&pids),
             ..Cost::default()
         };
@@ -100,4 +101,14 @@ impl Observer for Meter {
         }
         self.cost = Some(cost);
     }
+}
+
+/// A clock for each cgroup that has a quota and some of these processes. Mostly all are in one.
+fn quotas(pids: &[Pid]) -> Vec<QuotaClock> {
+    let mut seen = HashSet::new();
+    let folders = pids.iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
+    folders
+        .filter(|process| fs::read(process.join("cgroup")).is_ok_and(|member| seen.insert(member)))
+        .filter_map(|process| QuotaClock::start(&process))
+        .collect()
 }
