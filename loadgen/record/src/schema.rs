@@ -15,7 +15,7 @@ pub fn json_schema() -> serde_json::Value {
         title = "echobench record",
         description = "A line of results.jsonl, or what `loadgen run`, `loadgen merge`, `loadgen capacity` and `echobench conformance` print with `--format json`."
     )]
-    #[allow(dead_code, reason = "only its schema is used")]
+    #[allow(dead_code, clippy::large_enum_variant, reason = "only its schema is used")]
     enum Written {
         Line(Record),
         Load(Load),
