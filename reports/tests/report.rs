@@ -243,7 +243,7 @@ fn invalid_trials_are_left_out_with_the_reason() {
 }
 
 /// Changes the load of every measured trial of a server.
-fn change_loads(trials: &mut [Trial], server: &str, change: impl Fn(&mut record::Load)) {
+fn change_loads(trials: &mut [Trial], server: &str, change: impl Fn(&mut Load)) {
     for trial in trials.iter_mut().filter(|trial| trial.server == server) {
         if let Outcome::Measured { load, .. } = &mut trial.outcome {
             change(load);
@@ -504,7 +504,7 @@ fn a_server_that_a_figure_cannot_draw_is_listed_there() {
             continue;
         };
         if trial.server == "fork" {
-            *load = support::load(&record::histogram::empty(), 10, 0.0, 0, 0);
+            *load = support::load(&histogram::empty(), 10, 0.0, 0, 0);
             cost.as_mut().unwrap().cpu_us_per_echo = None;
         }
     }
