@@ -14,9 +14,9 @@ use clap::{Parser, ValueEnum};
 use crate::config::{Config, Workers};
 use crate::listener::{Address, Listener, Options, Transport};
 use crate::models::{self, MODELS, Model, NOT_BUILT};
-use crate::stop;
 use crate::sys::{process, terminal};
 use crate::work::Work;
+use crate::{panics, stop};
 
 /// The default backlog: enough for a thousand clients at once, and the usual value of
 /// net.core.somaxconn.
@@ -124,6 +124,7 @@ pub enum Format {
 
 /// Runs `echo-server` with the arguments of this process.
 pub fn main() -> ExitCode {
+    panics::end_the_process();
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

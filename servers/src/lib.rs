@@ -4,10 +4,11 @@
 //! the models share, each thing once: [`model`] is their contract; [`listener`] binds and
 //! accepts; [`conn`] echoes; [`datagram`] selects the datagrams to answer; [`work`]
 //! simulates a handler; [`stop`] ends the server; [`clients`] tracks blocking connections;
-//! [`readiness`] handles the listener in event loops; [`ready_queue`] serves edge-triggered
-//! ones; [`descriptor_map`] finds a connection by its descriptor; [`per_core`] runs several
-//! loops; [`tasks`] drives async runtimes; [`children`] and [`connection_slots`] manage
-//! processes; [`sys`] wraps system calls.
+//! [`readiness`] handles the listener in event loops;
+//! [`ready_queue`] serves edge-triggered ones; [`descriptor_map`] finds a connection by its
+//! descriptor; [`per_core`] runs several loops; [`tasks`] drives async runtimes; [`children`]
+//! and [`connection_slots`] manage processes; [`panics`] ends a server that has a fault;
+//! [`sys`] wraps system calls.
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("echobench measures Linux on x86-64 and aarch64; other systems are not supported");
@@ -26,6 +27,7 @@ pub mod descriptor_map;
 pub mod listener;
 pub mod model;
 pub mod models;
+pub mod panics;
 pub mod per_core;
 pub mod readiness;
 pub mod ready_queue;
