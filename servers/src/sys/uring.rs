@@ -65,6 +65,10 @@ fn explain(error: &io::Error) -> io::Error {
         Some(libc::EPERM | libc::EACCES) => {
             "io_uring is disabled by `sysctl kernel.io_uring_disabled` or a seccomp filter"
         }
+        Some(libc::ENOMEM) => {
+            "there is too little memory for an io_uring, or the limit of locked memory is too low: raise it \
+             (`ulimit -l`, LimitMEMLOCK= of a service)"
+        }
         Some(libc::EINVAL) => "this model needs the io_uring of Linux 6.1 or later",
         _ => return io::Error::new(error.kind(), format!("cannot create an io_uring: {error}")),
     };
@@ -145,7 +149,7 @@ impl Ring {
     /// Needs Linux 6.1; the error gives the reason if the host does not support it.
     pub fn new(buffer: usize) -> io::Result<Self> {
         let ring = set_up(SUBMISSIONS, COMPLETIONS)?;
-        let pool = Pool::new(buffer, &ring)?;
+        let pool = Pool::new(buffer, &ring).map_err(|error| explain(&error))?;
         Ok(Ring {
             ring,
             pool,
@@ -488,6 +492,6 @@ mod tests {
         assert!(explanation(libc::EPERM).contains("io_uring_disabled"));
         assert!(explanation(libc::ENOSYS).contains("no io_uring"));
         assert!(explanation(libc::EINVAL).contains("Linux 6.1"));
-        assert!(explanation(libc::ENOMEM).contains("memory"));
+        assert!(explanation(libc::ENOMEM).contains("`ulimit -l`"));
     }
 }
