@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::stop;
 use crate::sys::process::{self, Forked, Pid};
 use crate::sys::signal::{self, SignalFd};
+use crate::workers;
 
 /// The shortest time between two starts of the same worker. A worker that lived longer is
 /// replaced at once; one that dies immediately, or that cannot start, costs one fork per
@@ -139,12 +140,7 @@ impl Children {
                 report_failed_start(&error);
                 Ok(None)
             }
-            Err(error) => {
-                let (number, count) = (worker + 1, self.workers.len());
-                Err(io::Error::other(format!(
-                    "cannot start worker {number} of {count}: {error}: use fewer --workers"
-                )))
-            }
+            Err(error) => Err(workers::too_many(worker, self.workers.len(), error)),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::listener::{Address, Listener, Options, Transport};
 use crate::models::{self, MODELS, Model, NOT_BUILT};
 use crate::sys::{process, terminal};
 use crate::work::Work;
-use crate::{panics, stop};
+use crate::{conn, panics, stop};
 
 /// The default backlog: enough for a thousand clients at once, and the usual value of
 /// net.core.somaxconn.
@@ -149,6 +149,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     model
         .probe()
         .with_context(|| format!("this host cannot run `{name}`"))?;
+    conn::buffer(cli.buffer).context("--buffer is too large")?;
     process::raise_descriptor_limit();
     let listener = bind(cli, model)?;
     let config = Config {

@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder, Scope};
+use std::thread;
 
 use crate::listener::{self, BACK_OFF, Listener};
 use crate::stop;
@@ -16,15 +16,6 @@ use crate::stop;
 /// Enough for an echo loop, whose buffer is on the heap. A small stack lets the C library
 /// cache more stacks of ended threads.
 pub const STACK_BYTES: usize = 64 * 1024;
-
-/// Starts a thread for a client.
-pub fn spawn<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    body: impl FnOnce() + Send + 'scope,
-) -> io::Result<()> {
-    let thread = Builder::new().stack_size(STACK_BYTES);
-    thread.spawn_scoped(scope, body).map(drop)
-}
 
 /// The open connections.
 #[derive(Debug, Default)]

@@ -9,6 +9,26 @@ use std::net::TcpStream;
 use crate::sys::socket;
 use crate::work::Work;
 
+/// Memory for this number of bytes. If there is none left, that is an error here, where a vector would
+/// abort the process.
+pub fn buffer(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(bytes) {
+        Ok(()) => Ok(buffer),
+        Err(_) => {
+            let message = format!("no memory for a buffer of {bytes} bytes");
+            Err(io::Error::new(ErrorKind::OutOfMemory, message))
+        }
+    }
+}
+
+/// Memory to read into, filled with zeroes; as for [`buffer`].
+pub fn scratch(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut scratch = buffer(bytes)?;
+    scratch.resize(bytes, 0);
+    Ok(scratch)
+}
+
 /// Echoes until the peer has sent its FIN and received everything, or is gone.
 ///
 /// Returns no error, since a peer that resets or disappears ends only its own connection.

@@ -4,7 +4,7 @@
 //! the models share, each thing once: [`model`] is their contract; [`listener`] binds and
 //! accepts; [`conn`] echoes; [`datagram`] selects the datagrams to answer; [`work`]
 //! simulates a handler; [`stop`] ends the server; [`clients`] tracks blocking connections;
-//! [`readiness`] handles the listener in event loops;
+//! [`workers`] starts threads ahead; [`readiness`] handles the listener in event loops;
 //! [`ready_queue`] serves edge-triggered ones; [`descriptor_map`] finds a connection by its
 //! descriptor; [`per_core`] runs several loops; [`tasks`] drives async runtimes; [`children`]
 //! and [`connection_slots`] manage processes; [`panics`] ends a server that has a fault;
@@ -35,3 +35,4 @@ pub mod stop;
 pub mod sys;
 pub mod tasks;
 pub mod work;
+pub mod workers;

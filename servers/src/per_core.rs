@@ -10,11 +10,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
-use std::thread::Builder;
 
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::stop;
+use crate::sys::thread::spawn_detached;
+use crate::workers::{self, LOOP_STACK_BYTES};
 
 /// Counts the event loops that have not started yet. The last one prints the ready line.
 #[derive(Debug, Clone)]
@@ -33,6 +34,11 @@ impl ReadyCount {
             _ => Ok(()),
         }
     }
+
+    /// The number of loops that have not started yet.
+    fn left(&self) -> usize {
+        self.0.load(SeqCst)
+    }
 }
 
 /// Runs `count` event loops until all have drained, or until one fails.
@@ -46,33 +52,51 @@ where
     P: Fn(&Listener, Arc<AtomicUsize>) -> io::Result<S>,
     S: FnOnce(Listener, &Config, ReadyCount) -> io::Result<()> + Send + 'static,
 {
-    let others: anyhow::Result<Vec<_>> = (1..count).map(|_| first.join()).collect();
-    let mut listeners = others.map_err(io::Error::other)?;
+    // First, so that no loop takes the memory that the thread of another one needs.
+    workers::check(count, LOOP_STACK_BYTES)?;
+    let mut listeners = Vec::new();
+    for started in 1..count {
+        listeners.push(first.join().map_err(|error| not_joined(started, count, error))?);
+    }
     stop::also_shut_down(listeners.iter().map(AsFd::as_fd));
     listeners.insert(0, first);
 
     let open = Arc::new(AtomicUsize::new(0));
-    let loops: io::Result<Vec<_>> = listeners
-        .iter()
-        .map(|listener| prepare(listener, Arc::clone(&open)))
-        .collect();
-    let loops = loops?;
+    let mut loops = Vec::new();
+    for listener in &listeners {
+        let prepared = prepare(listener, Arc::clone(&open));
+        loops.push(prepared.map_err(|error| workers::too_many(loops.len(), count, error))?);
+    }
 
     let ready = ReadyCount::new(count);
     let (ended, results) = channel();
-    for (listener, serve) in listeners.into_iter().zip(loops) {
+    for (started, (listener, serve)) in listeners.into_iter().zip(loops).enumerate() {
         let (config, ready, ended) = (config.clone(), ready.clone(), ended.clone());
         // Not scoped: if one loop fails, this function returns, and the process ends with
         // the other loops.
-        Builder::new().spawn(move || {
+        let body = move || {
             let serve = AssertUnwindSafe(|| serve(listener, &config, ready));
             let result = panic::catch_unwind(serve);
             // The receiver is gone after another loop has failed.
             let _ = ended.send(result.unwrap_or_else(|_| Err(io::Error::other("an event loop panicked"))));
-        })?;
+        };
+        spawn_detached(LOOP_STACK_BYTES, body).map_err(|error| workers::too_many(started, count, error))?;
     }
     drop(ended);
-    results.iter().collect()
+    let result: io::Result<()> = results.iter().collect();
+    // Before that, a loop fails because it does not get what it needs.
+    result.map_err(|error| match ready.left() {
+        0 => error,
+        left => workers::too_many(count - left, count, error),
+    })
+}
+
+/// The error of the system explains it; the rest only says which call failed.
+fn not_joined(started: usize, count: usize, error: anyhow::Error) -> io::Error {
+    match error.downcast::<io::Error>() {
+        Ok(error) => workers::too_many(started, count, error),
+        Err(error) => io::Error::other(format!("{error:#}")),
+    }
 }
 
 #[cfg(test)]

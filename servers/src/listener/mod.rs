@@ -41,6 +41,12 @@ pub struct Listener {
     limit: Limit,
 }
 
+/// Removes the file of a Unix socket, if there is one, when it is dropped.
+#[derive(Debug)]
+pub struct FileGuard {
+    _file: Option<Arc<SocketFile>>,
+}
+
 impl Listener {
     /// Binds a TCP or Unix socket and listens.
     pub fn bind(options: &Options) -> anyhow::Result<Self> {
@@ -107,6 +113,15 @@ impl Listener {
         })
     }
 
+    /// A listener that is never dropped, for threads that nothing waits for. When the second value is
+    /// dropped, the file of a Unix socket is removed.
+    pub fn leak(mut self) -> (&'static Self, FileGuard) {
+        let guard = FileGuard {
+            _file: self.file.take(),
+        };
+        (Box::leak(Box::new(self)), guard)
+    }
+
     /// The bound address, with the port that the kernel picked.
     pub fn address(&self) -> io::Result<Address> {
         Ok(match &self.options.address {
@@ -122,9 +137,13 @@ impl Listener {
 
     /// Prints the ready line on standard output: the server now answers connections.
     pub fn announce(&self) -> io::Result<()> {
+        let line = format!("ready {}\n", self.address()?);
         let mut out = io::stdout().lock();
-        writeln!(out, "ready {}", self.address()?)?;
-        out.flush()
+        let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        printed.map_err(|error| {
+            let message = format!("cannot print the ready line on standard output: {error}");
+            io::Error::new(error.kind(), message)
+        })
     }
 
     /// Waits for a connection; `None` when the server must stop. A connection over a Unix

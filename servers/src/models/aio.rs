@@ -19,11 +19,12 @@
 //!
 //! Its limits: an idle connection occupies a glibc thread in `read`. By default there are 20,
 //! so connection 21 starves. `--workers` sets the number: that many connections are served,
-//! and the next one waits. A thread that wakes up too late to find a request ends: under load,
-//! glibc starts a thread for every third echo. If it cannot start one, requests wait silently
-//! behind idle ones; so the server starts a test thread per client, and rejects the client if
-//! that fails. Requests of one descriptor run in sequence, and a running one cannot be
-//! cancelled: the server cuts the connection off instead.
+//! and the next one waits. The server tests at its start whether so many threads can run. A
+//! thread that wakes up too late to find a request ends: under load, glibc starts a thread for
+//! every third echo. If it cannot start one, requests wait silently behind idle ones; so the
+//! server starts a test thread per client, and rejects the client if that fails. Requests of
+//! one descriptor run in sequence, and a running one cannot be cancelled: the server cuts the
+//! connection off instead.
 //!
 //! When it wins: not with sockets, but with files, for which readiness means nothing.
 //!
@@ -35,15 +36,17 @@ use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::task::Poll;
-use std::thread::{self, Builder};
 
-use crate::clients::{self, Client, Clients, STACK_BYTES};
+use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::{Config, Workers};
+use crate::conn;
 use crate::listener::{self, Listener};
 use crate::model::{Family, Model};
 use crate::sys::aio::{self, Transfer};
 use crate::sys::signal;
+use crate::sys::thread::{spawn, spawn_detached};
 use crate::work::Work;
+use crate::workers;
 
 pub struct Aio;
 
@@ -65,36 +68,34 @@ impl Model for Aio {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let workers = self.workers().count(config);
-        aio::set_threads(workers);
+        let count = self.workers().count(config);
+        workers::check(count, STACK_BYTES)?;
+        aio::set_threads(count);
         // Before any thread starts, so that the signal stays pending until the wait.
         signal::block(aio::DONE)?;
-        let clients = Clients::default();
+        // Leaked: nothing else outlives the detached thread.
+        let clients: &Clients = Box::leak(Box::default());
         let (queue, waiting) = channel();
-        thread::scope(|scope| {
-            clients::spawn(scope, || run(waiting, workers, config))?;
-            listener.announce()?;
-            let result = clients.accept(&listener, |client| {
-                let sent = queue.send(client);
-                listener::report_waiting(clients.count(), workers);
-                signal::send_to_self(aio::DONE)?;
-                sent.map_err(|_| io::Error::other("the request thread has ended"))
-            });
-            drop(queue);
+        let (buffer, work) = (config.buffer, config.work);
+        spawn_detached(STACK_BYTES, move || run(waiting, count, buffer, work))?;
+        listener.announce()?;
+        clients.accept(&listener, |client| {
+            let sent = queue.send(client);
+            listener::report_waiting(clients.count(), count);
             signal::send_to_self(aio::DONE)?;
-            result
+            sent.map_err(|_| io::Error::other("the request thread has ended"))
         })
     }
 }
 
 /// Serves up to `workers` connections. Each has exactly one request, so with one glibc
 /// thread per connection no request waits behind an idle one.
-fn run(waiting: Receiver<Client>, workers: usize, config: &Config) {
+fn run(waiting: Receiver<Client>, workers: usize, buffer: usize, work: Work) {
     let mut connections: Vec<Connection> = Vec::new();
     loop {
         while connections.len() < workers {
             match waiting.try_recv() {
-                Ok(client) => connections.extend(Connection::start(client, config.buffer)),
+                Ok(client) => connections.extend(Connection::start(client, buffer)),
                 Err(TryRecvError::Disconnected) if connections.is_empty() => return,
                 Err(_) => break,
             }
@@ -102,7 +103,7 @@ fn run(waiting: Receiver<Client>, workers: usize, config: &Config) {
         if signal::wait(aio::DONE).is_err() {
             return;
         }
-        connections.retain_mut(|connection| connection.advance(config.work));
+        connections.retain_mut(|connection| connection.advance(work));
     }
 }
 
@@ -114,10 +115,10 @@ struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     fn start(client: Client<'a>, buffer: usize) -> Option<Self> {
-        if let Err(error) = try_thread() {
-            listener::report_rejected("cannot start a thread for a client", &error);
-            return None;
-        }
+        let resources = try_thread().and_then(|()| conn::buffer(buffer));
+        let buffer = resources
+            .inspect_err(|error| listener::report_rejected("cannot start serving a client", error))
+            .ok()?;
         let mut connection = Connection {
             transfer: Transfer::new(client, buffer),
             unsent: 0..0,
@@ -155,8 +156,5 @@ impl<'a> Connection<'a> {
 /// Tests whether the C library could start a thread. It reports no failure: a request
 /// without a thread waits for the next free one, even one that a served client needs.
 fn try_thread() -> io::Result<()> {
-    let thread = Builder::new().stack_size(STACK_BYTES).spawn(|| {})?;
-    // The body is empty and cannot panic.
-    let _ = thread.join();
-    Ok(())
+    spawn(STACK_BYTES, || {}).map(drop)
 }

@@ -33,6 +33,7 @@ use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::sys::uring;
 use crate::tasks::{self, Socket, TaskGuard, Tasks};
+use crate::workers;
 
 pub struct Compio;
 
@@ -58,10 +59,24 @@ impl Model for Compio {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        tasks::on_threads(listener, config, self.workers().count(config), |tasks, config| {
+        let count = self.workers().count(config);
+        first_operation(&listener).map_err(|error| workers::too_many(0, count, error))?;
+        tasks::on_threads(listener, config, count, |tasks, config| {
             Runtime::new()?.block_on(accept(tasks, config))
         })
     }
+}
+
+/// Closes a copy of the listener. With its first operation, compio creates another ring for a moment, to
+/// ask the kernel which operations there are. If it cannot, it panics; so this happens once, before other
+/// threads can take the descriptor for that.
+fn first_operation(listener: &Listener) -> io::Result<()> {
+    let socket = listener.socket().try_clone()?;
+    Runtime::new()?.block_on(async {
+        let socket = TcpListener::from_std(socket)?;
+        uring::probe()?;
+        socket.close().await
+    })
 }
 
 async fn accept(tasks: Tasks, config: &Config) -> io::Result<()> {

@@ -28,17 +28,18 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, Builder};
 
 use super::epoll::{EVENTS, token};
 use crate::config::{Config, Workers};
-use crate::conn::{Echo, Wants};
+use crate::conn::{self, Echo, Wants};
 use crate::descriptor_map::DescriptorMap;
 use crate::listener::{self, Listener};
 use crate::model::{Family, Model};
 use crate::readiness::{self, Listening};
 use crate::stop;
 use crate::sys::epoll::{Epoll, Event, Flags};
+use crate::work::Work;
+use crate::workers;
 
 pub struct EpollPool;
 
@@ -62,20 +63,21 @@ impl Model for EpollPool {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         listener.set_nonblocking()?;
         let (queue, ready) = channel();
-        let ready = Mutex::new(ready);
-        let server = Server {
+        // Leaked: nothing else outlives the detached threads.
+        let (listener, _file) = listener.leak();
+        let ready: &Mutex<_> = Box::leak(Box::new(Mutex::new(ready)));
+        let server: &Server = Box::leak(Box::new(Server {
             epoll: Epoll::new()?,
-            listener: &listener,
+            listener,
             open: AtomicUsize::new(0),
-            config,
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.workers().count(config) {
-                Builder::new().spawn_scoped(scope, || server.work(&ready))?;
-            }
-            listener.announce()?;
-            server.react(queue)
-        })
+            work: config.work,
+        }));
+        workers::start(self.workers().count(config), || {
+            let scratch = conn::scratch(config.buffer)?;
+            Ok(move || server.serve_ready(ready, scratch))
+        })?;
+        listener.announce()?;
+        server.react(queue)
     }
 }
 
@@ -83,14 +85,14 @@ impl Model for EpollPool {
 type SharedEcho = Arc<Mutex<Option<Echo>>>;
 
 /// What the reactor and the workers share.
-struct Server<'a> {
+struct Server {
     epoll: Epoll,
-    listener: &'a Listener,
+    listener: &'static Listener,
     open: AtomicUsize,
-    config: &'a Config,
+    work: Work,
 }
 
-impl Server<'_> {
+impl Server {
     /// Runs the reactor. It owns the queue, so the workers end whenever it returns.
     fn react(&self, queue: Sender<SharedEcho>) -> io::Result<()> {
         let listener = self.listener;
@@ -133,8 +135,7 @@ impl Server<'_> {
         connections.insert(fd, Arc::new(Mutex::new(Some(Echo::new(stream)))));
     }
 
-    fn work(&self, ready: &Mutex<Receiver<SharedEcho>>) {
-        let mut scratch = vec![0; self.config.buffer];
+    fn serve_ready(&self, ready: &Mutex<Receiver<SharedEcho>>, mut scratch: Vec<u8>) {
         loop {
             // Holds the lock while it waits: the other workers wait for the lock.
             let next = ready.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -153,7 +154,7 @@ impl Server<'_> {
         if stop::drain_is_over() {
             return false;
         }
-        let wants = match echo.advance(scratch, self.config.work) {
+        let wants = match echo.advance(scratch, self.work) {
             Wants::Read => Flags::EPOLLIN,
             Wants::Write => Flags::EPOLLOUT,
             Wants::Close => return false,

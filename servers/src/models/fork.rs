@@ -51,7 +51,7 @@ impl Model for Fork {
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         children::prepare()?;
         signal::catch(libc::SIGCHLD, collect_children)?;
-        let mut buffer = Vec::with_capacity(config.buffer);
+        let mut buffer = conn::buffer(config.buffer)?;
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             if !listener.admits(CHILDREN.load(SeqCst)) {

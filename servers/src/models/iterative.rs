@@ -46,7 +46,7 @@ impl Model for Iterative {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(config.buffer);
+        let mut buffer = conn::buffer(config.buffer)?;
         listener.announce()?;
         while let Some(stream) = listener.accept()? {
             let _held = stop::hold(&stream);

@@ -23,13 +23,14 @@
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, Builder};
 
 use crate::clients::{Client, Clients};
 use crate::config::{Config, Workers};
 use crate::conn;
 use crate::listener::{self, Listener};
 use crate::model::{Family, Model};
+use crate::work::Work;
+use crate::workers;
 
 pub struct Pool;
 
@@ -51,33 +52,29 @@ impl Model for Pool {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let workers = self.workers().count(config);
-        let clients = Clients::default();
+        let count = self.workers().count(config);
+        // Leaked: nothing else outlives the detached threads.
+        let clients: &Clients = Box::leak(Box::default());
         let (queue, waiting) = channel();
-        let waiting = Mutex::new(waiting);
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                Builder::new().spawn_scoped(scope, || work(&waiting, config))?;
-            }
-            listener.announce()?;
-            let result = clients.accept(&listener, |client| {
-                let sent = queue.send(client);
-                listener::report_waiting(clients.count(), workers);
-                sent.map_err(|_| io::Error::other("all workers of the pool have ended"))
-            });
-            // Ends the workers.
-            drop(queue);
-            result
+        let waiting: &Mutex<_> = Box::leak(Box::new(Mutex::new(waiting)));
+        workers::start(count, || {
+            let (buffer, work) = (conn::buffer(config.buffer)?, config.work);
+            Ok(move || serve_waiting(waiting, buffer, work))
+        })?;
+        listener.announce()?;
+        clients.accept(&listener, |client| {
+            let sent = queue.send(client);
+            listener::report_waiting(clients.count(), count);
+            sent.map_err(|_| io::Error::other("all workers of the pool have ended"))
         })
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Client>>, config: &Config) {
-    let mut buffer = Vec::with_capacity(config.buffer);
+fn serve_waiting(waiting: &Mutex<Receiver<Client>>, mut buffer: Vec<u8>, work: Work) {
     loop {
         // Holds the lock while it waits: the other workers wait for the lock.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(client) = next else { return };
-        conn::echo(&client, &mut buffer, config.work);
+        conn::echo(&client, &mut buffer, work);
     }
 }

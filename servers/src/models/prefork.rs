@@ -102,7 +102,7 @@ fn work(
     worker: usize,
     accept: Accept,
 ) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(config.buffer);
+    let mut buffer = conn::buffer(config.buffer)?;
     while let Some(stream) = accept(listener)? {
         let slot = slots.take(worker);
         if slot.is_some() || listener.admits(slots.count()) {

@@ -202,7 +202,7 @@ fn to_read(channel: &UnixStream) -> Entry {
 
 /// Serves clients in a child.
 fn work(mut channel: &UnixStream, config: &Config) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(config.buffer);
+    let mut buffer = conn::buffer(config.buffer)?;
     while let Some(stream) = descriptors::receive(channel)? {
         // The parent accepts nonblocking sockets.
         stream.set_nonblocking(false)?;

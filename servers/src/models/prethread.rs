@@ -21,15 +21,19 @@
 //! Read next: `pool`.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder};
 
 use crate::clients::{Client, Clients};
 use crate::config::{Config, Workers};
 use crate::conn;
 use crate::listener::Listener;
 use crate::model::{Family, Model};
+use crate::sys::poll::{Entry, Interest, poll};
+use crate::sys::socket;
+use crate::work::Work;
+use crate::workers;
 
 pub struct Prethread;
 
@@ -51,41 +55,51 @@ impl Model for Prethread {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let acceptor = Acceptor {
+        // Leaked: nothing else outlives the detached threads.
+        let (listener, _file) = listener.leak();
+        let acceptor: &Acceptor = Box::leak(Box::new(Acceptor {
             listener: Mutex::new(None),
             clients: Clients::default(),
-        };
-        let (results, first_result) = channel();
-        thread::scope(|scope| {
-            // Held until all threads have started. If one cannot start, the others find no
-            // listener and end.
-            let mut open = acceptor.lock();
-            for _ in 0..self.workers().count(config) {
-                let (acceptor, results) = (&acceptor, results.clone());
-                Builder::new().spawn_scoped(scope, move || results.send(acceptor.work(config)))?;
-            }
-            listener.announce()?;
-            *open = Some(&listener);
-            drop((open, results));
-            let result = first_result.recv().map_err(io::Error::other);
-            acceptor.clients.drain();
-            result?
-        })
+        }));
+        let (errors, first_error) = channel();
+        // Held until all threads have started.
+        let mut open = acceptor.lock();
+        workers::start(self.workers().count(config), || {
+            let (buffer, work) = (conn::buffer(config.buffer)?, config.work);
+            let errors = errors.clone();
+            Ok(move || {
+                if let Err(error) = acceptor.serve(buffer, work) {
+                    let _ = errors.send(error);
+                    socket::shutdown_input(listener.as_fd().as_raw_fd());
+                }
+            })
+        })?;
+        listener.announce()?;
+        *open = Some(listener);
+        drop(open);
+        // When the server must stop, the other threads may all be busy.
+        let mut end = [Entry::new(listener, Interest::End)];
+        while !end[0].is_ready() {
+            poll(&mut end, None)?;
+        }
+        // The thread that accepts has returned, and has counted its client if it got one.
+        *acceptor.lock() = None;
+        acceptor.clients.drain();
+        first_error.try_recv().map_or(Ok(()), Err)
     }
 }
 
 /// What the threads share. The holder of the mutex accepts.
-struct Acceptor<'a> {
+struct Acceptor {
     /// `None` before the start and after the stop.
-    listener: Mutex<Option<&'a Listener>>,
+    listener: Mutex<Option<&'static Listener>>,
     clients: Clients,
 }
 
-impl<'a> Acceptor<'a> {
-    fn work(&self, config: &Config) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(config.buffer);
+impl Acceptor {
+    fn serve(&self, mut buffer: Vec<u8>, work: Work) -> io::Result<()> {
         while let Some(client) = self.next()? {
-            conn::echo(&client, &mut buffer, config.work);
+            conn::echo(&client, &mut buffer, work);
         }
         Ok(())
     }
@@ -109,7 +123,7 @@ impl<'a> Acceptor<'a> {
         Ok(None)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<&'a Listener>> {
+    fn lock(&self) -> MutexGuard<'_, Option<&'static Listener>> {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

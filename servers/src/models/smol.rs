@@ -24,10 +24,8 @@
 //! Read next: `monoio`.
 
 use std::io;
-use std::thread::{self, Builder};
 
-use smol::channel::bounded;
-use smol::future::yield_now;
+use smol::future::{pending, yield_now};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
@@ -36,7 +34,9 @@ use smol::{Executor, Timer};
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
+use crate::sys::thread::spawn_detached;
 use crate::tasks::{Socket, TaskGuard, Tasks};
+use crate::workers::{self, LOOP_STACK_BYTES};
 
 pub struct Smol;
 
@@ -59,22 +59,20 @@ impl Model for Smol {
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
         let tasks = Tasks::new(listener);
-        let executor = Executor::new();
-        let (server, ended) = bounded::<()>(1);
-        thread::scope(|scope| {
-            // Dropping it closes the channel, which ends the executor's threads.
-            let _server = server;
-            for _ in 0..self.workers().count(config) {
-                let run = || smol::block_on(executor.run(ended.recv()));
-                Builder::new().spawn_scoped(scope, run)?;
-            }
-            // Not on the executor, which would poll it each time it polls a task.
-            smol::block_on(accept(tasks, &executor, config))
-        })
+        // Leaked: nothing else outlives the detached threads.
+        let executor: &Executor = Box::leak(Box::new(Executor::new()));
+        let config: &Config = Box::leak(Box::new(config.clone()));
+        let count = self.workers().count(config);
+        for started in 0..count {
+            spawn_detached(LOOP_STACK_BYTES, move || smol::block_on(executor.run(pending())))
+                .map_err(|error| workers::too_many(started, count, error))?;
+        }
+        // Not on the executor, which would poll it each time it polls a task.
+        smol::block_on(accept(tasks, executor, config))
     }
 }
 
-async fn accept<'a>(tasks: Tasks, executor: &Executor<'a>, config: &'a Config) -> io::Result<()> {
+async fn accept(tasks: Tasks, executor: &Executor<'static>, config: &'static Config) -> io::Result<()> {
     match tasks.socket()? {
         Socket::Tcp(socket) => {
             let incoming = TcpListener::try_from(socket)?;
@@ -90,9 +88,9 @@ async fn accept<'a>(tasks: Tasks, executor: &Executor<'a>, config: &'a Config) -
 }
 
 /// Starts the task of a client.
-fn spawn<'a, S>(executor: &Executor<'a>, config: &'a Config) -> impl Fn(S, TaskGuard)
+fn spawn<S>(executor: &Executor<'static>, config: &'static Config) -> impl Fn(S, TaskGuard)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'a,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     move |stream, guard| executor.spawn(echo(guard, stream, config)).detach()
 }

@@ -48,12 +48,12 @@ impl Model for Thread {
         let config: &Config = Box::leak(Box::new(config.clone()));
         listener.announce()?;
         clients.start_each(&listener, |client| {
-            spawn_detached(STACK_BYTES, move || serve_client(client, config))
+            let buffer = conn::buffer(config.buffer)?;
+            spawn_detached(STACK_BYTES, move || serve_client(&client, buffer, config))
         })
     }
 }
 
-fn serve_client(client: Client, config: &Config) {
-    let mut buffer = Vec::with_capacity(config.buffer);
-    conn::echo(&client, &mut buffer, config.work);
+fn serve_client(client: &Client, mut buffer: Vec<u8>, config: &Config) {
+    conn::echo(client, &mut buffer, config.work);
 }

@@ -25,17 +25,19 @@
 //!
 //! Read next: `splice`.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, Scope};
 
-use crate::clients::{self, Client, Clients};
+use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
+use crate::conn;
 use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::stop;
+use crate::sys::socket;
+use crate::sys::thread::spawn_detached;
 use crate::work::Work;
 
 pub struct ThreadDuplex;
@@ -48,10 +50,7 @@ const CHUNKS: usize = 4;
 const QUEUE: usize = 1024;
 
 /// A part of a client's buffer. The server reads only into an empty one.
-struct Chunk {
-    bytes: Box<[u8]>,
-    length: usize,
-}
+type Chunk = Vec<u8>;
 
 /// A chunk of input, and the queue for its answer. That queue has room for all chunks of
 /// its client, so sending to it never blocks.
@@ -71,49 +70,41 @@ impl Model for ThreadDuplex {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let clients = Clients::default();
-        thread::scope(|scope| {
-            let (tasks, queue) = sync_channel(QUEUE);
-            clients::spawn(scope, move || process(queue, config.work))?;
-            listener.announce()?;
-            clients.start_each(&listener, |client| {
-                start(scope, client, tasks.clone(), config.buffer)
-            })
-        })
+        // Leaked: nothing else outlives the detached threads.
+        let clients: &Clients = Box::leak(Box::default());
+        let (tasks, queue) = sync_channel(QUEUE);
+        let work = config.work;
+        spawn_detached(STACK_BYTES, move || process(queue, work))?;
+        listener.announce()?;
+        clients.start_each(&listener, |client| start(client, tasks.clone(), config.buffer))
     }
 }
 
-fn start<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    client: Client<'scope>,
-    tasks: SyncSender<Task>,
-    buffer: usize,
-) -> io::Result<()> {
+fn start(client: Client<'static>, tasks: SyncSender<Task>, buffer: usize) -> io::Result<()> {
     let chunks = CHUNKS.min(buffer);
     let (recycle, empty) = sync_channel(chunks);
     for _ in 0..chunks {
-        let bytes = vec![0; buffer / chunks].into();
         // The queue has room for all chunks.
-        let _ = recycle.send(Chunk { bytes, length: 0 });
+        let _ = recycle.send(conn::buffer(buffer / chunks)?);
     }
     let (answers, output) = sync_channel(chunks);
     let client = Arc::new(client);
     let same = Arc::clone(&client);
     // The sender first: if the receiver cannot start, the sender finds its queue closed.
-    clients::spawn(scope, move || send(&same, output, recycle))?;
-    clients::spawn(scope, move || receive(&client, empty, tasks, answers))
+    spawn_detached(STACK_BYTES, move || send(&same, output, recycle))?;
+    spawn_detached(STACK_BYTES, move || receive(&client, empty, tasks, answers))
 }
 
 fn receive(client: &Client, empty: Receiver<Chunk>, tasks: SyncSender<Task>, answers: SyncSender<Chunk>) {
     while let Ok(mut chunk) = empty.recv() {
-        chunk.length = loop {
-            match (&**client).read(&mut chunk.bytes) {
+        loop {
+            match socket::receive(client, &mut chunk) {
                 Ok(0) => return,
-                Ok(length) => break length,
+                Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
-        };
+        }
         if tasks.send((chunk, answers.clone())).is_err() {
             return;
         }
@@ -134,7 +125,7 @@ fn process(queue: Receiver<Task>, work: Work) {
 
 fn send(client: &Client, output: Receiver<Chunk>, recycle: SyncSender<Chunk>) {
     for chunk in output {
-        if (&**client).write_all(&chunk.bytes[..chunk.length]).is_err() {
+        if (&**client).write_all(&chunk).is_err() {
             // Wakes the receiver, which may be blocked in `read`.
             let _ = client.shutdown(Shutdown::Both);
             return;

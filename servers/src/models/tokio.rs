@@ -34,6 +34,7 @@ use crate::config::{Config, Workers};
 use crate::listener::Listener;
 use crate::model::{Family, Model};
 use crate::tasks::{Socket, TaskGuard, Tasks};
+use crate::workers::{self, LOOP_STACK_BYTES};
 
 pub struct Tokio;
 
@@ -55,9 +56,15 @@ impl Model for Tokio {
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {
-        let mut runtime = Builder::new_multi_thread();
-        runtime.worker_threads(self.workers().count(config));
-        serve_on(runtime.enable_all().build()?, listener, config)
+        let count = self.workers().count(config);
+        // The runtime panics if a thread of its own cannot start.
+        workers::check(count, LOOP_STACK_BYTES)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(count)
+            .enable_all()
+            .build()
+            .map_err(|error| workers::too_many(0, count, error))?;
+        serve_on(runtime, listener, config)
     }
 }
 

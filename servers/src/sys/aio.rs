@@ -4,6 +4,7 @@
 //! The C library implements it with threads. `nix` is no help here: its requests borrow
 //! their buffer and do not return it, so a program cannot write what it has read.
 
+use std::ffi::c_void;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::ops::{Deref, Range};
@@ -69,24 +70,31 @@ pub struct Transfer<S: Deref<Target = TcpStream>> {
 }
 
 impl<S: Deref<Target = TcpStream>> Transfer<S> {
-    /// Without a request.
-    pub fn new(socket: S, buffer: usize) -> Self {
+    /// Without a request. Each moves up to as many bytes as the buffer has.
+    pub fn new(socket: S, buffer: Vec<u8>) -> Self {
         Transfer {
             socket,
-            buffer: vec![0; buffer],
+            buffer,
             control: NonNull::from(Box::leak(Box::new(control_block()))),
             pending: false,
         }
     }
 
-    /// Requests input, up to the size of the buffer.
+    /// Requests input, up to the capacity of the buffer, whose content it replaces.
     pub fn read(&mut self) -> io::Result<()> {
-        self.submit(0..self.buffer.len(), libc::aio_read)
+        assert!(!self.pending, "one request at a time");
+        self.buffer.clear();
+        let room = self.buffer.spare_capacity_mut();
+        let (start, length) = (room.as_mut_ptr().cast(), room.len());
+        self.submit(start, length, libc::aio_read)
     }
 
-    /// Requests a write of part of the buffer.
+    /// Requests a write of part of what was read.
     pub fn write(&mut self, part: Range<usize>) -> io::Result<()> {
-        self.submit(part, libc::aio_write)
+        assert!(!self.pending, "one request at a time");
+        let part = &mut self.buffer[part];
+        let (start, length) = (part.as_mut_ptr().cast(), part.len());
+        self.submit(start, length, libc::aio_write)
     }
 
     /// The number of bytes transferred, once the request is done.
@@ -102,29 +110,34 @@ impl<S: Deref<Target = TcpStream>> Transfer<S> {
         self.pending = false;
         // SAFETY: the request is done, and its result is taken only here, once.
         let moved = unsafe { libc::aio_return(self.control.as_ptr()) };
-        Poll::Ready(match error {
-            0 => Ok(moved.unsigned_abs()),
-            _ => Err(io::Error::from_raw_os_error(error)),
-        })
+        if error != 0 {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+        }
+        let moved = moved.unsigned_abs();
+        if self.buffer.is_empty() {
+            // SAFETY: it is empty only during a read, which has initialised this number of bytes.
+            unsafe { self.buffer.set_len(moved) };
+        }
+        Poll::Ready(Ok(moved))
     }
 
+    /// Submits a request on memory of the buffer, while none is pending.
     fn submit(
         &mut self,
-        part: Range<usize>,
+        start: *mut c_void,
+        length: usize,
         call: unsafe extern "C" fn(*mut libc::aiocb) -> libc::c_int,
     ) -> io::Result<()> {
-        assert!(!self.pending, "one request at a time");
-        let part = &mut self.buffer[part];
         let mut control = control_block();
         control.aio_fildes = self.socket.as_raw_fd();
-        control.aio_buf = part.as_mut_ptr().cast();
-        control.aio_nbytes = part.len();
+        control.aio_buf = start;
+        control.aio_nbytes = length;
         control.aio_sigevent.sigev_notify = libc::SIGEV_SIGNAL;
         control.aio_sigevent.sigev_signo = DONE;
         // SAFETY: the block is allocated, and without a request only this function uses it.
         unsafe { self.control.write(control) };
         // SAFETY: block, buffer and socket stay in place until `result` reports that the
-        // request is done: `submit` refuses another one, and `drop` waits for it.
+        // request is done: `read` and `write` refuse another one, and `drop` waits for it.
         check(unsafe { call(self.control.as_ptr()) })?;
         self.pending = true;
         Ok(())
@@ -168,7 +181,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        (client, Transfer::new(Box::new(server), 8))
+        (client, Transfer::new(Box::new(server), Vec::with_capacity(8)))
     }
 
     extern "C" fn nothing(_: i32) {}

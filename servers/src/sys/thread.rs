@@ -1,4 +1,9 @@
-//! Detached threads: `pthread_create(3)`.
+//! Threads without what the standard library adds: `pthread_create(3)`, `pthread_join(3)`.
+//!
+//! A thread of the standard library also gets an alternate stack to report overflows. That takes
+//! eight system calls, more than a whole short connection, and if it cannot be mapped (at
+//! vm.max_map_count, or a limit of address space), the new thread panics where nothing can catch
+//! it, and the process aborts. Here a thread that cannot start is an error.
 
 use std::ffi::c_void;
 use std::io;
@@ -9,29 +14,49 @@ use super::errno::check_number;
 
 /// Runs `body` on a new detached thread. Its stack has at least `stack` bytes and at least
 /// PTHREAD_STACK_MIN.
-///
-/// A thread of the standard library also gets an alternate stack to report overflows, which
-/// takes eight system calls: more than a whole short connection.
 pub fn spawn_detached(stack: usize, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut attributes = Attributes::new()?;
     attributes.set_detached()?;
+    start(attributes, stack, Box::new(body)).map(drop)
+}
+
+/// The same for a thread that [`Thread`] waits for when it is dropped.
+pub fn spawn(stack: usize, body: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+    start(Attributes::new()?, stack, Box::new(body)).map(Thread)
+}
+
+/// A thread; dropping it waits until the thread has ended.
+#[derive(Debug)]
+pub struct Thread(libc::pthread_t);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // SAFETY: the thread is joinable, and only this joins it, once.
+        unsafe { libc::pthread_join(self.0, ptr::null_mut()) };
+    }
+}
+
+fn start(mut attributes: Attributes, stack: usize, body: Body) -> io::Result<libc::pthread_t> {
     attributes.set_stack_size(stack.max(libc::PTHREAD_STACK_MIN))?;
     // Boxed twice: a pointer to a trait object is two words, and there is room for one.
-    let body: *mut Body = Box::into_raw(Box::new(Box::new(body)));
+    let body: *mut Body = Box::into_raw(Box::new(body));
     let mut thread = MaybeUninit::uninit();
     // SAFETY: the attributes are initialised, and `run` takes ownership of the body.
     let result = unsafe { libc::pthread_create(thread.as_mut_ptr(), &attributes.0, run, body.cast()) };
     check_number(result).inspect_err(|_| {
         // SAFETY: no thread was started, so this one still owns the body.
         drop(unsafe { Box::from_raw(body) });
-    })
+    })?;
+    // SAFETY: the call has succeeded, so it has written the thread.
+    Ok(unsafe { thread.assume_init() })
 }
 
 type Body = Box<dyn FnOnce() + Send>;
 
-/// A panic aborts the process here, since it cannot unwind through an `extern "C"` function.
+/// A panic cannot unwind through an `extern "C"` function and would abort the process; in a server it
+/// ends before, as [`panics`](crate::panics) says.
 extern "C" fn run(body: *mut c_void) -> *mut c_void {
-    // SAFETY: `spawn_detached` made this pointer from a box and gave up its ownership.
+    // SAFETY: `start` made this pointer from a box and gave up its ownership.
     let body = unsafe { Box::from_raw(body.cast::<Body>()) };
     body();
     ptr::null_mut()
@@ -85,6 +110,13 @@ mod tests {
             Err(RecvTimeoutError::Disconnected),
             "the body drops its sender"
         );
+    }
+
+    #[test]
+    fn dropping_a_thread_waits_for_its_end() {
+        let (sender, receiver) = channel();
+        drop(spawn(64 * 1024, move || sender.send(7).unwrap()).unwrap());
+        assert_eq!(receiver.try_recv(), Ok(7));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use crate::support::{Server, TIME_OUT, echo_server, exchange};
+use crate::support::{Server, TIME_OUT, echo_server, exchange, has_prlimit};
 use nix::sys::signal::Signal;
 use servers::config::Workers;
 use servers::listener::Transport;
@@ -223,8 +223,7 @@ fn with_connections() -> impl Iterator<Item = &'static dyn Model> {
 
 /// Starts a server with descriptors for a few clients; `None` if this host lacks prlimit(1).
 fn start_short_of_descriptors(model: &dyn Model, drain: &str) -> Option<Server> {
-    if Command::new("prlimit").arg("--version").output().is_err() {
-        eprintln!("not checked: prlimit(1) is missing");
+    if !has_prlimit() {
         return None;
     }
     let mut options = vec!["--drain", drain];

@@ -71,6 +71,25 @@ fn open_connections_are_cut_off_at_the_end_of_the_drain_time() {
 }
 
 #[test]
+fn a_server_whose_workers_are_all_busy_stops() {
+    for_each_model_with_connections(|model| {
+        let workers: &[&str] = match model.workers() {
+            Workers::Fixed => &[],
+            _ => &["--workers", "2"],
+        };
+        let mut server = Server::start(model.name(), &[&["--drain", "100ms"], workers].concat());
+        let mut clients: Vec<_> = (0..2).map(|_| server.connect()).collect();
+        exchange(&mut clients[0], b"busy");
+        if model.at_once(&Config::default()) != Some(1) {
+            exchange(&mut clients[1], b"busy");
+        }
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().code(), Some(0));
+        clients.iter_mut().for_each(expect_end);
+    });
+}
+
+#[test]
 fn unfinished_work_does_not_delay_the_end_of_the_drain_time() {
     for_each_model_with_connections(|model| {
         // 5,120 reads of 20 ms are more than the server may take to exit. The buffers of the

@@ -4,12 +4,11 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use crate::support::{LONG_DRAIN, Server, blocked_in, echo_server, exchange, wait_until};
+use crate::support::{LONG_DRAIN, Server, blocked_in, echo_server, exchange, limit, wait_until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::gettid;
@@ -69,18 +68,6 @@ fn edge_triggered_loops_notice_each_end_among_many() {
     for model in EDGE_TRIGGERED {
         keep_busy(&Server::start(model, &[]));
     }
-}
-
-/// Sets a limit of a running server; `false` if this host lacks prlimit(1).
-fn limit(server: &Server, limit: &str) -> bool {
-    let status = Command::new("prlimit")
-        .args([limit, "--pid", &server.child.id().to_string()])
-        .status();
-    let set = status.is_ok_and(|status| status.success());
-    if !set {
-        eprintln!("not checked: prlimit(1), which sets the limit, is missing");
-    }
-    set
 }
 
 /// Serves fifty clients at once, each of which sends messages and ends.

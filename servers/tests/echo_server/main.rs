@@ -4,6 +4,7 @@ mod command_line;
 mod contract;
 mod datagrams;
 mod limits;
+mod resources;
 mod support;
 mod unix;
 mod workers;

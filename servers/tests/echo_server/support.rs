@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -33,12 +33,18 @@ impl Server {
 
     /// Starts a model with a command that runs `echo-server`.
     pub fn start_as(program: Command, model: &str, options: &[&str]) -> Self {
-        let (child, address) = start(program, model, "127.0.0.1:0", options);
-        Server {
+        let started = Server::try_start_as(program, model, options);
+        started.unwrap_or_else(|output| panic!("{model}: {output:?}"))
+    }
+
+    /// The same for a server that may end before it is ready.
+    pub fn try_start_as(program: Command, model: &str, options: &[&str]) -> Result<Self, Output> {
+        let (child, address) = try_start(program, model, "127.0.0.1:0", options)?;
+        Ok(Server {
             address: address.parse().unwrap_or_else(|_| panic!("{model}: `{address}`")),
             child,
             transport: models::find(model).unwrap().transport(),
-        }
+        })
     }
 
     /// Connects a client.
@@ -110,7 +116,17 @@ impl Drop for Server {
 }
 
 /// Starts a model and waits for its ready line; returns the process and its address.
-pub fn start(mut program: Command, model: &str, listen: &str, options: &[&str]) -> (Child, String) {
+pub fn start(program: Command, model: &str, listen: &str, options: &[&str]) -> (Child, String) {
+    let started = try_start(program, model, listen, options);
+    started.unwrap_or_else(|output| panic!("{model}: {output:?}"))
+}
+
+fn try_start(
+    mut program: Command,
+    model: &str,
+    listen: &str,
+    options: &[&str],
+) -> Result<(Child, String), Output> {
     let mut child = program
         .args([model, "--listen", listen])
         .args(options)
@@ -123,9 +139,10 @@ pub fn start(mut program: Command, model: &str, listen: &str, options: &[&str]) 
     BufReader::new(child.stdout.as_mut().unwrap())
         .read_line(&mut line)
         .unwrap();
-    let address = line.trim_end().strip_prefix("ready ").map(str::to_owned);
-    let address = address.unwrap_or_else(|| panic!("{model}: `{line}`"));
-    (child, address)
+    match line.trim_end().strip_prefix("ready ") {
+        Some(address) => Ok((child, address.to_owned())),
+        None => Err(child.wait_with_output().unwrap()),
+    }
 }
 
 /// Waits until a process has ended.
@@ -192,4 +209,25 @@ pub fn blocked_in(process: i32, task: i32) -> Option<i64> {
     let text = fs::read_to_string(format!("/proc/{process}/task/{task}/syscall")).ok()?;
     // A task that is not blocked is `running`.
     text.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether this host has prlimit(1).
+pub fn has_prlimit() -> bool {
+    let found = Command::new("prlimit").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("not checked: prlimit(1) is missing");
+    }
+    found
+}
+
+/// Sets a limit of a running server; `false` if this host lacks prlimit(1).
+pub fn limit(server: &Server, limit: &str) -> bool {
+    let status = Command::new("prlimit")
+        .args([limit, "--pid", &server.child.id().to_string()])
+        .status();
+    let set = status.is_ok_and(|status| status.success());
+    if !set {
+        eprintln!("not checked: prlimit(1), which sets the limit, is missing");
+    }
+    set
 }
