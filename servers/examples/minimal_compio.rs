@@ -1,7 +1,7 @@
 //! A minimal echo server on compio. Compared with the model `compio`, it shows that the contract of
 //! a model costs next to nothing.
 
-use std::{env, io};
+use std::{env, io, process};
 
 use compio::buf::BufResult;
 use compio::io::{AsyncRead, AsyncWriteExt};
@@ -9,7 +9,10 @@ use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{self, Runtime};
 
 fn main() -> io::Result<()> {
-    let port = env::args().nth(1).expect("usage: minimal_compio PORT");
+    let Some(port) = env::args_os().nth(1).and_then(|port| port.into_string().ok()) else {
+        eprintln!("usage: minimal_compio PORT");
+        process::exit(2);
+    };
     Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
         loop {

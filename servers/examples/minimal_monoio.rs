@@ -1,14 +1,17 @@
 //! A minimal echo server on monoio. Compared with the model `monoio`, it shows that the contract of
 //! a model costs next to nothing.
 
-use std::{env, io};
+use std::{env, io, process};
 
 use monoio::IoUringDriver;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 
 fn main() -> io::Result<()> {
-    let port = env::args().nth(1).expect("usage: minimal_monoio PORT");
+    let Some(port) = env::args_os().nth(1).and_then(|port| port.into_string().ok()) else {
+        eprintln!("usage: minimal_monoio PORT");
+        process::exit(2);
+    };
     monoio::start::<IoUringDriver, _>(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{port}"))?;
         loop {

@@ -1,12 +1,15 @@
 //! A minimal echo server on smol. Compared with the model `smol`, it shows that the contract of
 //! a model costs next to nothing.
 
-use std::{env, io};
+use std::{env, io, process};
 
 use smol::net::{TcpListener, TcpStream};
 
 fn main() -> io::Result<()> {
-    let port = env::args().nth(1).expect("usage: minimal_smol PORT");
+    let Some(port) = env::args_os().nth(1).and_then(|port| port.into_string().ok()) else {
+        eprintln!("usage: minimal_smol PORT");
+        process::exit(2);
+    };
     smol::block_on(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
         loop {

@@ -1,14 +1,17 @@
 //! A minimal echo server on tokio. Compared with the models `tokio` and `tokio-local`, it
 //! shows that the contract of a model costs next to nothing.
 
-use std::{env, io};
+use std::{env, io, process};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 fn main() -> io::Result<()> {
-    let port = env::args().nth(1).expect("usage: minimal_tokio PORT");
+    let Some(port) = env::args_os().nth(1).and_then(|port| port.into_string().ok()) else {
+        eprintln!("usage: minimal_tokio PORT");
+        process::exit(2);
+    };
     Runtime::new()?.block_on(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
         loop {

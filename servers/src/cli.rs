@@ -1,15 +1,19 @@
 //! The command line of `echo-server`: parses the options and binds the listener.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::config::{Config, Workers};
 use crate::listener::{Address, Listener, Options, Transport};
@@ -52,7 +56,7 @@ pub struct Cli {
     /// that only your user can connect to. It is removed at the stop, and replaced at the start if
     /// nobody listens on it.
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH", default_value = "127.0.0.1:7007")]
-    listen: String,
+    listen: OsString,
 
     /// Number of workers, for models that have workers [default: 64 if a worker serves one
     /// connection at a time; otherwise the number of available processors, and at least two if
@@ -125,12 +129,35 @@ pub enum Format {
 /// Runs `echo-server` with the arguments of this process.
 pub fn main() -> ExitCode {
     panics::end_the_process();
-    match run(&Cli::parse()) {
+    match run(&parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain!("echo-server: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Parses the arguments of this process; exits if they are wrong.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| name_argument(error, env::args_os()).exit())
+}
+
+/// Clap does not say which argument is not UTF-8. Only the path of a Unix socket may have other bytes.
+fn name_argument(error: clap::Error, mut arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidUtf8 {
+        return error;
+    }
+    let is_wrong = |argument: &OsString| {
+        let bytes = argument.as_bytes();
+        let listen = bytes.strip_prefix(b"--listen=").unwrap_or(bytes);
+        argument.to_str().is_none() && !listen.starts_with(b"unix:")
+    };
+    match arguments.find(is_wrong) {
+        Some(argument) => {
+            Cli::command().error(error.kind(), format!("the argument {argument:?} is not UTF-8"))
+        }
+        None => error,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where a server listens: an IP address with a port, or the path of a Unix socket.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
@@ -22,15 +24,17 @@ pub enum Address {
 }
 
 impl Address {
-    /// Resolves an address: `127.0.0.1:7007`, `[::1]:0`, `localhost:7007` or `unix:/tmp/echo.sock`.
-    pub fn resolve(text: &str) -> anyhow::Result<Self> {
+    /// Resolves an address: `127.0.0.1:7007`, `[::1]:0`, `localhost:7007` or `unix:/tmp/echo.sock`. The
+    /// path need not be UTF-8.
+    pub fn resolve(text: impl AsRef<OsStr>) -> anyhow::Result<Self> {
+        let (in_bytes, text) = (text.as_ref(), text.as_ref().display());
         let form = || {
             format!(
                 "`{text}` is not an address to listen on: give ADDRESS:PORT, such as 127.0.0.1:7007, or unix:PATH, \
                  such as unix:/tmp/echo.sock"
             )
         };
-        if let Some(path) = text.strip_prefix(UNIX) {
+        if let Some(path) = in_bytes.as_bytes().strip_prefix(UNIX.as_bytes()) {
             ensure!(!path.is_empty(), form());
             ensure!(
                 path.len() <= LONGEST_PATH,
@@ -38,12 +42,21 @@ impl Address {
                  one for --listen, such as a relative path",
                 path.len()
             );
-            return Ok(Address::Unix(path.into()));
+            return Ok(Address::Unix(OsStr::from_bytes(path).into()));
         }
-        let mut found = text.to_socket_addrs().with_context(form)?;
+        let name = in_bytes.to_str().with_context(form)?;
+        let mut found = name.to_socket_addrs().with_context(form)?;
         match found.next() {
             Some(address) => Ok(Address::Internet(address)),
             None => bail!(form()),
+        }
+    }
+
+    /// The argument that it was, byte by byte.
+    pub fn text(&self) -> OsString {
+        match self {
+            Address::Internet(address) => address.to_string().into(),
+            Address::Unix(path) => [OsStr::new(UNIX), path.as_os_str()].into_iter().collect(),
         }
     }
 
@@ -61,10 +74,7 @@ impl From<SocketAddr> for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Address::Internet(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "{UNIX}{}", path.display()),
-        }
+        self.text().display().fmt(f)
     }
 }
 
@@ -80,10 +90,20 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_have_any_bytes_and_a_name_may_not() {
+        let in_bytes = OsStr::from_bytes(b"unix:/tmp/\xff");
+        assert_eq!(Address::resolve(in_bytes).unwrap().text(), in_bytes);
+        let error = Address::resolve(OsStr::from_bytes(b"\xff:7"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is not an address"), "{error}");
+    }
+
+    #[test]
     fn a_path_must_fit_into_the_address_of_a_socket() {
         let path = |bytes| format!("unix:{}", "x".repeat(bytes));
-        assert!(Address::resolve(&path(LONGEST_PATH)).is_ok());
-        let error = Address::resolve(&path(LONGEST_PATH + 1)).unwrap_err().to_string();
+        assert!(Address::resolve(path(LONGEST_PATH)).is_ok());
+        let error = Address::resolve(path(LONGEST_PATH + 1)).unwrap_err().to_string();
         assert!(
             error.contains("108 bytes") && error.contains("at most 107"),
             "{error}"

@@ -13,6 +13,7 @@ mod unix;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -137,9 +138,9 @@ impl Listener {
 
     /// Prints the ready line on standard output: the server now answers connections.
     pub fn announce(&self) -> io::Result<()> {
-        let line = format!("ready {}\n", self.address()?);
+        let line = [b"ready ", self.address()?.text().as_bytes(), b"\n"].concat();
         let mut out = io::stdout().lock();
-        let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        let printed = out.write_all(&line).and_then(|()| out.flush());
         printed.map_err(|error| {
             let message = format!("cannot print the ready line on standard output: {error}");
             io::Error::new(error.kind(), message)

@@ -1,8 +1,10 @@
 //! The command line of `echo-server`: errors, the list, and warnings.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -253,4 +255,36 @@ fn log_of(server: &mut Server) -> Receiver<String> {
             .try_for_each(|line| lines.send(line))
     });
     log
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_named_in_an_argument_and_ignored_in_the_environment() {
+    let bad = OsStr::from_bytes(b"\xff=\xff");
+    for option in ["--work", "--buffer", "--workers"] {
+        // The path of a socket may have such bytes, so it is not the one to name.
+        let listen = OsStr::from_bytes(b"--listen=unix:/nowhere/\xfe");
+        let output = echo_server()
+            .arg("pool")
+            .arg(listen)
+            .arg(option)
+            .arg(bad)
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(r"\xFF=\xFF"), "{message}");
+    }
+    let mut command = echo_server();
+    for name in [
+        "RUST_BACKTRACE",
+        "RUST_MIN_STACK",
+        "COLUMNS",
+        "NO_COLOR",
+        "TERM",
+        "TOKIO_WORKER_THREADS",
+    ] {
+        command.env(name, bad);
+    }
+    command.env(OsStr::from_bytes(b"\xff"), bad);
+    exchange(&mut Server::start_as(command, "tokio", &[]).connect(), b"hello");
 }

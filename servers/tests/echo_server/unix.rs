@@ -1,12 +1,14 @@
 //! Servers that listen on a Unix socket: the contract once more, and their file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Output};
+use std::process::{Child, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -446,4 +448,25 @@ fn a_second_signal_ends_the_server_and_the_next_one_starts() {
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait().code(), Some(128 + Signal::SIGINT as i32));
     Server::start("epoll", &path, &[]).stop("epoll");
+}
+
+#[test]
+fn a_path_may_have_any_bytes() {
+    let (folder, _) = place();
+    let path = folder.path().join(OsStr::from_bytes(b"\xff=\xff"));
+    let listen = [b"unix:", path.as_os_str().as_bytes()].concat();
+    let mut child = echo_server()
+        .args(["epoll", "--listen"])
+        .arg(OsStr::from_bytes(&listen))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = Vec::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_until(b'\n', &mut line).unwrap();
+    let mut server = Server { child, path };
+    assert_eq!(line, [b"ready ", &listen[..], b"\n"].concat());
+    exchange(&mut server.connect(), b"hello");
+    server.signal(Signal::SIGTERM);
+    server.expect_end("epoll");
 }
