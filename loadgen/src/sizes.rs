@@ -1,6 +1,5 @@
 //! Draws the sizes of messages.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,30 +63,30 @@ impl Sizes {
         }
     }
 
-    fn read_file(path: &str) -> Result<Self, SizesError> {
-        let unreadable = |error: io::Error| SizesError::File {
-            path: path.into(),
-            error: error.to_string(),
+    fn read_file(path: &Path) -> Result<Self, SizesError> {
+        let name = path.display().to_string();
+        let text = match bounded::read(path, LONGEST_FILE) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(SizesError::Length(name)),
+            Err(error) => {
+                let error = error.to_string();
+                return Err(SizesError::File { path: name, error });
+            }
         };
-        let text = bounded::read(Path::new(path), LONGEST_FILE).map_err(unreadable)?;
-        let text = text.ok_or_else(|| SizesError::Length(path.into()))?;
         let lines = text.lines().map(str::trim).enumerate();
         let sizes: Arc<[u64]> = lines
             .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
             .map(|(at, line)| {
                 units::size(line).map_err(|error| SizesError::Line {
-                    path: path.into(),
+                    path: name.clone(),
                     line: at + 1,
                     error,
                 })
             })
             .collect::<Result<_, _>>()?;
         match sizes.is_empty() {
-            true => Err(SizesError::Length(path.into())),
-            false => Ok(Sizes::Listed {
-                name: path.into(),
-                sizes,
-            }),
+            true => Err(SizesError::Length(name)),
+            false => Ok(Sizes::Listed { name, sizes }),
         }
     }
 

@@ -62,7 +62,7 @@ pub fn message_size(size: &MessageSize) -> String {
     match size {
         MessageSize::Fixed(size) => bytes(size.0),
         MessageSize::Uniform(first, last) => format!("{} to {}", bytes(first.0), bytes(last.0)),
-        MessageSize::Listed(path) => format!("sizes in {}", plain_line(path)),
+        MessageSize::Listed(path) => format!("sizes in {}", plain_line(&path.to_string_lossy())),
     }
 }
 

@@ -9,6 +9,8 @@
 //! The crate imports none of the others. [`units`], [`words`] and [`numbers`] parse and show
 //! quantities, so that the command line, suites, text and reports agree.
 
+#[cfg(feature = "clap")]
+pub mod arguments;
 pub mod bounded;
 mod capacity;
 mod conformance;

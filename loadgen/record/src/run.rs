@@ -20,7 +20,7 @@ pub struct Run {
     pub version: String,
     /// Start time, RFC 3339 in UTC.
     pub started_at: String,
-    /// The command line that repeats the run.
+    /// The command line that repeats the run. Bytes that are not UTF-8 are U+FFFD.
     pub command: Vec<String>,
     /// Name of the suite, such as `quick`.
     pub suite: String,

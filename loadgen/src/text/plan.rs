@@ -124,8 +124,8 @@ fn sizes(load: &Load) -> String {
             mean((first.0 as f64 + last.0 as f64) / 2.0)
         ),
         MessageSize::Listed(path) => match load.listed_mean_bytes {
-            Some(bytes) => format!("the sizes in {path}, in turn; {}", mean(bytes)),
-            None => format!("the sizes in {path}, in turn"),
+            Some(bytes) => format!("the sizes in {}, in turn; {}", path.display(), mean(bytes)),
+            None => format!("the sizes in {}, in turn", path.display()),
         },
     }
 }

@@ -41,7 +41,7 @@ pub struct Plan {
     ///
     /// The sizes of a file are sent in turn; each connection starts at a different place. Over
     /// UDP all messages have one size, from 8B to 65507B.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE", default_value_t = Plan::default().size, help_heading = LOAD))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SIZE", default_value_t = Plan::default().size, value_parser = size_parser(), help_heading = LOAD))]
     pub size: MessageSize,
 
     /// Send lines: each message is printable text that ends with its only line feed, for servers
@@ -159,6 +159,13 @@ pub struct Plan {
 
 fn is_off(option: &bool) -> bool {
     !option
+}
+
+/// The name of a file need not be UTF-8.
+#[cfg(feature = "clap")]
+fn size_parser() -> impl clap::builder::TypedValueParser<Value = MessageSize> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::OsStringValueParser::new().try_map(|argument| MessageSize::of_argument(&argument))
 }
 
 /// A closed loop of 64 connections with messages of 64 bytes, for ten seconds after one of

@@ -1,6 +1,9 @@
 //! The sizes of messages.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::text_form::text_form;
@@ -14,8 +17,8 @@ pub enum MessageSize {
     /// Every size from the first to the last is equally likely.
     Uniform(Bytes, Bytes),
     /// The sizes in a file, in turn. The file is read when a load is planned, and not when a
-    /// record of it is read.
-    Listed(String),
+    /// record of it is read; in the text of a record, bytes of its name that are not UTF-8 are U+FFFD.
+    Listed(PathBuf),
 }
 
 text_form!(
@@ -49,6 +52,15 @@ impl MessageSize {
             MessageSize::Listed(_) => None,
         }
     }
+
+    /// The sizes that an argument describes: like [`str::parse`], but the name of a file may have any bytes.
+    pub fn of_argument(argument: &OsStr) -> Result<Self, MessageSizeError> {
+        match (argument.to_str(), argument.as_bytes().strip_prefix(b"file:")) {
+            (Some(text), _) => text.parse(),
+            (None, Some(path)) => Ok(MessageSize::Listed(OsStr::from_bytes(path).into())),
+            (None, None) => argument.to_string_lossy().parse(),
+        }
+    }
 }
 
 impl FromStr for MessageSize {
@@ -78,7 +90,7 @@ impl fmt::Display for MessageSize {
         match self {
             MessageSize::Fixed(size) => write!(out, "{size}"),
             MessageSize::Uniform(first, last) => write!(out, "uniform:{first}..{last}"),
-            MessageSize::Listed(path) => write!(out, "file:{path}"),
+            MessageSize::Listed(path) => write!(out, "file:{}", path.display()),
         }
     }
 }
@@ -99,6 +111,16 @@ mod tests {
             let error = text.parse::<MessageSize>().unwrap_err().to_string();
             assert!(error.contains(hint), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_file_may_have_any_bytes_and_nothing_else_may() {
+        let of = |bytes: &[u8]| MessageSize::of_argument(OsStr::from_bytes(bytes));
+        let path = OsStr::from_bytes(b"/\xff").into();
+        assert_eq!(of(b"file:/\xff"), Ok(MessageSize::Listed(path)));
+        assert_eq!(of(b"file:/\xff").unwrap().to_string(), "file:/\u{fffd}");
+        assert_eq!(of(b"64B"), Ok(MessageSize::Fixed(Bytes(64))));
+        assert!(of(b"\xff").unwrap_err().to_string().contains("is not a size"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn size() -> impl Strategy<Value = MessageSize> {
     prop_oneof![
         any::<u64>().prop_map(|size| MessageSize::Fixed(Bytes(size))),
         ends.prop_map(|(first, last)| MessageSize::Uniform(first, last)),
-        "[ -~]{1,20}".prop_map(MessageSize::Listed),
+        "[ -~]{1,20}".prop_map(|name| MessageSize::Listed(name.into())),
     ]
 }
 
