@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use socket2::SockAddr;
@@ -76,15 +77,21 @@ impl FromStr for Address {
             let address = text.parse().map(Address::Internet);
             return address.map_err(|_| AddressError::Form(text.into()));
         };
-        match path.len() {
+        SocketPath::new(Path::new(path)).map(Address::Unix)
+    }
+}
+
+impl SocketPath {
+    /// Checks a path, which need not be UTF-8.
+    pub fn new(path: &Path) -> Result<Self, AddressError> {
+        let bytes = path.as_os_str().as_bytes();
+        let text = || format!("{UNIX_PREFIX}{}", path.display());
+        match bytes.len() {
             // A NUL ends the path, and at its begin makes it another kind of name.
-            _ if path.contains('\0') => Err(AddressError::Form(text.into())),
-            0 => Err(AddressError::Form(text.into())),
-            1..=LONGEST_PATH => Ok(Address::Unix(SocketPath(path.into()))),
-            bytes => Err(AddressError::TooLong {
-                text: text.into(),
-                bytes,
-            }),
+            _ if bytes.contains(&0) => Err(AddressError::Form(text())),
+            0 => Err(AddressError::Form(text())),
+            1..=LONGEST_PATH => Ok(SocketPath(path.into())),
+            bytes => Err(AddressError::TooLong { text: text(), bytes }),
         }
     }
 }

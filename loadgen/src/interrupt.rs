@@ -30,7 +30,9 @@ pub fn flag() -> io::Result<Arc<AtomicBool>> {
 
 /// Bit 0 of the mask is the first signal, SIGHUP.
 fn ignores_hangups() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // It has the name of the program, whose bytes need not be UTF-8.
+    let status = fs::read("/proc/self/status").unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }

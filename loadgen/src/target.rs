@@ -1,10 +1,13 @@
 //! The target of a load: resolves its name once, and refuses other hosts without permission.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::address::{Address, AddressError};
+use crate::address::{Address, AddressError, SocketPath};
 use record::UNIX_PREFIX;
 
 /// Why a target is refused.
@@ -18,6 +21,9 @@ pub enum TargetError {
         /// The error of the resolver.
         error: io::Error,
     },
+    /// Bytes of a name that are not UTF-8.
+    #[error("the target {0} is not UTF-8: only the path of a Unix socket may have other bytes")]
+    Bytes(String),
     /// Not the path of a Unix socket.
     #[error(transparent)]
     Path(#[from] AddressError),
@@ -34,13 +40,19 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Resolves `HOST:PORT`; an address that is not loopback needs `allow_remote`. Of several addresses,
 /// such as those of `localhost`, it is the first that accepts a connection. `unix:PATH` is the
-/// address of a Unix socket, which is always on this host.
+/// address of a Unix socket, which is always on this host; the path may have any bytes.
 ///
 /// The addresses are checked after the look-up: a name may stand for any address.
-pub fn resolve(text: &str, allow_remote: bool) -> Result<Address, TargetError> {
-    if text.starts_with(UNIX_PREFIX) {
-        return Ok(text.parse()?);
+pub fn resolve(target: impl AsRef<OsStr>, allow_remote: bool) -> Result<Address, TargetError> {
+    let target = target.as_ref();
+    if let Some(path) = target.as_bytes().strip_prefix(UNIX_PREFIX.as_bytes()) {
+        return Ok(Address::Unix(SocketPath::new(Path::new(OsStr::from_bytes(
+            path,
+        )))?));
     }
+    let Some(text) = target.to_str() else {
+        return Err(TargetError::Bytes(format!("{target:?}")));
+    };
     let unresolved = |error| TargetError::Resolve {
         text: text.into(),
         error,
@@ -127,7 +139,7 @@ mod tests {
         let address = resolve("unix:/nowhere/echo.sock", false).unwrap();
         assert_eq!(address.to_string(), "unix:/nowhere/echo.sock");
         let too_long = format!("unix:{}", "x".repeat(200));
-        assert!(matches!(resolve(&too_long, true), Err(TargetError::Path(_))));
+        assert!(matches!(resolve(too_long, true), Err(TargetError::Path(_))));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The target and the plan: the options of every command that makes a load.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
 use super::Error;
@@ -11,7 +13,7 @@ use record::Plan;
 #[derive(Debug, Args)]
 pub struct LoadOptions {
     /// The server: HOST:PORT, or unix:PATH for a Unix socket.
-    target: String,
+    target: OsString,
 
     #[command(flatten)]
     pub(super) plan: Plan,

@@ -15,9 +15,8 @@ use crate::merge::MergeError;
 use crate::plan::PlanError;
 use crate::target::TargetError;
 use crate::{RunError, text};
-use record::Load;
 use record::histogram::DecodeError;
-use record::words;
+use record::{Load, arguments, words};
 
 /// The measurement is not valid.
 const INVALID: u8 = 3;
@@ -108,7 +107,7 @@ impl Error {
 
 /// Runs `loadgen` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match arguments::parse::<Cli>().command {
         Command::Run(options) => options.run(),
         Command::Merge(options) => options.run(),
         Command::Capacity(options) => options.run(),
