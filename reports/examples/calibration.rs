@@ -6,7 +6,7 @@
 //! for each slower server this one and the first six.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use record::{Measured, Outcome, Run, Scenario, Trial};
@@ -35,13 +35,12 @@ struct Seen {
 }
 
 fn main() -> Result<()> {
-    let paths: Vec<String> = std::env::args().skip(1).collect();
+    let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     ensure!(!paths.is_empty(), "give the results.jsonl of a run, or several");
     let mut runs = Vec::new();
     for path in &paths {
-        let records = reports::read(Path::new(path)).with_context(|| path.clone())?;
-        let measured = records.measured;
-        runs.push(measured.with_context(|| format!("{path} has no measurements"))?);
+        let measured = reports::read(path)?.measured;
+        runs.push(measured.with_context(|| format!("{} has no measurements", path.display()))?);
     }
     let scenarios: Vec<Scenario> = runs[0].run.scenarios.clone();
     for scenario in &scenarios {

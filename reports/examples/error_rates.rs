@@ -114,8 +114,9 @@ fn main() {
             },
         ),
     ];
-    let chosen = std::env::args().nth(1).unwrap_or_default();
-    for (name, noise) in { kinds }.into_iter().filter(|(name, _)| name.contains(&chosen)) {
+    let chosen = std::env::args_os().nth(1).unwrap_or_default();
+    let chosen = chosen.to_string_lossy();
+    for (name, noise) in { kinds }.into_iter().filter(|(name, _)| name.contains(&*chosen)) {
         for servers in [2, 7, 29] {
             for looks in [&[10][..], &LOOKS] {
                 for slower in [0.0, 0.05, 0.1] {

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use record::words::print;
-use record::{Conformance, Measured, Records, bounded};
+use record::{Conformance, Measured, Records, arguments, bounded};
 use reports::summary::Summary;
 use reports::{html, text};
 use serde::Serialize;
@@ -16,7 +15,7 @@ use serde::Serialize;
 use cli::{Action, Cli};
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run(arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             record::complain!("report: {error:#}");

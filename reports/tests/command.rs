@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use assert_cmd::Command;
@@ -172,4 +174,34 @@ fn wrong_usage_has_exit_code_two() {
     report().assert().code(2);
     report().arg("draw").assert().code(2);
     report().arg("html").assert().code(2);
+}
+
+#[test]
+fn files_may_have_any_name_and_other_arguments_have_to_be_utf_8() {
+    let (folder, records) = folder();
+    let named = |name: &[u8]| folder.path().join(OsStr::from_bytes(&[name, b"\xff"].concat()));
+    let (same, page) = (named(b"results"), named(b"page"));
+    fs::rename(records, &same).unwrap();
+    let written = report()
+        .arg("html")
+        .arg(&same)
+        .arg("-o")
+        .arg(&page)
+        .assert()
+        .success();
+    let message = String::from_utf8(written.get_output().stderr.clone()).unwrap();
+    assert!(message.contains("page\u{fffd}"), "{message}");
+    report().arg("check").arg(&page).arg(&same).assert().success();
+    let message = stderr(report().arg(OsStr::from_bytes(b"\xff")), 2);
+    assert!(message.contains("unrecognized subcommand"), "{message}");
+    let mut in_bytes = report();
+    for name in ["COLUMNS", "NO_COLOR", "TERM", "RUST_BACKTRACE"] {
+        in_bytes.env(name, OsStr::from_bytes(b"\xff"));
+    }
+    in_bytes
+        .env(OsStr::from_bytes(b"\xff"), "")
+        .arg("text")
+        .arg(&same)
+        .assert()
+        .success();
 }
