@@ -12,8 +12,8 @@ use anyhow::Context;
 use bench::idle_memory::{self, IdleMemory, MemoryPlan};
 use bench::{names, reexec};
 use clap::Parser;
-use record::units;
 use record::words::print;
+use record::{arguments, units};
 use servers::models::{MODELS, Model};
 use servers::sys::process::raise_descriptor_limit;
 
@@ -47,10 +47,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    reexec::dispatch().unwrap_or_else(|| match run(&Options::parse()) {
+    reexec::dispatch().unwrap_or_else(|| match run(&arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("idle_memory: {error:#}");
+            record::complain!("idle_memory: {error:#}");
             ExitCode::FAILURE
         }
     })

@@ -10,9 +10,9 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use loadgen::interrupt;
-use record::Record;
 use record::units::{self, Percent};
 use record::words::{count, print};
+use record::{Record, arguments};
 
 use servers::cli::Format;
 
@@ -155,7 +155,7 @@ struct ReportOptions {
 
 /// Runs `echobench` with the arguments of this process.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match arguments::parse::<Cli>().command {
         Command::List => servers::cli::list(Format::Text).map(|()| ExitCode::SUCCESS),
         Command::Run(options) => options.run(),
         Command::Report(options) => options.write(),

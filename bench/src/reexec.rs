@@ -12,14 +12,15 @@ use crate::server::{conditions, guard};
 /// `main` calls this first, before it reads arguments or starts threads: some servers must be
 /// single-threaded when they start.
 pub fn dispatch() -> Option<ExitCode> {
-    let name = env::var(VARIABLE).ok()?;
-    Some(match Entry::named(&name) {
+    let name = env::var_os(VARIABLE)?;
+    Some(match name.to_str().and_then(Entry::named) {
         Some(Entry::Server) => servers::cli::main(),
         Some(Entry::Guard) => guard::main(),
         Some(Entry::Preparation) => conditions::main(),
         None => {
             record::complain!(
-                "{VARIABLE}={name} is unknown: only the harness sets this variable, so unset it"
+                "{VARIABLE}={} is unknown: only the harness sets this variable, so unset it",
+                name.display()
             );
             ExitCode::FAILURE
         }

@@ -3,12 +3,15 @@
 #[path = "../benches/echobench/arguments.rs"]
 mod arguments;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use arguments::Arguments;
 
 const SUITE: &str = "suite/quick";
 
 fn of(line: &str) -> Arguments {
-    Arguments::of(line.split_whitespace().map(str::to_owned)).unwrap()
+    Arguments::of(line.split_whitespace().map(str::to_owned).collect()).unwrap()
 }
 
 /// Whether the suite runs under these arguments.
@@ -80,4 +83,14 @@ fn quick_list_and_plots_are_recognized() {
     assert!(!of("--bench").draws());
     assert!(of("--bench --quick").quick() && !of("--bench").quick());
     assert!(of("--list").lists() && !of("--bench").lists());
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_is_named() {
+    let of = |last: &[u8]| {
+        let last = OsStr::from_bytes(last).to_owned();
+        arguments::words(["--bench".into(), last].into_iter())
+    };
+    assert_eq!(of(b"epoll").unwrap(), ["--bench", "epoll"]);
+    assert!(of(b"x\xff").unwrap_err().contains(r"x\xFF"));
 }

@@ -19,13 +19,13 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let seed = match env::var(SEED_VARIABLE).map(|text| conformance::seed(&text)) {
-        Ok(Ok(seed)) => seed,
-        Ok(Err(error)) => {
+    let seed = match env::var_os(SEED_VARIABLE).map(|text| conformance::seed(&text.to_string_lossy())) {
+        Some(Ok(seed)) => seed,
+        Some(Err(error)) => {
             eprintln!("{SEED_VARIABLE}: {error:#}");
             return ExitCode::FAILURE;
         }
-        Err(_) => SEED,
+        None => SEED,
     };
     let full = CASES.iter().filter(|case| case.has_full_form());
     let quick = CASES.iter().map(|case| (case, Scale::Quick));

@@ -1,5 +1,7 @@
 //! Criterion's arguments, as far as they matter to the suite that follows criterion.
 
+use std::ffi::OsString;
+
 use regex::Regex;
 
 /// Options of criterion whose value is the next argument, which is then not the filter.
@@ -26,6 +28,16 @@ const WITH_VALUE: [&str; 20] = [
     "--warm-up-time",
 ];
 
+/// The words of the command line; the error names one that is not UTF-8, which no option and no filter is.
+pub fn words(arguments: impl Iterator<Item = OsString>) -> Result<Vec<String>, String> {
+    let refused = |argument| {
+        format!("the argument {argument:?} is not UTF-8: `cargo bench -- --help` shows the options")
+    };
+    arguments
+        .map(|argument| argument.into_string().map_err(refused))
+        .collect()
+}
+
 /// The arguments. Criterion parses and checks them itself.
 #[derive(Debug)]
 pub struct Arguments {
@@ -41,9 +53,9 @@ enum Filter {
 
 impl Arguments {
     /// Separates the options from the filter.
-    pub fn of(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+    pub fn of(arguments: Vec<String>) -> anyhow::Result<Self> {
         let (mut options, mut filter) = (Vec::new(), None);
-        let mut arguments = arguments;
+        let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             if !argument.starts_with('-') {
                 filter.get_or_insert(argument);

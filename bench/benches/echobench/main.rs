@@ -3,6 +3,7 @@
 mod arguments;
 mod groups;
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use bench::suite::Suite;
 use clap::Parser;
 
 use arguments::Arguments;
+
+/// Exit code of wrong arguments.
+const USAGE: u8 = 2;
 
 /// With `--quick`: the whole takes less than a minute and a half.
 const QUICK_WARMUP: Duration = Duration::from_millis(100);
@@ -33,8 +37,15 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::of(std::env::args().skip(1))?;
-    let options = Environment::parse_from(["echobench"]).options;
+    let words = match arguments::words(env::args_os().skip(1)) {
+        Ok(words) => words,
+        Err(reason) => {
+            record::complain!("echobench: {reason}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let arguments = Arguments::of(words)?;
+    let options = record::arguments::parse_from::<Environment>(&["echobench".into()]).options;
     let mut suite = Suite::quick()?;
     let name = format!("suite/{}", suite.name);
     options.choose_servers(&mut suite)?;

@@ -1,13 +1,17 @@
 //! The command of a run, for its record.
 
 use std::env;
+use std::ffi::OsString;
 
 /// The command that repeats this run: the variables that affect it, then the program without
-/// its folder, which differs from machine to machine.
+/// its folder, which differs from machine to machine. Bytes that are not UTF-8 become U+FFFD.
 pub fn command_line() -> Vec<String> {
-    let variables = env::vars().filter(|(name, _)| name.starts_with("ECHOBENCH_"));
+    let readable = |text: OsString| text.to_string_lossy().into_owned();
+    let variables = env::vars_os().map(|(name, value)| (readable(name), readable(value)));
+    let variables = variables.filter(|(name, _)| name.starts_with("ECHOBENCH_"));
     let variables = variables.map(|(name, value)| format!("{name}={value}"));
-    variables.chain(as_typed(env::args().collect())).collect()
+    let arguments = env::args_os().map(readable).collect();
+    variables.chain(as_typed(arguments)).collect()
 }
 
 /// Cargo adds `--bench` when it starts a bench target, and gives its file a generated name.
