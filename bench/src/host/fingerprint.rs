@@ -10,6 +10,7 @@ use procfs::{CpuInfo, Current, Meminfo};
 use record::Host;
 
 use super::affinity;
+use crate::proc;
 
 /// The kernel settings that affect the measurements.
 const SYSCTLS: [&str; 9] = [
@@ -49,7 +50,7 @@ pub fn read() -> Host {
 
 /// The content of a one-line file; `None` if it is empty or missing.
 fn setting(path: impl AsRef<Path>) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = proc::read(path).ok()?;
     Some(text.trim().replace('\t', " ")).filter(|text| !text.is_empty())
 }
 

@@ -10,3 +10,11 @@ pub mod processes;
 pub mod tcp;
 pub mod tree_clock;
 pub mod usage;
+
+use std::path::Path;
+use std::{fs, io};
+
+/// A file that holds the name of a process or a path, in which bytes that are not UTF-8 become U+FFFD.
+pub fn read(file: impl AsRef<Path>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+}

@@ -124,7 +124,7 @@ pub fn tasks(pid: Pid) -> Vec<PathBuf> {
 /// process long after their last use.
 pub fn own_tasks(pid: Pid) -> Vec<PathBuf> {
     let mut tasks = tasks(pid);
-    tasks.retain(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| !name.starts_with("iou-wrk")));
+    tasks.retain(|task| super::read(task.join("comm")).is_ok_and(|name| !name.starts_with("iou-wrk")));
     tasks
 }
 
@@ -132,7 +132,7 @@ pub fn own_tasks(pid: Pid) -> Vec<PathBuf> {
 /// when the signal comes runs on for a moment. True of a process that has ended.
 pub fn is_stopped(pid: Pid) -> bool {
     let state = |task: &PathBuf| -> Option<char> {
-        let stat = fs::read_to_string(task.join("stat")).ok()?;
+        let stat = super::read(task.join("stat")).ok()?;
         // After the name, which may contain anything.
         stat.rsplit_once(')')?.1.trim_start().chars().next()
     };
@@ -146,11 +146,39 @@ pub fn is_stopped(pid: Pid) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proc::usage::Switches;
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::getpgrp;
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_whose_name_is_not_utf_8_is_found_like_any_other() {
+        let mut child = Command::new("sh")
+            .args(["-c", r"printf '\377' > /proc/$$/comm; echo; read line"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        assert_eq!(fs::read(format!("/proc/{pid}/comm")).unwrap(), b"\xff\n");
+        let found = guarded_by(Pid::this()).unwrap();
+        assert!(found.iter().any(|process| process.pid == pid));
+        let tasks = own_tasks(pid);
+        assert_eq!(tasks.len(), 1);
+        assert!(!is_stopped(pid));
+        // It waits for a line at last.
+        while Switches::of(&tasks[0]).voluntary == 0 {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_process_is_stopped_from_sigstop_to_sigcont() {

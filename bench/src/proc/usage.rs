@@ -3,7 +3,6 @@
 //! The CPU clock of a live process counts nanoseconds and includes its ended threads. For
 //! children that have been waited for, `/proc/PID/stat` of their parent counts steps of 10 ms.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,7 +67,7 @@ pub struct Switches {
 impl Switches {
     /// Reads those of a thread from its folder in `/proc`; zero if it has ended.
     pub fn of(task: &Path) -> Self {
-        Switches::parse(&fs::read_to_string(task.join("status")).unwrap_or_default())
+        Switches::parse(&super::read(task.join("status")).unwrap_or_default())
     }
 
     /// Parsed by hand: the meter reads every thread at both ends of a window, and with 1,000

@@ -4,7 +4,6 @@
 //! at the given calls, and writes a line for each call.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +16,7 @@ use crate::conformance::kit::log::Log;
 use crate::conformance::kit::server::ServerUnderTest;
 use crate::conformance::kit::setup::Unsupported;
 use crate::conformance::kit::wait::{STALL, wait_until};
+use crate::proc;
 use crate::proc::processes::{guarded_by, own_tasks};
 use crate::server::guard::Guard;
 
@@ -153,7 +153,7 @@ fn thread_of(task: &Path) -> Option<Pid> {
 
 /// The tracer of a thread, `0` if there is none; `None` if the thread has ended.
 fn tracer_of(task: &Path) -> Option<String> {
-    let status = fs::read_to_string(task.join("status")).ok()?;
+    let status = proc::read(task.join("status")).ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     Some(tracer.trim().into())
 }
