@@ -64,9 +64,15 @@ impl Part {
         }
         match serde_json::from_slice(&text) {
             Ok(load) => Ok(Part { name, load }),
+            Err(_) if is_several_loads(&text) => Err(MergeError::SeveralLoads { name }),
             Err(error) => Err(MergeError::Syntax { name, error }),
         }
     }
+}
+
+fn is_several_loads(text: &[u8]) -> bool {
+    let loads = serde_json::Deserializer::from_slice(text).into_iter::<Load>();
+    loads.map_while(Result::ok).count() > 1
 }
 
 /// Merges loads that several generators put on one server at the same time.

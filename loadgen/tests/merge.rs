@@ -558,7 +558,9 @@ fn a_file_without_a_load_is_named() {
         assert!(error.to_string().contains("c.json"), "{error}");
     }
     let two = serde_json::to_string(&pair()[0].load).unwrap().repeat(2);
-    assert!(matches!(read(&two), MergeError::Syntax { .. }));
+    let error = read(&two);
+    assert!(matches!(error, MergeError::SeveralLoads { .. }), "{error}");
+    assert!(error.to_string().contains("c.json"), "{error}");
     let endless = Part::read("c.json", std::io::repeat(b' ')).unwrap_err();
     assert!(matches!(endless, MergeError::TooLarge { .. }), "{endless}");
 }

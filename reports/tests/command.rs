@@ -205,3 +205,15 @@ fn files_may_have_any_name_and_other_arguments_have_to_be_utf_8() {
         .assert()
         .success();
 }
+
+#[test]
+fn records_of_two_runs_and_blank_lines_are_told_apart() {
+    let (_folder, records) = folder();
+    let one = fs::read_to_string(&records).unwrap();
+    fs::write(&records, format!("{one}\n\n")).unwrap();
+    report().arg("text").arg(&records).assert().success();
+    fs::write(&records, format!("{one}{one}")).unwrap();
+    let message = stderr(report().arg("text").arg(&records), 1);
+    let begins = format!("another run begin at line {}", one.lines().count() + 1);
+    assert!(message.contains(&begins), "{message}");
+}

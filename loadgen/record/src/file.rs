@@ -89,9 +89,18 @@ pub enum ReadError {
         "the first line describes neither a run nor conformance cases, so this is not a results.jsonl of echobench"
     )]
     NoRun,
+    /// A second [`Run`].
+    #[error(
+        "the records of another run begin at line {line}: a report shows one run, so give each results.jsonl on its own"
+    )]
+    AnotherRun {
+        /// Line number, from 1.
+        line: usize,
+    },
 }
 
-/// Reads a `results.jsonl`, or what `loadgen` writes as JSON: one load, as a run with one trial.
+/// Reads a `results.jsonl`, in which blank lines mean nothing, or what `loadgen` writes as JSON: one load, as
+/// a run with one trial.
 ///
 /// An interrupted write leaves a last line without its line feed. Such a line is ignored if it
 /// does not parse.
@@ -109,6 +118,9 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
         if length > LONGEST_LINE {
             return Err(ReadError::TooLong { line });
         }
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
         // Each line has a version: outcomes can be appended to the records of an older program.
         check_version(&text)?;
         match (serde_json::from_slice(&text), &mut records.measured) {
@@ -116,13 +128,14 @@ pub fn read(mut input: impl BufRead) -> Result<Records, ReadError> {
                 let trials = Vec::new();
                 *measured = Some(Measured { run, trials });
             }
+            (Ok(Record::Run(_)), Some(_)) => return Err(ReadError::AnotherRun { line }),
             (Ok(Record::Trial(trial)), Some(measured)) => measured.trials.push(trial),
             (Ok(Record::Conformance(found)), _) => records.conformance = Some(found),
             (Ok(Record::CaseResult(result)), _) => match &mut records.conformance {
                 Some(conformance) => conformance.add(result),
                 None => return Err(ReadError::NoRun),
             },
-            (Ok(_), _) => return Err(ReadError::NoRun),
+            (Ok(Record::Trial(_)), None) => return Err(ReadError::NoRun),
             (Err(_), _) if line > 1 && !text.ends_with(b"\n") => break,
             (Err(error), _) => {
                 let load = if line == 1 { read_load(text, input) } else { None };
@@ -412,6 +425,30 @@ mod tests {
         assert_eq!(results(cut_off), [result("C1", 2.0), result("C2", 1.0)]);
         let alone = lines(&[Record::CaseResult(result("C1", 1.0))]);
         assert!(matches!(read(&alone[..]), Err(ReadError::NoRun)));
+    }
+
+    #[test]
+    fn blank_lines_mean_nothing() {
+        let skipped = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        let (run, skipped) = (lines(&[Record::Run(run())]), lines(&[skipped]));
+        for blank in ["\n", "\n\n", " \t\r\n", "\n "] {
+            let blank = blank.as_bytes();
+            let read = measured(&[blank, &run, b"\n", &skipped, blank].concat());
+            assert_eq!(read.trials.len(), 1);
+        }
+        assert!(matches!(read(&b"\n\n"[..]), Err(ReadError::NoRun)));
+    }
+
+    #[test]
+    fn two_runs_in_one_file_are_refused_for_what_they_are() {
+        let skipped = Record::Trial(trial(Outcome::Skipped { reason: "x".into() }));
+        let one = lines(&[Record::Run(run()), skipped]);
+        let error = read(&[&one[..], b"\n", &one].concat()[..]).unwrap_err();
+        assert!(matches!(error, ReadError::AnotherRun { line: 4 }), "{error}");
+        assert!(
+            error.to_string().contains("another run begin at line 4"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -30,6 +30,12 @@ pub enum MergeError {
         /// The error of the parser.
         error: serde_json::Error,
     },
+    /// The file holds the output of several generators.
+    #[error("{name} holds several loads, one after the other: give each a file of its own")]
+    SeveralLoads {
+        /// The file.
+        name: String,
+    },
     /// The file was written by a newer program.
     #[error("{name}: {error}")]
     Version {
