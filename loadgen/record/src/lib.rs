@@ -24,6 +24,7 @@ mod load;
 pub mod numbers;
 mod pace;
 mod plan;
+pub mod processors;
 mod run;
 mod schema;
 mod single;

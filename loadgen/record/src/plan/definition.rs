@@ -9,6 +9,9 @@ use super::choices::{Arrivals, Engine, LoopKind, Transport, Wait};
 use super::size::MessageSize;
 use super::source::SourceRange;
 use super::stages::{Stage, Stages};
+#[cfg(feature = "clap")]
+use crate::processors;
+use crate::processors::Processors;
 use crate::units::{Bytes, Rate, Time};
 
 /// What is sent, and when.
@@ -140,10 +143,17 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 
-    /// Processors to pin the workers to, in turn, such as 2,3 [default: not pinned].
-    #[cfg_attr(feature = "clap", arg(long, value_name = "CPU,...", value_delimiter = ',', help_heading = GENERATOR))]
+    /// Processors to pin the workers to, in turn, such as 2,3 or 0-3,8 [default: not pinned].
+    #[cfg_attr(feature = "clap", arg(
+        long,
+        value_name = "CPU,...",
+        value_parser = processors::parse,
+        default_value = processors::NOT_PINNED,
+        hide_default_value = true,
+        help_heading = GENERATOR
+    ))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cpus: Vec<usize>,
+    pub cpus: Processors,
 
     /// I/O backend.
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Plan::default().engine, help_heading = GENERATOR))]
