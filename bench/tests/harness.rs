@@ -423,3 +423,19 @@ fn udp_is_measured_with_datagrams_and_skipped_if_a_message_does_not_fit_into_one
     let text = stdout(&output);
     assert!(text.contains("left out: udp speaks UDP"), "{text}");
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let folder = suite("\"epoll\"", 2, "100ms", 1);
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    // The signal would end the process; without it, the limit is an error like that of a full disk.
+    let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_echobench")])
+        .args(["run", &path("suite.toml"), "--output", &path("out")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let named = format!("cannot write {}: File too large", path("out/results.jsonl"));
+    assert!(stderr(&output).contains(&named), "{}", stderr(&output));
+}

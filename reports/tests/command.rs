@@ -217,3 +217,20 @@ fn records_of_two_runs_and_blank_lines_are_told_apart() {
     let begins = format!("another run begin at line {}", one.lines().count() + 1);
     assert!(message.contains(&begins), "{message}");
 }
+
+#[test]
+fn an_error_of_standard_output_names_it() {
+    let (_folder, records) = folder();
+    for format in ["text", "json"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_report"))
+            .arg(format)
+            .arg(&records)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("standard output: No space left"), "{message}");
+    }
+}

@@ -27,35 +27,34 @@ impl Results {
     pub fn create(folder: &Path) -> anyhow::Result<Self> {
         claim(folder)?;
         make(&folder.join("logs"))?;
+        let path = folder.join(RECORDS);
         // Append mode: `echobench report` may add to the same file during the run.
-        let records = File::options()
-            .append(true)
-            .create_new(true)
-            .open(folder.join(RECORDS))?;
+        let records = File::options().append(true).create_new(true).open(&path);
         Ok(Results {
             folder: folder.to_owned(),
-            records,
+            records: records.with_context(|| cannot_write(&path))?,
         })
     }
 
     /// Writes what the trials have in common; this record comes first.
-    pub fn begin(&mut self, run: &Run) -> io::Result<()> {
+    pub fn begin(&mut self, run: &Run) -> anyhow::Result<()> {
         self.append(&Record::Run(run.clone()))
     }
 
     /// Writes the outcome of the conformance cases.
-    pub fn add_conformance(&mut self, conformance: &Conformance) -> io::Result<()> {
+    pub fn add_conformance(&mut self, conformance: &Conformance) -> anyhow::Result<()> {
         self.append(&Record::Conformance(conformance.clone()))
     }
 
     /// Writes a trial.
-    pub fn add(&mut self, trial: &Trial) -> io::Result<()> {
+    pub fn add(&mut self, trial: &Trial) -> anyhow::Result<()> {
         self.append(&Record::Trial(trial.clone()))
     }
 
     /// Writes each line at once, so that a crash leaves whole lines.
-    fn append(&mut self, record: &Record) -> io::Result<()> {
-        self.records.write_all(&line(record)?)
+    fn append(&mut self, record: &Record) -> anyhow::Result<()> {
+        let written = self.records.write_all(&line(record)?);
+        written.with_context(|| cannot_write(&self.folder.join(RECORDS)))
     }
 
     /// The file for the standard error of a trial's server.
@@ -66,9 +65,11 @@ impl Results {
     }
 
     /// Removes a log if it is empty.
-    pub fn remove_empty_log(&self, log: &Path) -> io::Result<()> {
+    pub fn remove_empty_log(&self, log: &Path) -> anyhow::Result<()> {
         match fs::metadata(log) {
-            Ok(found) if found.len() == 0 => fs::remove_file(log),
+            Ok(found) if found.len() == 0 => {
+                fs::remove_file(log).with_context(|| format!("cannot remove {}", log.display()))
+            }
             _ => Ok(()),
         }
     }
@@ -99,6 +100,10 @@ pub fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot append to {}", path.display()))
 }
 
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
+
 fn line(record: &Record) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
@@ -109,7 +114,7 @@ fn line(record: &Record) -> io::Result<Vec<u8>> {
 pub fn write_report(folder: &Path, records: &Records) -> anyhow::Result<PathBuf> {
     let report = folder.join("report.html");
     let written = reports::html::write(&report, &reports::html::render(records)?);
-    written.with_context(|| format!("cannot write {}", report.display()))?;
+    written.with_context(|| cannot_write(&report))?;
     Ok(report)
 }
 

@@ -62,7 +62,7 @@ pub enum DecodeError {
     TooLong(usize),
     /// The text is not base64.
     #[error("the histogram is not base64: {0}")]
-    Base64(#[from] base64::DecodeError),
+    Base64(base64::DecodeError),
     /// The bytes are not a deflated HdrHistogram V2.
     #[error("the histogram is not HdrHistogram V2: {0}")]
     Format(String),
@@ -91,7 +91,7 @@ impl Encoded {
         if self.0.len() > LONGEST_ENCODING {
             return Err(DecodeError::TooLong(self.0.len()));
         }
-        let bytes = STANDARD.decode(&self.0)?;
+        let bytes = STANDARD.decode(&self.0).map_err(DecodeError::Base64)?;
         let histogram: Histogram = Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|error| DecodeError::Format(error.to_string()))?;

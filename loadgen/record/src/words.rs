@@ -44,12 +44,13 @@ macro_rules! complain {
     }};
 }
 
-/// Prints a result on standard output. A pipe that its reader has closed is no error.
+/// Prints a result on standard output, which an error names. A pipe that its reader has closed is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) => Err(io::Error::new(error.kind(), format!("standard output: {error}"))),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -95,7 +95,14 @@ pub enum RunError {
     Unprepared(#[from] PrepareError),
     /// The generator itself failed.
     #[error("the load generator failed: {0}")]
-    Own(#[from] io::Error),
+    Own(io::Error),
+}
+
+/// The message has the error, so it is no source: a chain of errors would show it twice.
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        RunError::Own(error)
+    }
 }
 
 fn advice(target: &Address, kind: ErrorKind) -> &'static str {

@@ -27,13 +27,13 @@ const SCRIPT: &str = include_str!("../../templates/report.js");
 pub enum Error {
     /// The records contradict themselves.
     #[error("the records are not valid: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
     /// A figure failed.
     #[error(transparent)]
     Chart(#[from] chart::Error),
     /// A template failed.
     #[error("cannot write the page: {0}")]
-    Template(#[from] askama::Error),
+    Template(askama::Error),
     /// The page is too large.
     #[error("the report has {0} bytes, more than {LARGEST}: report fewer servers, scenarios or cases")]
     TooLarge(usize),
@@ -41,7 +41,7 @@ pub enum Error {
 
 /// The report of a run as HTML, or of conformance cases if nothing was measured.
 pub fn render(records: &Records) -> Result<String, Error> {
-    validate::check(records)?;
+    validate::check(records).map_err(Error::Invalid)?;
     let behaviour = records.conformance.as_ref().map(Behaviour::of);
     let html = match &records.measured {
         Some(measured) => of_run(measured, behaviour)?,
@@ -49,7 +49,8 @@ pub fn render(records: &Records) -> Result<String, Error> {
             frame: Frame::new(),
             behaviour,
         }
-        .render()?,
+        .render()
+        .map_err(Error::Template)?,
     };
     if html.len() > LARGEST {
         return Err(Error::TooLarge(html.len()));
@@ -84,7 +85,7 @@ fn of_run(Measured { run, trials }: &Measured, behaviour: Option<Behaviour>) -> 
         command: machine::command(&run.command),
         summary: &summary,
     };
-    Ok(page.render()?)
+    page.render().map_err(Error::Template)
 }
 
 /// The metrics that some load has.
