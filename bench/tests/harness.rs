@@ -439,3 +439,32 @@ fn a_file_that_cannot_be_written_is_named() {
     let named = format!("cannot write {}: File too large", path("out/results.jsonl"));
     assert!(stderr(&output).contains(&named), "{}", stderr(&output));
 }
+
+#[test]
+fn processors_that_cannot_be_chosen_are_reported_before_anything_is_measured() {
+    let strace = |options: &[&str]| {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null"]).args(options);
+        command
+    };
+    if !strace(&["true"]).status().is_ok_and(|status| status.success()) {
+        return eprintln!("not checked: strace(1) is missing, or may not trace");
+    }
+    let folder = suite("\"epoll\"", 2, "100ms", 1);
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let output = strace(&[
+        "-e",
+        "trace=sched_setaffinity",
+        "-e",
+        "inject=sched_setaffinity:error=EPERM",
+    ])
+    .arg(env!("CARGO_BIN_EXE_echobench"))
+    .args(["run", &path("suite.toml"), "--output", &path("out")])
+    .output()
+    .unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("must allow sched_setaffinity(2)"), "{message}");
+    assert_eq!(message.matches("os error 1)").count(), 1, "{message}");
+    assert!(!folder.path().join("out").exists());
+}

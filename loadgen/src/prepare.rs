@@ -1,8 +1,9 @@
-//! What a run does to this host before it measures: raise a limit, try the source addresses.
+//! What a run does to this host before it measures: raise a limit, try processors and source addresses.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 
+use crate::affinity;
 use crate::limits::{self, TooFewDescriptors};
 use crate::plan::CheckedPlan;
 
@@ -12,6 +13,9 @@ pub enum PrepareError {
     /// The limit of descriptors cannot be raised far enough.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
+    /// The workers cannot be pinned.
+    #[error("{0}")]
+    Pin(io::Error),
     /// A source is not an address of this host.
     #[error("connections cannot come from {address}: {error}; it must be an address of this host")]
     Source {
@@ -22,9 +26,13 @@ pub enum PrepareError {
     },
 }
 
-/// Raises the limit of descriptors and tries each source address.
+/// Raises the limit of descriptors, and tries the processors and each source address.
 pub fn prepare(plan: &CheckedPlan) -> Result<(), PrepareError> {
     limits::possible(plan.connections + plan.idle, plan.threads, limits::raise())?;
+    // Each worker is pinned to one of them.
+    for &cpu in plan.cpus.iter().take(plan.threads) {
+        affinity::with(&[cpu], || ()).map_err(PrepareError::Pin)?;
+    }
     for &address in &plan.sources {
         UdpSocket::bind((address, 0)).map_err(|error| PrepareError::Source { address, error })?;
     }

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use anyhow::Context;
 use bench::host::affinity;
 use bench::participant::Participant;
 use bench::results;
@@ -59,7 +58,7 @@ pub fn run(participants: &[Participant], arguments: &Arguments) -> anyhow::Resul
         group(&mut criterion, "connect", &connecting, &placement, Connect::new);
         criterion.final_summary();
     });
-    measured.context("cannot pin to the processors of the generator")
+    Ok(measured?)
 }
 
 fn is_runnable(participant: &Participant) -> bool {

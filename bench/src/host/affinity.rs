@@ -3,19 +3,9 @@
 use std::io;
 use std::path::Path;
 
-pub use loadgen::affinity::{allowed, pin};
+pub use loadgen::affinity::{allowed, pin, with};
 use loadgen::quota::Quotas;
 use record::Placement;
-
-/// Runs `action` pinned to `cpus`. A process that it spawns inherits them from the start, as
-/// a runtime counts its processors when it starts.
-pub fn with<T>(cpus: &[usize], action: impl FnOnce() -> T) -> io::Result<T> {
-    let before = allowed()?;
-    pin(cpus)?;
-    let result = action();
-    pin(&before)?;
-    Ok(result)
-}
 
 /// The processors that this program, with the servers that it starts, can use all the time: those that
 /// it is allowed, as far as its quota goes.
@@ -63,13 +53,5 @@ mod tests {
     #[test]
     fn a_single_processor_is_shared() {
         assert!(split(&[3]).shared());
-    }
-
-    #[test]
-    fn the_thread_returns_to_its_processors_after_the_action() {
-        let before = allowed().unwrap();
-        let inside = with(&before[..1], || allowed().unwrap()).unwrap();
-        assert_eq!(inside, before[..1]);
-        assert_eq!(allowed().unwrap(), before);
     }
 }

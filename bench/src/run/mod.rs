@@ -320,6 +320,8 @@ fn is_bad(outcome: &Outcome) -> bool {
 
 fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::Result<Run> {
     let mut placement = affinity::split(&affinity::usable()?);
+    // Every trial needs it.
+    affinity::with(&placement.generator_cpus, || ())?;
     // Targets run elsewhere; the generator keeps its half, so that runs remain comparable.
     if participants
         .iter()

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -14,7 +15,18 @@ pub(super) const READY_WITHIN: Duration = Duration::from_secs(10);
 pub enum ServerError {
     /// No process could be started.
     #[error("cannot start a process: {0}")]
-    Spawn(#[from] io::Error),
+    Spawn(io::Error),
+    /// It cannot have its processors.
+    #[error("the processors of the server cannot be chosen: {0}")]
+    Pin(io::Error),
+    /// The file for what it prints cannot be made.
+    #[error("cannot write {}: {error}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
     /// It ended before it was ready.
     #[error("the server ended before it was ready: {0}")]
     EndedEarly(ExitStatus),
@@ -50,4 +62,35 @@ pub enum ServerError {
     /// It ignored SIGTERM and was killed.
     #[error("the server did not stop within {0:?} of SIGTERM and was killed")]
     NotStopped(Duration),
+}
+
+/// The message has the error, so it is no source: a chain of errors would show it twice.
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        ServerError::Spawn(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loadgen::RunError;
+
+    #[test]
+    fn a_chain_of_errors_shows_each_cause_once() {
+        let cause = || io::Error::from_raw_os_error(1);
+        for error in [
+            anyhow::Error::from(ServerError::from(cause())),
+            ServerError::Pin(cause()).into(),
+            ServerError::Log {
+                path: "log".into(),
+                error: cause(),
+            }
+            .into(),
+            RunError::from(cause()).into(),
+        ] {
+            let shown = format!("{:#}", error.context("outermost"));
+            assert_eq!(shown.matches("os error 1").count(), 1, "{shown}");
+        }
+    }
 }

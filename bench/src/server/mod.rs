@@ -78,7 +78,10 @@ impl Server {
     }
 
     fn start_on(launch: &Launch, listen: SocketAddr) -> Result<Self, ServerError> {
-        let log = File::create(&launch.log)?;
+        let log = File::create(&launch.log).map_err(|error| ServerError::Log {
+            path: launch.log.clone(),
+            error,
+        })?;
         let command = launch.conditions.impose(launch.command(listen))?;
         let output = match launch.is_external() {
             true => log.try_clone()?.into(),
@@ -87,12 +90,12 @@ impl Server {
         let start = || Guard::start(&command, output, log);
         let mut guard = match launch.cpus.as_slice() {
             [] => start()?,
-            cpus => affinity::with(cpus, start)??,
+            cpus => affinity::with(cpus, start).map_err(ServerError::Pin)??,
         };
         // From here on an early return ends the server.
         let mut server = Server {
             address: listen,
-            output: read_lines(guard.output()),
+            output: read_lines(guard.output())?,
             main: guard.pid(),
             is_external: launch.is_external(),
             is_in_background: false,

@@ -25,18 +25,18 @@ pub fn stderr_tail(log: &Path) -> String {
 }
 
 /// Reads lines on another thread, as reading from a pipe has no time-out. Ends with the server.
-pub(super) fn read_lines(output: Option<ChildStdout>) -> Receiver<String> {
+pub(super) fn read_lines(output: Option<ChildStdout>) -> io::Result<Receiver<String>> {
     let (lines, received) = channel();
     if let Some(output) = output {
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if lines.send(line).is_err() {
                     return;
                 }
             }
-        });
+        })?;
     }
-    received
+    Ok(received)
 }
 
 /// The address in the line `ready ADDRESS`.
