@@ -71,8 +71,8 @@ pub(crate) fn own_descriptors() -> io::Result<()> {
 pub fn threads_can_own_descriptors() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
-        let tried = thread::spawn(|| own_descriptors().is_ok());
-        tried.join().unwrap_or(false)
+        let tried = thread::Builder::new().spawn(|| own_descriptors().is_ok());
+        tried.is_ok_and(|tried| tried.join().unwrap_or(false))
     })
 }
 

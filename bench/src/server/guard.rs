@@ -187,6 +187,7 @@ pub fn remove(folder: &Path) -> io::Result<()> {
 /// The entry point of the guard process.
 pub fn main() -> ExitCode {
     guard().unwrap_or_else(|error| {
+        kill_all();
         record::complain!("a guard failed: {error}");
         ExitCode::FAILURE
     })
@@ -218,8 +219,7 @@ fn guard() -> io::Result<ExitCode> {
     // A server may send signals to its group, and the kernel does if the group has lost its harness
     // and is stopped. After the start of the server, which would inherit this.
     SigSet::all().thread_block()?;
-    tell(&socket, first.as_raw());
-    let reaper = thread::spawn(move || reap(first, &socket));
+    let reaper = thread::Builder::new().spawn(move || reap(first, &socket))?;
     let mut folders = Vec::new();
     // An error means the end of the harness too.
     let _ = orders.read_to_end(&mut folders);
@@ -252,6 +252,7 @@ fn guard() -> io::Result<ExitCode> {
 
 /// Waits for the process and for all that are orphaned, until none is left.
 fn reap(first: Pid, socket: &UnixStream) {
+    tell(socket, first.as_raw());
     let mut last = 0;
     while let Ok(ended) = retry_on_intr(|| wait(WaitOptions::empty())) {
         let Some((pid, status)) = ended else { continue };
