@@ -34,8 +34,10 @@ impl Cgroup {
 /// The cgroups of a process that may have a controller: of version 1 that with the controller, then
 /// that of version 2. `process` is its folder, such as `/proc/self`.
 pub fn of(process: &Path, controller: &str) -> io::Result<Vec<Cgroup>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let member = fs::read_to_string(process.join("cgroup"))?;
+    // The names of folders may have any bytes.
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    let member = fs::read(process.join("cgroup"))?;
+    let (mounts, member) = (String::from_utf8_lossy(&mounts), String::from_utf8_lossy(&member));
     let found = [Version::First, Version::Second].map(|version| find(version, controller, &mounts, &member));
     Ok(found.into_iter().flatten().collect())
 }
