@@ -39,6 +39,11 @@ pub trait Model: Sync {
         None
     }
 
+    /// What it takes of the host.
+    fn demands(&self) -> Demands {
+        Demands::default()
+    }
+
     /// Checks whether this host can run it; the error gives the reason if not.
     fn probe(&self) -> io::Result<()> {
         Ok(())
@@ -49,6 +54,34 @@ pub trait Model: Sync {
     /// Calls [`Listener::announce`] once it answers connections. An error is a fault of
     /// the server; clients cannot cause one.
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()>;
+}
+
+/// What a model takes of the host, beside the workers that it starts ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demands {
+    /// Processes that it starts for each connection.
+    pub processes_per_connection: usize,
+    /// Threads that it starts for each connection.
+    pub threads_per_connection: usize,
+    /// Descriptors that a process has open for each of its connections.
+    pub descriptors_per_connection: usize,
+    /// Whether it is built on io_uring.
+    pub io_uring: bool,
+    /// Bytes of memory that a process must be allowed to lock (RLIMIT_MEMLOCK).
+    pub lockable_bytes: u64,
+}
+
+impl Default for Demands {
+    /// A descriptor for each connection.
+    fn default() -> Self {
+        Demands {
+            processes_per_connection: 0,
+            threads_per_connection: 0,
+            descriptors_per_connection: 1,
+            io_uring: false,
+            lockable_bytes: 0,
+        }
+    }
 }
 
 /// The kind of concurrency that a model uses.

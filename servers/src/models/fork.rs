@@ -25,7 +25,7 @@ use std::thread;
 
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener};
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal;
 use crate::{children, conn};
@@ -46,6 +46,13 @@ impl Model for Fork {
 
     fn summary(&self) -> &'static str {
         "a child process per client"
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            processes_per_connection: 1,
+            ..Demands::default()
+        }
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {

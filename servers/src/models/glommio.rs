@@ -34,7 +34,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::sys::{socket, uring};
 use crate::tasks::{self, Socket, TaskGuard, Tasks};
 
@@ -62,6 +62,14 @@ impl Model for Glommio {
 
     fn workers(&self) -> Workers {
         Workers::PerProcessor
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            io_uring: true,
+            lockable_bytes: LOCKABLE_BYTES,
+            ..Demands::default()
+        }
     }
 
     fn probe(&self) -> io::Result<()> {

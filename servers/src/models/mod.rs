@@ -36,7 +36,7 @@ mod udp;
 mod uring;
 mod uring_multi;
 
-pub use crate::model::{Family, Model};
+pub use crate::model::{Demands, Family, Model};
 
 /// Every model of this build, in reading order.
 pub static MODELS: &[&dyn Model] = &[

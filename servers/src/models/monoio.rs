@@ -30,7 +30,7 @@ use monoio::{IoUringDriver, RuntimeBuilder};
 
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::sys::uring;
 use crate::tasks::{self, Socket, TaskGuard, Tasks};
 
@@ -51,6 +51,13 @@ impl Model for Monoio {
 
     fn workers(&self) -> Workers {
         Workers::PerProcessor
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            io_uring: true,
+            ..Demands::default()
+        }
     }
 
     fn probe(&self) -> io::Result<()> {

@@ -27,7 +27,7 @@ use std::{io, thread};
 use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::listener::{self, BACK_OFF, Listener, Remedy};
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::sys::pipe::Pipe;
 use crate::sys::thread::spawn_detached;
 
@@ -44,6 +44,15 @@ impl Model for Splice {
 
     fn summary(&self) -> &'static str {
         "a thread per client that moves data through a pipe and never copies it"
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            threads_per_connection: 1,
+            // The socket, and both ends of the pipe.
+            descriptors_per_connection: 3,
+            ..Demands::default()
+        }
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {

@@ -24,7 +24,7 @@ use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::conn;
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::sys::thread::spawn_detached;
 
 pub struct Thread;
@@ -40,6 +40,13 @@ impl Model for Thread {
 
     fn summary(&self) -> &'static str {
         "a thread per client"
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            threads_per_connection: 1,
+            ..Demands::default()
+        }
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {

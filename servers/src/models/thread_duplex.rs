@@ -34,7 +34,7 @@ use crate::clients::{Client, Clients, STACK_BYTES};
 use crate::config::Config;
 use crate::conn;
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::stop;
 use crate::sys::socket;
 use crate::sys::thread::spawn_detached;
@@ -67,6 +67,13 @@ impl Model for ThreadDuplex {
 
     fn summary(&self) -> &'static str {
         "a receiver and a sender thread per client, and one processor between them"
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            threads_per_connection: 2,
+            ..Demands::default()
+        }
     }
 
     fn serve(&self, listener: Listener, config: &Config) -> io::Result<()> {

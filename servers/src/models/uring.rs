@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::config::Config;
 use crate::descriptor_map::DescriptorMap;
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::readiness::Listening;
 use crate::sys::uring::{Completion, Payload, Ring};
 
@@ -55,6 +55,13 @@ impl Model for Uring {
 
     fn summary(&self) -> &'static str {
         "one thread on io_uring: multishot accept and receive, batched submission"
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            io_uring: true,
+            ..Demands::default()
+        }
     }
 
     fn probe(&self) -> io::Result<()> {

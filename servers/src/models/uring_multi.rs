@@ -24,7 +24,7 @@ use std::io;
 use super::uring::Loop;
 use crate::config::{Config, Workers};
 use crate::listener::Listener;
-use crate::model::{Family, Model};
+use crate::model::{Demands, Family, Model};
 use crate::per_core::{self, ReadyCount};
 use crate::sys::uring::Ring;
 
@@ -45,6 +45,13 @@ impl Model for UringMulti {
 
     fn workers(&self) -> Workers {
         Workers::PerProcessor
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            io_uring: true,
+            ..Demands::default()
+        }
     }
 
     fn probe(&self) -> io::Result<()> {

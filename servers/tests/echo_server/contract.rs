@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG_DRAIN, Server, connect, echo_server, exchange, expect_end};
+use crate::support::{LONG_DRAIN, Server, connect, echo_server, exchange, expect_end, wait_until};
 use nix::sys::signal::Signal;
 use servers::config::{Config, Workers};
 use servers::listener::Transport;
@@ -279,5 +279,35 @@ fn q_and_enter_stop_a_server_on_a_terminal_and_other_lines_do_not() {
         exchange(&mut connect(address, model.transport()), b"still here");
         keyboard.write_all(b"q\n").unwrap();
         assert_eq!(terminal.wait().unwrap().code(), Some(0));
+    });
+}
+
+#[test]
+fn models_take_what_they_say_for_each_connection() {
+    const MORE: usize = 5;
+    for_each_model_with_connections(|model| {
+        let ahead = model.workers() != Workers::Fixed;
+        if ahead || model.at_once(&Config::default()) == Some(1) {
+            return;
+        }
+        let server = Server::start(model.name(), &[]);
+        let serve = |clients: usize| -> Vec<_> {
+            let mut clients: Vec<_> = (0..clients).map(|_| server.connect()).collect();
+            clients.iter_mut().for_each(|client| exchange(client, b"here"));
+            clients
+        };
+        let _first = serve(1);
+        let (tasks, descriptors) = (server.tasks(), server.descriptors());
+        let _others = serve(MORE);
+        let demands = model.demands();
+        let each = demands.processes_per_connection + demands.threads_per_connection;
+        // The children of `fork` have the descriptors, and their parent closes them later.
+        let held = match demands.processes_per_connection {
+            0 => demands.descriptors_per_connection,
+            _ => 0,
+        };
+        wait_until("what it takes for each connection", || {
+            server.tasks() == tasks + MORE * each && server.descriptors() == descriptors + MORE * held
+        });
     });
 }

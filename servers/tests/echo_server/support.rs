@@ -96,6 +96,25 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
+    /// The number of threads of the server and its children.
+    pub fn tasks(&self) -> usize {
+        let threads = |pid: &str| fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let pid = self.pid().to_string();
+        let parent = |child: &str| {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+            // Behind the name, which may have any character.
+            stat.rsplit(')')
+                .next()?
+                .split_whitespace()
+                .nth(1)
+                .map(str::to_owned)
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let children = names.filter(|name| parent(name).as_ref() == Some(&pid));
+        threads(&pid) + children.map(|child| threads(&child)).sum::<usize>()
+    }
+
     pub fn stderr(&mut self) -> String {
         let mut text = String::new();
         self.child
