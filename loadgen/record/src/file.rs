@@ -182,6 +182,7 @@ mod tests {
     use crate::error_kind::ErrorKind;
     use crate::finding::Finding;
     use crate::histogram::{self, Encoded, Quantiles};
+    use crate::host_check::{HostCheck, HostState, Remedy};
     use crate::load::{Connections, Generator, Interval, Load, Reconnects, Summary};
     use crate::plan::{Arrivals, Engine, Plan, Transport, Wait};
     use crate::run::{Cost, Host, Margins, Outcome, Placement, Server, Slice};
@@ -216,6 +217,19 @@ mod tests {
                 generator_cpus: vec![1],
             },
             host: Host::default(),
+            host_checks: vec![checked()],
+        }
+    }
+
+    fn checked() -> HostCheck {
+        HostCheck {
+            name: "backlog".into(),
+            state: HostState::Spoils,
+            found: "net.core.somaxconn is 128".into(),
+            read_from: "/proc/sys/net/core/somaxconn".into(),
+            why: "connections are dropped".into(),
+            affects: "connect times".into(),
+            remedy: Some(Remedy::Command("sysctl -w net.core.somaxconn=4096".into())),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The schema of echobench: plans, loads, runs and their trials, conformance outcomes, capacities.
 //!
 //! `loadgen run --format json` prints one [`Load`], `loadgen capacity` one [`Capacity`], `echobench
-//! conformance` one [`Conformance`]. The harness writes `results.jsonl`, one [`Record`] per line:
-//! for a run a [`Run`] first, then each [`Trial`] as it ends; a [`Conformance`] with its
-//! [`CaseResult`]s among them, or alone. `loadgen/record/schema/record.schema.json` is the JSON
+//! conformance` one [`Conformance`], `echobench doctor` one [`HostChecks`]. The harness writes
+//! `results.jsonl`, one [`Record`] per line: for a run a [`Run`] first, then each [`Trial`] as it
+//! ends; a [`Conformance`] with its [`CaseResult`]s among them, or alone. `loadgen/record/schema/record.schema.json` is the JSON
 //! Schema of these types; a test checks that it is current.
 //!
 //! The crate imports none of the others. [`units`], [`words`] and [`numbers`] parse and show
@@ -19,6 +19,7 @@ mod file;
 pub mod finding;
 mod findings;
 pub mod histogram;
+mod host_check;
 mod identity;
 mod load;
 pub mod numbers;
@@ -41,6 +42,7 @@ pub use error_kind::ErrorKind;
 pub use file::{LARGEST_LOAD, Measured, ReadError, Record, Records, check_version, read};
 pub use finding::{Effect, Fault, Finding};
 pub use findings::Findings;
+pub use host_check::{HostCheck, HostChecks, HostState, Remedy};
 pub use load::{Connections, Generator, Interval, Load, Reconnects, Summary, UNIX_PREFIX};
 pub use pace::{PaceSetter, SATURATED, Saturation, fell_behind};
 pub use plan::{

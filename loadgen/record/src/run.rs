@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::host_check::HostCheck;
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
 use crate::throttling::Throttling;
@@ -43,6 +44,10 @@ pub struct Run {
     pub placement: Placement,
     /// The machine.
     pub host: Host,
+    /// What was checked on it before the first trial, as far as it concerns this run. Empty if nothing was,
+    /// as before there were checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_checks: Vec<HostCheck>,
 }
 
 /// How far the values of two servers may differ so that the difference does not matter for a choice: they

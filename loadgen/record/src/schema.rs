@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use crate::capacity::Capacity;
 use crate::conformance::Conformance;
 use crate::file::Record;
+use crate::host_check::HostChecks;
 use crate::load::Load;
 
 /// The JSON Schema of a line of `results.jsonl` and of everything that `--format json` prints.
@@ -13,7 +14,7 @@ pub fn json_schema() -> serde_json::Value {
     #[schemars(
         untagged,
         title = "echobench record",
-        description = "A line of results.jsonl, or what `loadgen run`, `loadgen merge`, `loadgen capacity` and `echobench conformance` print with `--format json`."
+        description = "A line of results.jsonl, or what `loadgen run`, `loadgen merge`, `loadgen capacity`, `echobench conformance` and `echobench doctor` print with `--format json`."
     )]
     #[allow(dead_code, clippy::large_enum_variant, reason = "only its schema is used")]
     enum Written {
@@ -21,6 +22,7 @@ pub fn json_schema() -> serde_json::Value {
         Load(Load),
         Capacity(Capacity),
         Conformance(Conformance),
+        HostChecks(HostChecks),
     }
     schemars::schema_for!(Written).to_value()
 }

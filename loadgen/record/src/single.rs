@@ -52,6 +52,7 @@ impl From<Load> for Records {
                 generator_cpus: load.generator.cpus.clone(),
             },
             host: Host::default(),
+            host_checks: Vec::new(),
         };
         let trial = Trial {
             server,

@@ -185,6 +185,7 @@ pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
             commit: Some("0123456789abcdef".into()),
             ..Host::default()
         },
+        host_checks: Vec::new(),
     }
 }
 
