@@ -1,6 +1,7 @@
 //! The command line of `echobench`.
 
 mod conformance;
+mod doctor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ use crate::suite::Suite;
 use crate::target::Target;
 
 use conformance::ConformanceOptions;
+use doctor::DoctorOptions;
 
 /// Exit code of a run with a trial that failed or is not valid.
 const INVALID: u8 = 3;
@@ -40,7 +42,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 1 error; 2 usage; 3 a trial failed or is not valid, and the report \
-says why; 130 interrupted, and the report has the trials until then.";
+says why, or `doctor` found something in the way; 130 interrupted, and the report has the trials until then.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -52,6 +54,8 @@ enum Command {
     Report(ReportOptions),
     /// Run the conformance cases against the models or your own server.
     Conformance(ConformanceOptions),
+    /// Check what on this host spoils a measurement or stops a model, and how to mend it.
+    Doctor(DoctorOptions),
 }
 
 /// Measure every server of a suite under each of its loads, in blocks, and write the
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => options.run(),
         Command::Report(options) => options.write(),
         Command::Conformance(options) => options.run(),
+        Command::Doctor(options) => options.run(),
     };
     result.unwrap_or_else(|error| {
         record::complain!("echobench: {error:#}");

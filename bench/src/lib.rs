@@ -10,12 +10,13 @@
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
-//! | the machine | [`host`] |
+//! | the machine, and what is wrong with it | [`host`], [`doctor`] |
 //! | the cases that every server must pass | [`conformance`] |
 //! | memory of idle connections | [`idle_memory`] |
 
 pub mod cli;
 pub mod conformance;
+pub mod doctor;
 pub mod external;
 pub mod host;
 pub mod idle_memory;

@@ -202,19 +202,23 @@ impl Suite {
     /// servers, whose programs must exist on this host, then the targets, which must accept
     /// connections. Targets on other hosts need `allow_remote`.
     pub fn participants(&self, allow_remote: bool) -> anyhow::Result<Vec<Participant>> {
-        let models = self.models()?.into_iter().map(Participant::Model);
         self.externals.iter().try_for_each(External::check)?;
         let targets = self.targets.iter().map(|target| target.resolve(allow_remote));
         let targets: Vec<_> = targets.collect::<anyhow::Result<_>>()?;
-        let participants: Vec<_> = models
-            .chain(self.externals.iter().cloned().map(Participant::External))
-            .chain(targets.into_iter().map(Participant::Target))
-            .collect();
+        let mut participants = self.local_participants()?;
+        participants.extend(targets.into_iter().map(Participant::Target));
         ensure!(
             !participants.is_empty(),
             "no server is named: give models, an external server or a target"
         );
         Ok(participants)
+    }
+
+    /// The servers that a run would start on this host, whether or not they can.
+    pub fn local_participants(&self) -> anyhow::Result<Vec<Participant>> {
+        let models = self.models()?.into_iter().map(Participant::Model);
+        let externals = self.externals.iter().cloned().map(Participant::External);
+        Ok(models.chain(externals).collect())
     }
 
     fn models(&self) -> anyhow::Result<Vec<&'static dyn Model>> {

@@ -56,6 +56,16 @@ fn every_cell_of_the_matrix_passes_or_is_not_applicable() {
 }
 
 #[test]
+fn every_check_of_the_host_is_explained_in_the_order_of_the_registry() {
+    let text = read("bench/README.md");
+    let section = text.split("\n## What a host spoils").nth(1).unwrap();
+    let rows = table(section, "wrong\nusage.");
+    let explained: Vec<&str> = rows.iter().skip(2).map(|row| row[0].as_str()).collect();
+    let names: Vec<String> = bench::doctor::names().map(|name| format!("**{name}**")).collect();
+    assert_eq!(explained, names);
+}
+
+#[test]
 fn every_case_is_explained_in_the_order_of_the_registry() {
     let rows = table(&read("bench/README.md"), "\n### The cases\n");
     let explained: Vec<&str> = rows.iter().skip(2).map(|row| row[0].as_str()).collect();

@@ -24,7 +24,7 @@ use crate::{conn, panics, stop};
 
 /// The default backlog: enough for a thousand clients at once, and the usual value of
 /// net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// The longest write deadline: the kernel stores it as 31 bits of milliseconds.
 const LONGEST_DEADLINE: Duration = Duration::from_millis(i32::MAX as u64);

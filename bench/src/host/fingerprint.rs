@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use procfs::{CpuInfo, Current, Meminfo};
 use record::Host;
 
-use super::affinity;
+use super::{affinity, cpu_list};
 use crate::proc;
 
 /// The kernel settings that affect the measurements.
@@ -28,16 +28,16 @@ const SYSCTLS: [&str; 9] = [
 /// Reads the fingerprint of this machine.
 pub fn read() -> Host {
     let processors = CpuInfo::current().ok();
-    let field = |name| processors.as_ref().and_then(|all| all.get_field(0, name));
+    let model = processors.as_ref().and_then(|all| all.get_field(0, "model name"));
     Host {
         kernel: setting("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
         architecture: std::env::consts::ARCH.into(),
-        cpu_model: field("model name").map(Into::into),
+        cpu_model: model.map(Into::into),
         cpus_online: processors_online(),
         cpus_allowed: affinity::allowed().unwrap_or_default(),
         memory_bytes: Meminfo::current().ok().map(|memory| memory.mem_total),
         governor: setting("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        hypervisor: field("flags").and_then(hypervisor),
+        hypervisor: processors.as_ref().and_then(hypervisor),
         mitigations: mitigations(),
         sysctls: sysctls(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard),
@@ -55,26 +55,23 @@ fn setting(path: impl AsRef<Path>) -> Option<String> {
 }
 
 fn processors_online() -> usize {
-    let cpus = setting("/sys/devices/system/cpu/online")
-        .as_deref()
-        .map(count_ranges);
-    cpus.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into))
+    let cpus = setting("/sys/devices/system/cpu/online").and_then(|list| cpu_list::parse(&list));
+    cpus.map_or_else(
+        || thread::available_parallelism().map_or(1, Into::into),
+        |cpus| cpus.len(),
+    )
 }
 
-/// Counts the numbers in a list such as `0-3,8,10-11`.
-fn count_ranges(ranges: &str) -> usize {
-    let length = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        Some((last + 1).saturating_sub(first))
-    };
-    ranges.split(',').filter_map(length).sum()
+/// The vendor of the virtual machine, if it is one.
+fn hypervisor(processors: &CpuInfo) -> Option<String> {
+    let vendor = || setting("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into());
+    is_virtual(processors).then(vendor)
 }
 
-/// The vendor of the virtual machine, if the processor's flags include `hypervisor`.
-fn hypervisor(flags: &str) -> Option<String> {
-    let is_virtual = flags.split(' ').any(|flag| flag == "hypervisor");
-    is_virtual.then(|| setting("/sys/class/dmi/id/sys_vendor").unwrap_or_else(|| "unknown".into()))
+/// Whether these are the processors of a virtual machine: their flags include `hypervisor`.
+pub fn is_virtual(processors: &CpuInfo) -> bool {
+    let flags = processors.get_field(0, "flags").unwrap_or_default();
+    flags.split(' ').any(|flag| flag == "hypervisor")
 }
 
 /// The active mitigations, since only these cost time.
@@ -101,13 +98,6 @@ fn sysctls() -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processors_in_a_list_of_ranges_are_counted() {
-        assert_eq!(count_ranges("0"), 1);
-        assert_eq!(count_ranges("0-3,8,10-11"), 7);
-        assert_eq!(count_ranges(""), 0);
-    }
 
     #[test]
     fn this_machine_has_a_fingerprint() {

@@ -2,5 +2,6 @@
 
 pub mod affinity;
 mod busy;
+pub mod cpu_list;
 pub mod fingerprint;
 pub mod meter;

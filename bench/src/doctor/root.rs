@@ -1,0 +1,124 @@
+//! The files of a host, below `/` or, in tests, below a folder that resembles it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use procfs::{CpuInfo, CpuTime, FromRead, FromReadSI, KernelStats, ProcResult, current_system_info};
+
+use crate::host::fingerprint;
+
+/// Where the files of a host are. Nothing here fails: what cannot be read or understood is absent.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+/// A limit of a process; the largest number if there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// What holds now.
+    pub soft: u64,
+    /// What the process may raise it to.
+    pub hard: u64,
+}
+
+impl Root {
+    /// This host.
+    pub fn host() -> Self {
+        Root("/".into())
+    }
+
+    /// A folder that has the files of a host.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Root(folder.into())
+    }
+
+    /// Where a file is that a host has at `path`, which begins with a slash.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
+    }
+
+    /// The content without space around it; `None` if it is empty.
+    pub fn text(&self, path: &str) -> Option<String> {
+        let text = fs::read_to_string(self.path(path)).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The only number in a file.
+    pub fn number(&self, path: &str) -> Option<u64> {
+        self.text(path)?.parse().ok()
+    }
+
+    /// A kernel setting by its `sysctl` name.
+    pub fn sysctl(&self, name: &str) -> Option<u64> {
+        self.number(&format!("/proc/sys/{}", name.replace('.', "/")))
+    }
+
+    /// A file as procfs understands it.
+    pub fn parsed<T: FromRead>(&self, path: &str) -> Option<T> {
+        let parsed: ProcResult<T> = T::from_file(self.path(path));
+        parsed.ok()
+    }
+
+    /// What the processors together did since the start of the system.
+    pub fn times(&self) -> Option<CpuTime> {
+        let stat = KernelStats::from_file(self.path("/proc/stat"), current_system_info());
+        stat.ok().map(|stat| stat.total)
+    }
+
+    /// Whether there is a file or a folder.
+    pub fn has(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// A limit of this process by its name in `/proc/self/limits`. (The parser of procfs panics if the
+    /// file is not as it expects.)
+    pub fn limit(&self, name: &str) -> Option<Limit> {
+        let text = self.text("/proc/self/limits")?;
+        let mut values = { text.lines() }
+            .find_map(|line| line.strip_prefix(name))?
+            .split_whitespace();
+        let mut value = || match values.next()? {
+            "unlimited" => Some(u64::MAX),
+            number => number.parse().ok(),
+        };
+        Some(Limit {
+            soft: value()?,
+            hard: value()?,
+        })
+    }
+
+    /// A field of the status of this process.
+    fn status(&self, name: &str) -> Option<String> {
+        let text = self.text("/proc/self/status")?;
+        let value = { text.lines() }.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(value.trim().to_owned())
+    }
+
+    /// Whether this process has one of these capabilities, by their numbers.
+    pub fn has_capability(&self, any_of: &[u32]) -> Option<bool> {
+        let mask = u64::from_str_radix(&self.status("CapEff")?, 16).ok()?;
+        Some(any_of.iter().any(|bit| mask >> bit & 1 == 1))
+    }
+
+    /// Whether a seccomp filter decides which system calls this process may make.
+    pub fn has_seccomp_filter(&self) -> Option<bool> {
+        Some(self.status("Seccomp")? == "2")
+    }
+
+    /// Whether the processor is that of a virtual machine.
+    pub fn is_virtual_machine(&self) -> bool {
+        let processors: Option<CpuInfo> = self.parsed("/proc/cpuinfo");
+        processors.as_ref().is_some_and(fingerprint::is_virtual)
+    }
+
+    /// Whether this is a container, as far as docker, podman and systemd mark theirs.
+    pub fn is_container(&self) -> bool {
+        let marks = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
+        marks.iter().any(|mark| self.has(mark))
+    }
+
+    /// Whether a program is in one of the usual folders of programs.
+    pub fn has_program(&self, name: &str) -> bool {
+        let folders = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+        folders.iter().any(|folder| self.has(&format!("{folder}/{name}")))
+    }
+}
