@@ -14,15 +14,17 @@ use indicatif::HumanDuration;
 use loadgen::limits::{hard_limit, threads_can_own_descriptors};
 use loadgen::plan::CheckedPlan;
 use record::units::Time;
-use record::words::count;
+use record::words::{count, list};
 use record::{
-    self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial, processors,
+    self, Conformance, HostState, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
+    processors,
 };
 use reports::scenario::ScenarioSummary;
 use servers::models::{self, MODELS, NOT_BUILT};
 use servers::sys::process::raise_descriptor_limit;
 
 use crate::conformance;
+use crate::doctor::{self, Needs, Root};
 use crate::host::{affinity, fingerprint};
 use crate::participant::Participant;
 use crate::progress::Progress;
@@ -354,6 +356,10 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         summary: participant.summary().into(),
         transport: trial::transport(participant),
     };
+    let plans = scenarios.iter().map(|scenario| &scenario.plan);
+    let at_once = scenarios.iter().any(|scenario| scenario.slice.is_some());
+    let needs = Needs::of(&placement, plans, participants, at_once);
+    let host_checks = doctor::examine_for_run(&Root::host(), &needs);
     Ok(Run {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -368,6 +374,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         seed,
         placement,
         host: fingerprint::read(),
+        host_checks,
     })
 }
 
@@ -403,6 +410,17 @@ fn announce(suite: &Suite, run: &Run) {
              measure on all of them",
             processors(quotas.processors()),
             quotas.usable(allowed)
+        );
+    }
+    for check in run.host_checks.iter().filter(|check| check.state.is_in_the_way()) {
+        record::complain!("{}", doctor::line(check));
+    }
+    let notes = { run.host_checks.iter() }.filter(|check| check.state == HostState::Note);
+    let notes: Vec<&str> = notes.map(|check| check.name.as_str()).collect();
+    if !notes.is_empty() {
+        record::complain!(
+            "worth knowing of this host: {} (see `echobench doctor`)",
+            list(&notes)
         );
     }
     if run.placement.shared() {
