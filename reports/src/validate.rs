@@ -13,6 +13,9 @@ const MOST_SCENARIOS: usize = 200;
 /// 24 hours of short trials are about ten thousand.
 const MOST_TRIALS: usize = 100_000;
 
+/// Far above the number of checks of a host.
+const MOST_HOST_CHECKS: usize = 100;
+
 /// Far above the number of cases.
 const MOST_CASES: usize = 100;
 
@@ -118,6 +121,8 @@ fn measured(Measured { run, trials }: &Measured) -> Result<(), Invalid> {
     at_most("servers", run.servers.len(), MOST_SERVERS)?;
     at_most("scenarios", run.scenarios.len(), MOST_SCENARIOS)?;
     at_most("trials", trials.len(), MOST_TRIALS)?;
+    at_most("checks of the host", run.host_checks.len(), MOST_HOST_CHECKS)?;
+    names(run.host_checks.iter().map(|check| check.name.as_str()))?;
     let servers = names(run.servers.iter().map(|server| server.name.as_str()))?;
     let scenarios = names(run.scenarios.iter().map(|scenario| scenario.name.as_str()))?;
     let mut seen = HashSet::new();

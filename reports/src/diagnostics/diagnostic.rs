@@ -1,7 +1,7 @@
 //! A diagnostic: a fact about the run, how much it matters, and what it is about.
 
 use record::finding::TAKEN;
-use record::{Effect, Fault, Finding, Placement, Throttling};
+use record::{Effect, Fault, Finding, HostState, Placement, Throttling};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
@@ -223,6 +223,20 @@ pub enum Diagnostic {
         /// The frequency governor.
         governor: String,
     },
+    /// What a check of the host found before the run.
+    HostFinding {
+        /// How bad it is.
+        state: HostState,
+        /// What, why and what to do, in sentences.
+        text: String,
+    },
+    /// Checks of the host that found nothing, or could not tell.
+    HostChecked {
+        /// Which of the two.
+        state: HostState,
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 impl Diagnostic {
@@ -288,6 +302,11 @@ impl Diagnostic {
                 share if share > RARELY_DISTURBED => Weight::Note,
                 _ => Weight::Good,
             },
+            Diagnostic::HostFinding { state, .. } if state.is_in_the_way() => Weight::Warning,
+            Diagnostic::HostChecked {
+                state: HostState::Good,
+                ..
+            } => Weight::Good,
             Diagnostic::Network { mixed: true, .. } => Weight::Warning,
             Diagnostic::Spread { .. }
             | Diagnostic::Network { .. }
@@ -299,7 +318,9 @@ impl Diagnostic {
             | Diagnostic::WakeUp
             | Diagnostic::BusyPolls
             | Diagnostic::VirtualMachine { .. }
-            | Diagnostic::Frequency { .. } => Weight::Note,
+            | Diagnostic::Frequency { .. }
+            | Diagnostic::HostFinding { .. }
+            | Diagnostic::HostChecked { .. } => Weight::Note,
         }
     }
 
@@ -340,6 +361,7 @@ impl Diagnostic {
             Diagnostic::WakeUp => "Wake-up",
             Diagnostic::VirtualMachine { .. } => "Virtual machine",
             Diagnostic::Frequency { .. } => "Frequency",
+            Diagnostic::HostFinding { .. } | Diagnostic::HostChecked { .. } => "Host",
         }
     }
 }

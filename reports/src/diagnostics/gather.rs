@@ -7,7 +7,7 @@ use record::words::plain_line;
 use record::{Load, Outcome, Run, Saturation, Slice, Trial, Wait};
 
 use super::diagnostic::{Diagnostic, Place, UNSTEADY};
-use super::{findings, loads};
+use super::{findings, host, loads};
 use crate::metrics::{ECHOES, UTILISATION};
 use crate::row::Row;
 use crate::scenario::ScenarioSummary;
@@ -43,6 +43,7 @@ pub fn of(run: &Run, trials: &[Trial], scenarios: &[ScenarioSummary]) -> Vec<Dia
         all.extend(wake_up(&loads));
     }
     all.extend(machine(run));
+    all.extend(host::diagnostics(run));
     all.sort_by_key(Diagnostic::weight);
     all
 }
@@ -187,7 +188,9 @@ fn machine(run: &Run) -> Vec<Diagnostic> {
     let hypervisor = host.hypervisor.as_deref().map(|name| Diagnostic::VirtualMachine {
         hypervisor: plain_line(name),
     });
-    let governor = host.governor.as_deref().filter(|name| *name != "performance");
+    // The checks of the host say it better, where there were any.
+    let unchecked = host.governor.as_deref().filter(|_| run.host_checks.is_empty());
+    let governor = unchecked.filter(|name| *name != "performance");
     let frequency = governor.map(|name| Diagnostic::Frequency {
         governor: plain_line(name),
     });

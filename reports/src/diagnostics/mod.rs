@@ -3,6 +3,7 @@
 mod diagnostic;
 mod findings;
 mod gather;
+mod host;
 mod loads;
 mod places;
 mod sentences;

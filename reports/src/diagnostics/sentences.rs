@@ -11,6 +11,7 @@ use crate::format::percent;
 use crate::values::DISTURBED;
 
 use super::diagnostic::{Diagnostic, ENOUGH_BLOCKS, Found, Place, QuotaSide, UNSTEADY, is_recorded};
+use super::host;
 
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -185,6 +186,8 @@ impl Display for Diagnostic {
                 "The host is a virtual machine ({hypervisor}): other guests may have taken time that does not \
                  show here."
             ),
+            Diagnostic::HostFinding { text, .. } => f.write_str(text),
+            Diagnostic::HostChecked { state, names } => f.write_str(&host::checked(*state, names)),
             Diagnostic::Frequency { governor } => write!(
                 f,
                 "The frequency governor is {governor}, so the clock rate may have followed the load."
