@@ -34,9 +34,17 @@ impl Cgroup {
 /// The cgroups of a process that may have a controller: of version 1 that with the controller, then
 /// that of version 2. `process` is its folder, such as `/proc/self`.
 pub fn of(process: &Path, controller: &str) -> io::Result<Vec<Cgroup>> {
+    read(
+        Path::new("/proc/self/mountinfo"),
+        &process.join("cgroup"),
+        controller,
+    )
+}
+
+/// The same from the files that hold the mounts and the cgroups of a process.
+pub fn read(mounts: &Path, member: &Path, controller: &str) -> io::Result<Vec<Cgroup>> {
     // The names of folders may have any bytes.
-    let mounts = fs::read("/proc/self/mountinfo")?;
-    let member = fs::read(process.join("cgroup"))?;
+    let (mounts, member) = (fs::read(mounts)?, fs::read(member)?);
     let (mounts, member) = (String::from_utf8_lossy(&mounts), String::from_utf8_lossy(&member));
     let found = [Version::First, Version::Second].map(|version| find(version, controller, &mounts, &member));
     Ok(found.into_iter().flatten().collect())

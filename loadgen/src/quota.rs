@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use record::Throttling;
 
-use crate::cgroup::{self, Version};
+use crate::cgroup::{self, Cgroup, Version};
 
 /// The quotas of a process, from its own cgroup outwards.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +37,11 @@ struct Counts {
 impl Quotas {
     /// The quotas of a process, such as `/proc/self`; `None` if it has none, or none that can be read.
     pub fn of(process: &Path) -> Option<Self> {
-        let cgroups = cgroup::of(process, "cpu").unwrap_or_default();
+        Quotas::of_cgroups(&cgroup::of(process, "cpu").unwrap_or_default())
+    }
+
+    /// The quotas of cgroups that may have the controller `cpu`, and of those above them.
+    pub fn of_cgroups(cgroups: &[Cgroup]) -> Option<Self> {
         let levels = cgroups
             .iter()
             .flat_map(|cgroup| cgroup.levels().map(|folder| (cgroup.version, folder)));
