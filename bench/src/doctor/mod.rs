@@ -6,10 +6,11 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | clock rate, other hardware threads, clock | [`frequency`], [`processors`] |
-//! | limits | [`limits`], [`tasks`], [`network`] |
+//! | limits | [`limits`], [`tasks`], [`cgroup`], [`network`] |
 //! | other load, memory | [`load`], [`memory`] |
 //! | io_uring, other models, tracing | [`models`], [`tracing`] |
 
+mod cgroup;
 mod check;
 mod frequency;
 mod limits;
@@ -35,17 +36,19 @@ pub use text::{line, show};
 use check::Check;
 
 /// All checks, in reading order.
-const CHECKS: [&Check; 20] = [
+const CHECKS: [&Check; 22] = [
     &models::IO_URING,
     &models::OTHERS,
     &limits::DESCRIPTORS,
     &limits::LOCKED_MEMORY,
     &tasks::TASKS,
+    &cgroup::PIDS,
     &tasks::MAPS,
     &network::PORTS,
     &network::BACKLOG_LIMIT,
     &processors::SHARED,
     &processors::SIBLINGS,
+    &cgroup::QUOTA,
     &load::OTHER_LOAD,
     &load::STEAL,
     &frequency::GOVERNOR,

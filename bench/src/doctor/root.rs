@@ -1,8 +1,9 @@
 //! The files of a host, below `/` or, in tests, below a folder that resembles it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use loadgen::cgroup::{self, Cgroup};
 use procfs::{CpuInfo, CpuTime, FromRead, FromReadSI, KernelStats, ProcResult, current_system_info};
 
 use crate::host::fingerprint;
@@ -38,7 +39,12 @@ impl Root {
 
     /// The content without space around it; `None` if it is empty.
     pub fn text(&self, path: &str) -> Option<String> {
-        let text = fs::read_to_string(self.path(path)).ok()?;
+        self.text_of(&self.path(path))
+    }
+
+    /// The content of a file that was found below the root.
+    pub fn text_of(&self, file: &Path) -> Option<String> {
+        let text = fs::read_to_string(file).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
@@ -62,6 +68,15 @@ impl Root {
     pub fn times(&self) -> Option<CpuTime> {
         let stat = KernelStats::from_file(self.path("/proc/stat"), current_system_info());
         stat.ok().map(|stat| stat.total)
+    }
+
+    /// The cgroups of this process that may have a controller; none if they cannot be seen.
+    pub fn cgroups(&self, controller: &str) -> Vec<Cgroup> {
+        let (mounts, member) = (self.path("/proc/self/mountinfo"), self.path("/proc/self/cgroup"));
+        let cgroups = cgroup::read(&mounts, &member, controller).unwrap_or_default();
+        { cgroups.into_iter() }
+            .filter(|cgroup| cgroup.folder.exists())
+            .collect()
     }
 
     /// Whether there is a file or a folder.

@@ -47,7 +47,7 @@ fn starts_any(needs: &Needs) -> bool {
 }
 
 /// The models that start something for each connection.
-fn started(needs: &Needs) -> Vec<&'static str> {
+pub fn started(needs: &Needs) -> Vec<&'static str> {
     needs.models_that(|demands| demands.processes_per_connection + demands.threads_per_connection > 0)
 }
 
