@@ -95,7 +95,7 @@ impl DoctorOptions {
         if !models.is_empty() {
             suite.select(&models)?;
         }
-        let placement = affinity::split(&affinity::allowed()?);
+        let placement = affinity::split(&affinity::usable()?);
         let plans = suite.scenarios.iter().map(|scenario| &scenario.plan);
         let mut needs = Needs::of(&placement, plans, &suite.local_participants()?, true);
         if let Some(connections) = self.connections {
