@@ -1,12 +1,12 @@
 //! The files of a host, below `/` or, in tests, below a folder that resembles it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use loadgen::cgroup::{self, Cgroup};
 use procfs::{CpuInfo, CpuTime, FromRead, FromReadSI, KernelStats, ProcResult, current_system_info};
 
 use crate::host::fingerprint;
+use crate::proc;
 
 /// Where the files of a host are. Nothing here fails: what cannot be read or understood is absent.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Root {
 
     /// The content of a file that was found below the root.
     pub fn text_of(&self, file: &Path) -> Option<String> {
-        let text = fs::read_to_string(file).ok()?;
+        let text = proc::read(file).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
@@ -135,5 +135,24 @@ impl Root {
     pub fn has_program(&self, name: &str) -> bool {
         let folders = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
         folders.iter().any(|folder| self.has(&format!("{folder}/{name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        assert_eq!(root.has_capability(&[0]), None);
+        fs::create_dir_all(root.path("/proc/self")).unwrap();
+        let status = b"Name:\ta\xff:\nCapEff:\t0000000000000004\nSeccomp:\t2\n";
+        fs::write(root.path("/proc/self/status"), status).unwrap();
+        assert_eq!(root.has_capability(&[1, 3]), Some(false));
+        assert_eq!(root.has_capability(&[1, 2]), Some(true));
+        assert_eq!(root.has_seccomp_filter(), Some(true));
     }
 }
