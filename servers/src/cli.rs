@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
@@ -170,15 +170,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(reason) => format!("cannot run `{name}`: {reason}"),
         None => format!("there is no model `{name}`"),
     })?;
-    if cli.workers.is_some() && model.workers() == Workers::Fixed {
-        bail!("`{name}` has a fixed number of workers: omit --workers");
-    }
+    let address = Address::resolve(&cli.listen)?;
+    cli.check(model, address.is_unix())?;
     model
         .probe()
         .with_context(|| format!("this host cannot run `{name}`"))?;
     conn::buffer(cli.buffer).context("--buffer is too large")?;
     process::raise_descriptor_limit();
-    let listener = bind(cli, model)?;
+    let listener = bind(cli, model, address)?;
     let config = Config {
         workers: cli.workers,
         buffer: cli.buffer,
@@ -192,39 +191,34 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(model.serve(listener, &config)?)
 }
 
-fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
-    let (name, address) = (model.name(), Address::resolve(&cli.listen)?);
+/// Whether a model takes these options; an error names the first that it does not take. The address to
+/// listen on is not among them.
+pub fn check(model: &dyn Model, options: &[String]) -> anyhow::Result<()> {
+    let words = ["echo-server", model.name()].map(str::to_owned);
+    let cli = Cli::try_parse_from(words.iter().chain(options)).map_err(|error| {
+        // Advice about the use of the program follows.
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        anyhow!("{}", first.trim_start_matches("error: "))
+    })?;
+    cli.check(model, false)
+}
+
+fn bind(cli: &Cli, model: &dyn Model, address: Address) -> anyhow::Result<Listener> {
+    let name = model.name();
     match (model.transport(), address) {
-        (Transport::Stream, _) if cli.allow_remote => bail!(
-            "--allow-remote is for models over UDP: `{name}` uses TCP, where --listen permits any address"
-        ),
-        (Transport::Stream, address) => {
-            if address.is_unix()
-                && let Some(option) = cli.first_of_tcp()
-            {
-                bail!("{option} sets an option of TCP, which a Unix socket does not have: omit it");
-            }
-            Listener::bind(&Options {
-                address,
-                backlog: cli.backlog.unwrap_or(BACKLOG),
-                keepalive: cli.keepalive,
-                write_deadline: cli.write_deadline,
-                nodelay: cli.nodelay.unwrap_or(true),
-                max_connections: cli.max_connections.map(NonZero::get),
-            })
-        }
+        (Transport::Stream, address) => Listener::bind(&Options {
+            address,
+            backlog: cli.backlog.unwrap_or(BACKLOG),
+            keepalive: cli.keepalive,
+            write_deadline: cli.write_deadline,
+            nodelay: cli.nodelay.unwrap_or(true),
+            max_connections: cli.max_connections.map(NonZero::get),
+        }),
         (Transport::Datagram, Address::Unix(_)) => {
             bail!("`{name}` uses UDP, which a Unix socket does not carry: give --listen ADDRESS:PORT")
         }
         (Transport::Datagram, Address::Internet(address)) => {
-            let of_connections = [
-                ("--backlog", cli.backlog.is_some()),
-                ("--max-connections", cli.max_connections.is_some()),
-            ];
-            let option = first_given(&of_connections).or_else(|| cli.first_of_tcp());
-            if let Some(option) = option {
-                bail!("`{name}` uses UDP and has no connections: omit {option}");
-            }
             if !address.ip().is_loopback() && !cli.allow_remote {
                 bail!(
                     "{address} is not a loopback address, and forged source addresses could make the server \
@@ -237,6 +231,33 @@ fn bind(cli: &Cli, model: &dyn Model) -> anyhow::Result<Listener> {
 }
 
 impl Cli {
+    /// Refuses options that mean nothing to a model.
+    fn check(&self, model: &dyn Model, is_unix: bool) -> anyhow::Result<()> {
+        let name = model.name();
+        if self.workers.is_some() && model.workers() == Workers::Fixed {
+            bail!("`{name}` has a fixed number of workers: omit --workers");
+        }
+        if model.transport() == Transport::Datagram {
+            let of_connections = [
+                ("--backlog", self.backlog.is_some()),
+                ("--max-connections", self.max_connections.is_some()),
+            ];
+            if let Some(option) = first_given(&of_connections).or_else(|| self.first_of_tcp()) {
+                bail!("`{name}` uses UDP and has no connections: omit {option}");
+            }
+            return Ok(());
+        }
+        if self.allow_remote {
+            bail!(
+                "--allow-remote is for models over UDP: `{name}` uses TCP, where --listen permits any address"
+            );
+        }
+        if is_unix && let Some(option) = self.first_of_tcp() {
+            bail!("{option} sets an option of TCP, which a Unix socket does not have: omit it");
+        }
+        Ok(())
+    }
+
     /// The first option that is given and sets one of TCP.
     fn first_of_tcp(&self) -> Option<&'static str> {
         first_given(&[
