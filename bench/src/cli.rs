@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use loadgen::interrupt;
 use record::units::{self, Percent};
@@ -20,6 +20,7 @@ use servers::cli::Format;
 use crate::conformance as cases;
 use crate::external::External;
 use crate::names;
+use crate::own_load::OwnLoad;
 use crate::participant::Participant;
 use crate::results;
 use crate::run::{self, Finished, Prepared};
@@ -63,8 +64,20 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RunOptions {
-    /// A suite file [default: the built-in suite `quick`].
+    /// A suite file, or a suite that is built in: `quick`, `standard` [default: quick].
     suite: Option<PathBuf>,
+
+    #[command(flatten)]
+    own_load: OwnLoad,
+
+    /// Show what would be measured, how long it would take and what this host lacks for it, and
+    /// measure nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print the suite that the options mean, as a file to change, and measure nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    dump_suite: bool,
 
     /// Models to measure instead of those of the suite, or `all`, or `none`.
     #[arg(
@@ -147,7 +160,9 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run --models none --target old=127.0.0.1:7007 --target new=127.0.0.1:7008
   echobench run --models none --target tcp=127.0.0.1:7007 --target unix=unix:/tmp/echo.sock
-  echobench run my-suite.toml";
+  echobench run my-suite.toml
+  echobench run --connections 5000 --active 10% --work cpu:50us --rate 20k/s --slo 'p99<5ms'
+  echobench run --connections 1000 --work sleep:1ms --slo 'p99<10ms' --models all --dry-run";
 
 /// Write the report of a run again from its results, with the newest complete conformance
 /// outcome.
@@ -174,10 +189,27 @@ pub fn main() -> ExitCode {
 
 impl RunOptions {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let suite = match &self.suite {
-            Some(path) => Suite::read(path)?,
-            None => Suite::quick()?,
+        let mut suite = match (&self.suite, self.own_load.keys()) {
+            (Some(name), None) => Suite::named(name)?,
+            (Some(name), Some(_)) => bail!(
+                "a suite has its own loads: give `{}`, or the options of a load, such as --connections",
+                name.display()
+            ),
+            (None, Some(keys)) => Suite::own(keys)?,
+            (None, None) => Suite::quick()?,
         };
+        if self.dump_suite {
+            self.adapt(&mut suite)?;
+            print(&suite.to_toml()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.dry_run {
+            self.adapt(&mut suite)?;
+            let participants = self.participants(&suite)?;
+            let seed = self.seed.unwrap_or_default();
+            print(&run::preview(&suite, &participants, seed)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         carry_out(self.prepare(suite)?)
     }
 
@@ -210,7 +242,15 @@ impl RunOptions {
 
     /// Prepares a run of a suite; these options override its values.
     pub fn prepare(self, mut suite: Suite) -> anyhow::Result<Prepared> {
-        self.choose_servers(&mut suite)?;
+        self.adapt(&mut suite)?;
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        let participants = self.participants(&suite)?;
+        run::prepare(suite, participants, seed, self.output)
+    }
+
+    /// Replaces the values of a suite by those of the options.
+    fn adapt(&self, suite: &mut Suite) -> anyhow::Result<()> {
+        self.choose_servers(suite)?;
         if let Some(blocks) = self.blocks {
             suite.set_blocks(blocks);
         }
@@ -227,9 +267,7 @@ impl RunOptions {
             suite.set_slicing(slicing);
         }
         ensure!(suite.blocks > 0, "a suite needs at least 1 block, better 5");
-        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-        let participants = self.participants(&suite)?;
-        run::prepare(suite, participants, seed, self.output)
+        Ok(())
     }
 }
 

@@ -8,17 +8,18 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use nix::unistd::{AccessFlags, access};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::names::check_free;
 
 /// An external echo server: `NAME=COMMAND`, where `{port}` in the command stands for the port to
 /// listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Entry")]
 pub struct External {
     name: String,
     command: String,
+    #[serde(skip_serializing)]
     words: Vec<String>,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what is measured | [`suite`], [`slicing`], [`participant`], [`external`], [`target`] |
+//! | what is measured | [`suite`], [`scenario`], [`own_load`], [`slicing`], [`participant`], [`external`], [`target`] |
 //! | a run and its trials | [`run`], [`trial`], [`results`] |
 //! | starting and ending servers | [`server`], [`reexec`] |
 //! | readers of `/proc` | [`proc`] |
@@ -21,12 +21,14 @@ pub mod external;
 pub mod host;
 pub mod idle_memory;
 pub mod names;
+pub mod own_load;
 pub mod participant;
 pub mod proc;
 pub mod progress;
 pub mod reexec;
 pub mod results;
 pub mod run;
+pub mod scenario;
 pub mod server;
 pub mod slicing;
 pub mod suite;

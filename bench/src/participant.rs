@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use record::Setup;
 use servers::listener::Transport;
 use servers::models::Model;
 
@@ -82,6 +83,22 @@ impl Participant {
         match self {
             Participant::Model(model) => model.probe().err().map(|reason| reason.to_string()),
             Participant::External(_) | Participant::Executable(_) | Participant::Target(_) => None,
+        }
+    }
+
+    /// Why it cannot be started as a scenario asks.
+    pub fn refuses(&self, setup: &Setup) -> Option<String> {
+        let arguments = setup.arguments();
+        match self {
+            _ if setup.is_usual() => None,
+            Participant::Model(model) => servers::cli::check(*model, &arguments)
+                .err()
+                .map(|reason| format!("{reason:#}")),
+            Participant::Executable(_) => None,
+            Participant::External(_) | Participant::Target(_) => Some(format!(
+                "this load starts the servers with `{}`, which only the models take",
+                arguments.join(" ")
+            )),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Whether the windows of a scenario are sliced, and how long a slice is.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use loadgen::can_be_sliced;
 use loadgen::plan::CheckedPlan;
+use record::units::Time;
 use record::{Plan, Slice, units};
 
 /// The shortest slice: long against the wake-ups at its start and its end.
@@ -103,6 +105,17 @@ pub enum Slicing {
     Off,
     /// In slices of this length.
     Every(Duration),
+}
+
+/// As it is parsed.
+impl fmt::Display for Slicing {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Slicing::Auto => f.write_str("auto"),
+            Slicing::Off => f.write_str("off"),
+            Slicing::Every(slice) => Time(*slice).fmt(f),
+        }
+    }
 }
 
 /// `auto`, `off`, or a time.

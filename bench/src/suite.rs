@@ -5,27 +5,37 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use record::units::{Percent, Time};
 use record::{Margins, Plan};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use servers::models::{MODELS, Model};
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::external::External;
-use crate::names::{check, check_distinct, model};
+use crate::names::{check_distinct, model};
 use crate::participant::Participant;
+use crate::scenario::Scenario;
 use crate::slicing::{self, Slicing};
 use crate::target::Target;
 
-/// The suite of `cargo bench`.
+/// The suites that are built in, by their names. The first is that of `cargo bench`.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("quick", QUICK),
+    ("standard", include_str!("../suites/standard.toml")),
+];
 const QUICK: &str = include_str!("../suites/quick.toml");
+
+/// How a load of the user is measured: a suite without a scenario.
+const OWN: &str = include_str!("../suites/own.toml");
 
 /// Which servers are measured, under which loads, and how often.
 #[derive(Debug, Clone)]
 pub struct Suite {
     /// Name in the report.
     pub name: String,
+    /// The question that it answers.
+    pub question: Option<String>,
     /// The most trials of each server under each load.
     pub blocks: u32,
     /// The numbers of blocks after which the verdicts are looked at. A scenario ends at the first look
@@ -45,52 +55,38 @@ pub struct Suite {
     pub scenarios: Vec<Scenario>,
 }
 
-/// A load that every server is measured under.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// Short name, unique in the suite.
-    pub name: String,
-    /// Title in the report.
-    pub title: String,
-    /// What is sent, and when. The run adds the processors and the transport of the server.
-    pub plan: Plan,
-    /// Whether the windows of a block are sliced.
-    pub slicing: Slicing,
-}
-
 /// A suite as it is written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SuiteFile {
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<String>,
     blocks: u32,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     looks: Vec<u32>,
     /// How far servers may differ in rates, and in percentiles, and still be tied.
+    #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<Percent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     p99_margin: Option<Percent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<Time>,
     /// Defaults of the scenarios.
     warmup: Time,
     duration: Time,
     #[serde(default)]
     servers: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     external: Vec<External>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     target: Vec<Target>,
+    #[serde(default)]
     scenario: Vec<Table>,
 }
 
-/// Keys of a plan that the run decides, and how.
-const DECIDED: [(&str, &str); 3] = [
-    (
-        "cpus",
-        "the run divides the processors between server and generator",
-    ),
-    ("threads", "the generator has a thread for each of its processors"),
-    ("udp", "the server decides the transport"),
-];
+/// The name of the scenario of the user.
+const OWN_NAME: &str = "own-load";
 
 /// Bytes of a suite file, at most.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -101,10 +97,29 @@ impl Suite {
         Suite::parse(QUICK)
     }
 
+    /// The suite of that name, if it is built in, else the one in that file.
+    pub fn named(name: &Path) -> anyhow::Result<Self> {
+        let built_in = { BUILT_IN.iter() }.find(|(known, _)| name.as_os_str() == *known);
+        built_in.map_or_else(|| Suite::read(name), |(_, text)| Suite::parse(text))
+    }
+
+    /// A load of the user, by the keys of a scenario.
+    pub fn own(keys: &Table) -> anyhow::Result<Self> {
+        let mut file: SuiteFile = toml::from_str(OWN)?;
+        let mut scenario = keys.clone();
+        for (key, usual) in [("name", OWN_NAME), ("title", "Your load")] {
+            scenario.entry(key).or_insert_with(|| usual.into());
+        }
+        file.scenario.push(scenario);
+        Suite::of(file)
+    }
+
     /// Reads a suite from a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = record::bounded::read(path, LONGEST_FILE)
-            .with_context(|| format!("cannot read the suite {}", path.display()))?;
+        let text = record::bounded::read(path, LONGEST_FILE).with_context(|| {
+            let names = BUILT_IN.map(|(name, _)| format!("`{name}`")).join(", ");
+            format!("cannot read the suite {}; built in are {names}", path.display())
+        })?;
         let text = text.with_context(|| {
             format!(
                 "{} is longer than a suite, which has at most {LONGEST_FILE} bytes",
@@ -115,13 +130,17 @@ impl Suite {
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let file: SuiteFile = toml::from_str(text)?;
+        Suite::of(toml::from_str(text)?)
+    }
+
+    fn of(file: SuiteFile) -> anyhow::Result<Self> {
         let scenario = |table| Scenario::parse(table, file.warmup, file.duration);
         let scenarios = file.scenario.into_iter().map(scenario);
         let usual = Margins::default();
         let suite = Suite {
             scenarios: scenarios.collect::<anyhow::Result<_>>()?,
             name: file.name,
+            question: file.question,
             blocks: file.blocks,
             looks: file.looks,
             margins: Margins {
@@ -152,6 +171,32 @@ impl Suite {
             );
         }
         Ok(suite)
+    }
+
+    /// The suite as a file.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        let usual = Margins::default();
+        let unusual = |margin: Percent, usual| (margin != usual).then_some(margin);
+        let time = |of: fn(&Plan) -> Time| self.scenarios.first().map(|first| of(&first.plan));
+        let file = SuiteFile {
+            name: self.name.clone(),
+            question: self.question.clone(),
+            blocks: self.blocks,
+            looks: self.looks.clone(),
+            margin: unusual(self.margins.rates, usual.rates),
+            p99_margin: unusual(self.margins.percentiles, usual.percentiles),
+            budget: self.budget.map(Time),
+            // Each scenario has its own, too.
+            warmup: time(|plan| plan.warmup).unwrap_or(Plan::default().warmup),
+            duration: time(Plan::duration).unwrap_or(Plan::default().duration()),
+            servers: self.servers.clone(),
+            external: self.externals.clone(),
+            target: self.targets.clone(),
+            scenario: { self.scenarios.iter() }
+                .map(Scenario::to_table)
+                .collect::<anyhow::Result<_>>()?,
+        };
+        Ok(toml::to_string(&file)?)
     }
 
     /// Replaces the measured time of all loads, except of those whose stages have their own.
@@ -263,52 +308,6 @@ impl Suite {
     }
 }
 
-impl Scenario {
-    /// Reads a `[[scenario]]`: its name, its title, and the fields of its plan.
-    fn parse(mut table: Table, warmup: Time, duration: Time) -> anyhow::Result<Self> {
-        let name = text(&mut table, "name").context("in a [[scenario]]")?;
-        let scenario = || format!("in the scenario `{name}`");
-        check(&name).context("in a [[scenario]]")?;
-        let title = text(&mut table, "title").with_context(scenario)?;
-        if let Some((key, reason)) = DECIDED.into_iter().find(|(key, _)| table.contains_key(*key)) {
-            return Err(anyhow!("`{key}` cannot be set in a suite: {reason}")).with_context(scenario);
-        }
-        let slicing = match table.contains_key("slice") {
-            true => text(&mut table, "slice")
-                .and_then(|slice| slice.parse())
-                .context("`slice`")
-                .with_context(scenario)?,
-            false => Slicing::Auto,
-        };
-        let has_stages = table.contains_key("stages");
-        let mut plan: Plan = table.clone().try_into().with_context(scenario)?;
-        if !table.contains_key("warmup") {
-            plan.warmup = warmup;
-        }
-        if plan.duration.is_none() && !has_stages {
-            plan.duration = Some(duration);
-        }
-        Ok(Scenario {
-            name,
-            title,
-            plan,
-            slicing,
-        })
-    }
-}
-
-/// Takes a text out of a table.
-fn text(table: &mut Table, key: &str) -> anyhow::Result<String> {
-    match table.remove(key) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(anyhow!(
-            "`{key}` must be a text, not a value of type {}",
-            other.type_str()
-        )),
-        None => Err(anyhow!("`{key}` is missing")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +320,13 @@ mod tests {
             .iter()
             .map(|scenario| scenario.plan.connections())
             .collect();
-        assert_eq!(connections, [1, 10, 100, 1000]);
+        assert_eq!(connections, [100, 1000, 50, 10]);
+        let works = suite
+            .scenarios
+            .iter()
+            .any(|scenario| scenario.setup.work.is_some());
+        let crowd = suite.scenarios.iter().any(|scenario| scenario.plan.idle >= 990);
+        assert!(works && crowd, "loads that turn the order of the models round");
         assert!(suite.blocks >= 5, "confidence intervals need blocks");
         let models = suite.models().unwrap().len();
         let scenario = |scenario: &Scenario| record::Scenario {
@@ -329,12 +334,46 @@ mod tests {
             title: scenario.title.clone(),
             plan: scenario.plan.clone(),
             slice: Some(Time(Duration::from_millis(50))),
+            setup: scenario.setup.clone(),
+            objectives: scenario.objectives.clone(),
         };
         let scenarios: Vec<_> = suite.scenarios.iter().map(scenario).collect();
         assert!(
             suite.time(&scenarios, models) <= Duration::from_secs(240),
             "`cargo bench` takes at most five minutes"
         );
+    }
+
+    #[test]
+    fn every_suite_that_is_built_in_has_a_question_and_is_read_again_as_it_is_printed() {
+        for (name, _) in BUILT_IN {
+            let suite = Suite::named(Path::new(name)).unwrap();
+            assert_eq!(suite.name, name);
+            assert!(suite.question.is_some(), "{name}");
+            let printed = suite.to_toml().unwrap();
+            let again = Suite::parse(&printed).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{suite:?}"), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_load_of_the_user_is_measured_on_the_servers_of_the_quick_suite() {
+        let keys = toml::from_str("connections = 500\nwork = \"sleep:1ms\"\nslo = \"p99<10ms\"").unwrap();
+        let suite = Suite::own(&keys).unwrap();
+        assert_eq!(suite.servers, Suite::quick().unwrap().servers);
+        let [scenario] = suite.scenarios.as_slice() else {
+            panic!("{suite:?}")
+        };
+        assert_eq!(scenario.plan.connections(), 500);
+        assert_eq!(scenario.objectives.len(), 1);
+        let wrong = toml::from_str("active = \"0%\"").unwrap();
+        assert!(Suite::own(&wrong).is_err());
+    }
+
+    #[test]
+    fn a_missing_file_is_reported_with_the_names_of_suites() {
+        let error = format!("{:#}", Suite::named(Path::new("standart")).unwrap_err());
+        assert!(error.contains("built in are `quick`, `standard`"), "{error}");
     }
 
     #[test]
@@ -450,7 +489,7 @@ mod tests {
         assert!(wrong("[[scenario]]", &twice).contains("two servers have the name `mine`"));
         assert!(wrong("[[scenario]]", &external.replace("{port}", "80")).contains("put `{port}` there"));
         assert!(wrong("[[scenario]]", &external.replace("\"mine\"", "\"fork\"")).contains("of a model"));
-        assert!(wrong("\"10-connections\"", "\"1-connection\"").contains("two scenarios"));
+        assert!(wrong("\"100-connections\"", "\"1000-connections\"").contains("two scenarios"));
     }
 
     #[test]

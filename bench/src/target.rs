@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use loadgen::{Address, target};
 use record::UNIX_PREFIX;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::names::check_free;
@@ -19,7 +19,7 @@ const ACCEPTS_WITHIN: Duration = Duration::from_secs(4);
 
 /// A server that already runs: `NAME=HOST:PORT` or `NAME=unix:PATH`. The host is a name, an IPv4
 /// address or an IPv6 address in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Entry")]
 pub struct Target {
     name: String,

@@ -9,7 +9,7 @@ pub mod text;
 
 use std::time::Duration;
 
-use crate::condition::{Condition, ConditionError};
+use record::condition::{Condition, ConditionError};
 use record::units::show_rate;
 use record::{Capacity, CapacityTrial, Limit, Load, SCHEMA_VERSION};
 use search::{Range, Search, Step, TrialResult};

@@ -340,8 +340,8 @@ mod tests {
     use super::*;
     use crate::pacer::{Schedule, Share};
     use crate::plan::CheckedPlan;
-    use crate::sample;
     use record::histogram::Quantiles;
+    use record::sample;
     use record::{Plan, Reconnects};
 
     /// Messages due, per second and in the window.

@@ -14,7 +14,6 @@ pub mod capacity;
 pub mod cgroup;
 pub mod cli;
 mod clock;
-pub mod condition;
 mod engine;
 pub mod export;
 mod gates;
@@ -29,8 +28,6 @@ mod prepare;
 pub mod progress;
 pub mod quota;
 mod run;
-#[cfg(test)]
-mod sample;
 pub mod sizes;
 pub mod source;
 mod stationarity;

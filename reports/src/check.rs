@@ -6,6 +6,7 @@
 use record::{Measured, Records, Trial};
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::achievement::Achievement;
 use crate::behaviour::{Behaviour, Cell as CaseCell, Column};
 use crate::chart;
 use crate::html::{self, Cell, LARGEST};
@@ -145,6 +146,11 @@ fn verdicts<'a>(document: &'a Document<'a>, summary: &Summary, problems: &mut Pr
             });
         }
         let all = text(*row);
+        for sentence in { scenario.achievement.iter() }.flat_map(Achievement::sentences) {
+            problems.unless(all.contains(&sentence), || {
+                format!("verdict in {}: {sentence:?} is missing", scenario.name)
+            });
+        }
         for caveat in scenario.caveats.iter().map(ToString::to_string) {
             problems.unless(all.contains(&caveat), || {
                 format!("verdict in {}: {caveat:?} is missing", scenario.name)

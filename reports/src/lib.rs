@@ -3,6 +3,7 @@
 //! Names, families and descriptions come from the records, so the report of an old run or of an
 //! unknown server needs nothing else.
 
+pub mod achievement;
 pub mod behaviour;
 pub mod chart;
 pub mod check;
@@ -22,7 +23,7 @@ pub mod text;
 pub mod validate;
 pub mod values;
 pub mod verdict;
-mod workload;
+pub mod workload;
 
 pub use check::check;
 pub use source::{Error, read};

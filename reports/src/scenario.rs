@@ -6,10 +6,12 @@ use record::histogram::Known;
 use record::units::Time;
 use record::words::{plain_line, plain_lines};
 use record::{
-    Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Slice, Throttling, Trial,
+    Finding, Generator, Margins, Outcome, Plan, Run, Saturation, Scenario, Server, Setup, Slice, Throttling,
+    Trial,
 };
 use serde::Serialize;
 
+use crate::achievement::Achievement;
 use crate::comparison::{Blocks, ERROR_RATE};
 use crate::exclusion;
 use crate::metrics::{COMPARED, METRICS, Metric, P99};
@@ -31,6 +33,8 @@ pub struct ScenarioSummary {
     pub message_bytes: Option<u64>,
     /// The whole load.
     pub plan: Plan,
+    /// How the servers are started for it.
+    pub setup: Setup,
     /// Blocks in which every server, except skipped ones, was measured or failed.
     pub blocks_complete: u32,
     /// How many it was to have, at least.
@@ -43,6 +47,9 @@ pub struct ScenarioSummary {
     pub verdicts: Vec<Verdict>,
     /// What the verdicts leave out, and why.
     pub caveats: Vec<Caveat>,
+    /// Which servers achieve what is asked for; absent if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub achievement: Option<Achievement>,
 }
 
 impl ScenarioSummary {
@@ -77,10 +84,12 @@ impl ScenarioSummary {
             connections: scenario.plan.connections(),
             message_bytes: mean.map(|mean| mean.round() as u64),
             plan: scenario.plan.clone(),
+            setup: scenario.setup.clone(),
             blocks_complete: complete,
             blocks_planned: run.planned_blocks(complete),
             slice: scenario.slice,
             caveats: caveats.collect(),
+            achievement: Achievement::of(&scenario.objectives, &rows, |at| &measured[at].trials),
             rows,
             verdicts,
         }

@@ -12,6 +12,9 @@ use crate::scenario::ScenarioSummary;
 pub struct Summary {
     /// Name of the suite.
     pub suite: String,
+    /// The question that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// When the run began.
     pub started_at: String,
     /// How many blocks were planned.
@@ -46,6 +49,7 @@ impl Summary {
             .collect();
         Summary {
             suite: plain_line(&run.suite),
+            question: run.question.as_deref().map(plain_line),
             started_at: plain_line(&run.started_at),
             blocks: run.blocks,
             looks: run.looks.clone(),

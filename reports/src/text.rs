@@ -4,6 +4,7 @@ use record::numbers::number;
 use record::words::list;
 use record::{LoopKind, Records};
 
+use crate::achievement::Achievement;
 use crate::behaviour::{self, Behaviour};
 use crate::diagnostics::Weight;
 use crate::format;
@@ -68,6 +69,9 @@ fn of_scenario(scenario: &ScenarioSummary) -> String {
         let words = format!("{} {}", verdict.decision.word(), list(&verdict.leaders));
         let verdict = format!("{what}: {}. {}", words.trim_end(), verdict.evidence);
         text += &paragraph(&verdict, "  ", WIDTH);
+    }
+    for sentence in { scenario.achievement.iter() }.flat_map(Achievement::sentences) {
+        text += &paragraph(&sentence, "  ", WIDTH);
     }
     for caveat in &scenario.caveats {
         text += &paragraph(&format!("left out: {caveat}"), "  ", WIDTH);

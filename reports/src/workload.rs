@@ -3,21 +3,21 @@
 use record::numbers::micros;
 use record::units::show_rate;
 use record::words::counted;
-use record::{LoopKind, Plan};
+use record::{LoopKind, Plan, Setup};
 
 use crate::format::message_size;
 
-/// The load in words: `100 connections, messages of 64 B`.
-pub fn describe(plan: &Plan) -> String {
+/// The load in words: `100 connections, messages of 64 B, a handler that waits for 1ms`.
+pub fn describe(plan: &Plan, setup: &Setup) -> String {
     let connections = match plan.loop_kind() {
         LoopKind::PartlyOpen => format!("new connections at {}", rate(plan)),
         LoopKind::Closed | LoopKind::Open => counted(plan.connections(), "connection"),
     };
-    format!("{connections}, {}", messages(plan))
+    format!("{connections}, {}", messages(plan, setup))
 }
 
 /// The load without its connections: `messages of 64 B`.
-pub fn messages(plan: &Plan) -> String {
+pub fn messages(plan: &Plan, setup: &Setup) -> String {
     let what = if plan.lines { "lines" } else { "messages" };
     let mut text = format!("{what} of {}", message_size(&plan.size));
     if plan.loop_kind() == LoopKind::Open {
@@ -38,6 +38,16 @@ pub fn messages(plan: &Plan) -> String {
     if plan.idle > 0 {
         text += &format!(", {}", counted(plan.idle, "idle connection"));
     }
+    if let Some(work) = &setup.work {
+        text += &match work.split_once(':') {
+            Some(("sleep", time)) => format!(", a handler that waits for {time}"),
+            Some(("cpu", time)) => format!(", a handler that computes for {time}"),
+            _ => format!(", a handler with {work}"),
+        };
+    }
+    if !setup.options.is_empty() {
+        text += &format!(", servers with {}", setup.options.join(" "));
+    }
     text
 }
 
@@ -57,11 +67,11 @@ fn rate(plan: &Plan) -> String {
     }
 }
 
-/// Whether two loads differ only in the number of connections.
-pub fn differ_in_connections(one: &Plan, other: &Plan) -> bool {
-    one.loop_kind() == other.loop_kind()
-        && one.connections() != other.connections()
-        && messages(one) == messages(other)
+/// Whether two scenarios differ only in the number of connections.
+pub fn differ_in_connections(one: (&Plan, &Setup), other: (&Plan, &Setup)) -> bool {
+    one.0.loop_kind() == other.0.loop_kind()
+        && one.0.connections() != other.0.connections()
+        && messages(one.0, one.1) == messages(other.0, other.1)
 }
 
 /// Whether the load has a fixed number of connections.
@@ -72,6 +82,51 @@ pub fn has_connections(plan: &Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn describe(plan: &Plan) -> String {
+        super::describe(plan, &Setup::default())
+    }
+
+    fn messages(plan: &Plan) -> String {
+        super::messages(plan, &Setup::default())
+    }
+
+    fn differ_in_connections(one: &Plan, other: &Plan) -> bool {
+        let usual = &Setup::default();
+        super::differ_in_connections((one, usual), (other, usual))
+    }
+
+    #[test]
+    fn what_the_handler_does_is_part_of_the_load() {
+        let set_up = |work: &str, options: &[&str]| Setup {
+            work: Some(work.into()),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+        };
+        let waits = set_up("sleep:1ms", &[]);
+        let text = super::describe(&closed(), &waits);
+        assert!(
+            text.ends_with("64\u{a0}B, a handler that waits for 1ms"),
+            "{text}"
+        );
+        let text = super::describe(&closed(), &set_up("cpu:50us", &["--workers", "8"]));
+        assert!(
+            text.ends_with(", a handler that computes for 50us, servers with --workers 8"),
+            "{text}"
+        );
+        let fewer = Plan {
+            connections: Some(10),
+            ..closed()
+        };
+        let usual = Setup::default();
+        assert!(super::differ_in_connections(
+            (&closed(), &waits),
+            (&fewer, &waits)
+        ));
+        assert!(!super::differ_in_connections(
+            (&closed(), &waits),
+            (&fewer, &usual)
+        ));
+    }
 
     fn closed() -> Plan {
         Plan {

@@ -3,6 +3,7 @@
 mod budget;
 mod command_line;
 mod order;
+mod preview;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -10,17 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::HumanDuration;
 use loadgen::limits::{hard_limit, threads_can_own_descriptors};
 use loadgen::plan::CheckedPlan;
 use record::units::Time;
-use record::words::{count, list};
-use record::{
-    self, Conformance, HostState, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial,
-    processors,
-};
+use record::words::count;
+use record::{self, Conformance, Measured, Outcome, Records, Run, SCHEMA_VERSION, Server, Transport, Trial};
 use reports::scenario::ScenarioSummary;
-use servers::models::{self, MODELS, NOT_BUILT};
 use servers::sys::process::raise_descriptor_limit;
 
 use crate::conformance;
@@ -88,6 +84,12 @@ pub fn prepare(
     })
 }
 
+/// What a run of the suite would do, without doing it.
+pub fn preview(suite: &Suite, participants: &[Participant], seed: u64) -> anyhow::Result<String> {
+    let description = describe(suite, seed, participants)?;
+    Ok(preview::preview(suite, &description, participants))
+}
+
 /// Measures every server of the suite, and writes the results and the report.
 pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finished> {
     let Prepared {
@@ -98,7 +100,10 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         mut results,
     } = prepared;
     let suite = &suite;
-    announce(suite, &description);
+    record::complain!(
+        "{}",
+        preview::preview(suite, &description, &participants).trim_end()
+    );
 
     let progress = Progress::new(
         suite.trials(participants.len()),
@@ -348,6 +353,8 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
             title,
             plan: plan.words().clone(),
             slice: slice.with_context(cannot)?.map(Time),
+            setup: scenario.setup.clone(),
+            objectives: scenario.objectives.clone(),
         });
     }
     let server = |participant: &Participant| Server {
@@ -366,6 +373,7 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         started_at: results::now(),
         command: command_line(),
         suite: suite.name.clone(),
+        question: suite.question.clone(),
         scenarios,
         servers: participants.iter().map(server).collect(),
         blocks: suite.blocks,
@@ -376,60 +384,4 @@ fn describe(suite: &Suite, seed: u64, participants: &[Participant]) -> anyhow::R
         host: fingerprint::read(),
         host_checks,
     })
-}
-
-fn announce(suite: &Suite, run: &Run) {
-    let participants = run.servers.len();
-    record::complain!(
-        "{}: {}, {}, {}{}, {} {}; seed {}",
-        suite.name,
-        count(participants as u64, "server"),
-        count(suite.scenarios.len() as u64, "load"),
-        if suite.looks.is_empty() { "" } else { "at most " },
-        count(suite.blocks.into(), "block"),
-        if suite.looks.is_empty() {
-            "about"
-        } else {
-            "at most about"
-        },
-        HumanDuration(suite.time(&run.scenarios, participants)),
-        run.seed,
-    );
-    // A run of all models names those that this build lacks.
-    let named = |name: &str| run.servers.iter().any(|server| server.name == name);
-    let all = MODELS.iter().all(|model| named(model.name()));
-    for name in NOT_BUILT.iter().filter(|_| all) {
-        record::complain!("without {name}: {}", models::left_out(name).unwrap_or_default());
-    }
-    let allowed = run.host.cpus_allowed.len();
-    if let Some(quotas) = affinity::quotas()
-        && quotas.usable(allowed) < allowed
-    {
-        record::complain!(
-            "a processor quota of {} leaves {} of {allowed} usable: raise or remove the quota of the cgroup to \
-             measure on all of them",
-            processors(quotas.processors()),
-            quotas.usable(allowed)
-        );
-    }
-    for check in run.host_checks.iter().filter(|check| check.state.is_in_the_way()) {
-        record::complain!("{}", doctor::line(check));
-    }
-    let notes = { run.host_checks.iter() }.filter(|check| check.state == HostState::Note);
-    let notes: Vec<&str> = notes.map(|check| check.name.as_str()).collect();
-    if !notes.is_empty() {
-        record::complain!(
-            "worth knowing of this host: {} (see `echobench doctor`)",
-            list(&notes)
-        );
-    }
-    if run.placement.shared() {
-        record::complain!(
-            "one processor only: server and generator share it, so rates are about half of those \
-             on two processors, and latencies include the wait for the other side"
-        );
-    }
-    if run.blocks < 2 {
-        record::complain!("one block only: without confidence intervals no server can be called faster");
-    }
 }

@@ -13,14 +13,14 @@ use anyhow::ensure;
 use loadgen::plan::CheckedPlan;
 use loadgen::{Address, Observer, RunError};
 use nix::unistd::Pid;
-use record::{ErrorKind, Load, LoopKind, Outcome, Placement, Plan};
+use record::{ErrorKind, Load, LoopKind, Outcome, Placement, Plan, Setup};
 use servers::listener::Transport;
 
 use crate::host::affinity;
 use crate::participant::Participant;
+use crate::scenario::Scenario;
 use crate::server::conditions::Conditions;
 use crate::server::{self, ANY_PORT, Launch, Server, ServerError};
-use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
 /// Stands for the address of a server that has not started.
@@ -78,18 +78,20 @@ pub fn plan(scenario: &Scenario, placement: &Placement, transport: record::Trans
 pub fn run(scenario: &Scenario, entry: &Entry, placement: &Placement, stop: &AtomicBool) -> Option<Outcome> {
     let outcome = match possible_plan(scenario, entry.participant, placement) {
         Err(reason) => Outcome::Skipped { reason },
-        Ok(plan) => measure(entry, &plan, placement, stop).unwrap_or_else(|error| failed(&error, &entry.log)),
+        Ok(plan) => measure(entry, &plan, &scenario.setup, placement, stop)
+            .unwrap_or_else(|error| failed(&error, &entry.log)),
     };
     (!stop.load(Relaxed)).then_some(outcome)
 }
 
 /// The plan of a trial, or why this host or the server cannot carry it out.
-fn possible_plan(
+pub fn possible_plan(
     scenario: &Scenario,
     participant: &Participant,
     placement: &Placement,
 ) -> Result<Plan, String> {
     participant.unavailable().map_or(Ok(()), Err)?;
+    participant.refuses(&scenario.setup).map_or(Ok(()), Err)?;
     let plan = plan(scenario, placement, transport(participant));
     // The load was checked before the run, but only for streams over TCP.
     let address = match participant {
@@ -109,8 +111,14 @@ fn failed(error: &anyhow::Error, log: &Path) -> Outcome {
     }
 }
 
-fn measure(entry: &Entry, plan: &Plan, placement: &Placement, stop: &AtomicBool) -> anyhow::Result<Outcome> {
-    let live = Live::start(entry, placement)?;
+fn measure(
+    entry: &Entry,
+    plan: &Plan,
+    setup: &Setup,
+    placement: &Placement,
+    stop: &AtomicBool,
+) -> anyhow::Result<Outcome> {
+    let live = Live::start(entry, setup, placement)?;
     let plan = CheckedPlan::new(plan, live.address.clone())?;
     let mut meter = { live.guard() }.map(|guard| Meter::new(guard, placement.server_cpus.len()));
     let observer: &mut dyn Observer = match &mut meter {
@@ -136,7 +144,7 @@ struct Live {
 
 impl Live {
     /// Starts a server on its processors, unless it runs already.
-    fn start(entry: &Entry, placement: &Placement) -> Result<Self, ServerError> {
+    fn start(entry: &Entry, setup: &Setup, placement: &Placement) -> Result<Self, ServerError> {
         let program = match entry.participant {
             Participant::Target(target) => {
                 return Ok(Live {
@@ -149,7 +157,7 @@ impl Live {
         let server = Server::start(&Launch {
             program,
             listen: ANY_PORT,
-            arguments: Vec::new(),
+            arguments: setup.arguments(),
             conditions: Conditions::NONE,
             cpus: placement.server_cpus.clone(),
             log: entry.log.clone(),
@@ -215,6 +223,8 @@ mod tests {
             title: "One".into(),
             plan: scenario,
             slicing: Slicing::Auto,
+            setup: Setup::default(),
+            objectives: Vec::new(),
         };
         let placement = Placement {
             server_cpus: vec![0],

@@ -18,8 +18,8 @@ use crate::host::meter::HostMeter;
 use crate::participant::Participant;
 use crate::proc::processes::descendants;
 use crate::proc::tree_clock::TreeClock;
+use crate::scenario::Scenario;
 use crate::slicing::{Slicing, Turns, settle, slice_needed};
-use crate::suite::Scenario;
 use crate::trial::meter::Meter;
 
 /// How long a server is observed without load, and the CPU time that it may use then. One that
@@ -127,7 +127,7 @@ impl Block<'_> {
 
     /// Starts a server, opens its connections, and warms it up.
     fn connect(&self, entry: &Entry, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Running> {
-        let live = Live::start(entry, self.placement)?;
+        let live = Live::start(entry, &self.scenario.setup, self.placement)?;
         let plan = CheckedPlan::new(plan, live.address.clone())?;
         let opened = affinity::with(&self.placement.generator_cpus, || Lane::open(plan, stop))?;
         let mut lane = match opened {

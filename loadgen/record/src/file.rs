@@ -198,6 +198,7 @@ mod tests {
             started_at: "2026-01-01T00:00:00Z".into(),
             command: vec!["echobench".into(), "run".into()],
             suite: "quick".into(),
+            question: Some("which one?".into()),
             scenarios: Vec::new(),
             servers: vec![Server {
                 name: "epoll".into(),

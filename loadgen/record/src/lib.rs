@@ -13,6 +13,7 @@
 pub mod arguments;
 pub mod bounded;
 mod capacity;
+pub mod condition;
 mod conformance;
 mod error_kind;
 mod file;
@@ -27,6 +28,8 @@ mod pace;
 mod plan;
 pub mod processors;
 mod run;
+#[cfg(any(test, feature = "sample"))]
+pub mod sample;
 mod schema;
 mod single;
 mod span;
@@ -37,6 +40,7 @@ mod version;
 pub mod words;
 
 pub use capacity::{Capacity, CapacityTrial, Limit};
+pub use condition::{Condition, ConditionError};
 pub use conformance::{CaseDescription, CaseOutcome, CaseResult, Conformance};
 pub use error_kind::ErrorKind;
 pub use file::{LARGEST_LOAD, Measured, ReadError, Record, Records, check_version, read};
@@ -49,7 +53,7 @@ pub use plan::{
     Arrivals, Difference, Engine, LoopKind, MessageSize, MessageSizeError, Plan, SourceError, SourceRange,
     Stage, StageError, Stages, Transport, Wait, combine,
 };
-pub use run::{Cost, Host, Margins, Outcome, Placement, Run, Scenario, Server, Slice, Trial};
+pub use run::{Cost, Host, Margins, Outcome, Placement, Run, Scenario, Server, Setup, Slice, Trial};
 pub use schema::json_schema;
 pub use span::{BySpan, Histograms, Latencies, Scope, Span};
 pub use throttling::{Throttling, processors};

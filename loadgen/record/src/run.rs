@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::host_check::HostCheck;
 use crate::load::Load;
 use crate::plan::{Plan, Transport, read_plan};
@@ -25,6 +26,9 @@ pub struct Run {
     pub command: Vec<String>,
     /// Name of the suite, such as `quick`.
     pub suite: String,
+    /// The question that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// The scenarios, in display order.
     pub scenarios: Vec<Scenario>,
     /// The servers to compare, in the order of the registry.
@@ -94,6 +98,39 @@ pub struct Scenario {
     /// if each server has the machine for a whole window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<Time>,
+    /// How the servers are started for it.
+    #[serde(default, skip_serializing_if = "Setup::is_usual")]
+    pub setup: Setup,
+    /// What a server has to achieve: conditions on its load, such as `p99<10ms`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objectives: Vec<Condition>,
+}
+
+/// How the servers of a scenario are started, where that is not as usual. Only the models can be set up;
+/// other servers have no part in such a scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Setup {
+    /// Simulated work for each message: `sleep:1ms` waits as for a backend, `cpu:50us` uses CPU time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<String>,
+    /// Further options of each server, such as `--workers 8`, one word each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+impl Setup {
+    /// Whether the servers are started as they are without options.
+    pub fn is_usual(&self) -> bool {
+        *self == Setup::default()
+    }
+
+    /// The options that a server is started with.
+    pub fn arguments(&self) -> Vec<String> {
+        let work = self.work.iter().flat_map(|work| ["--work", work.as_str()]);
+        work.map(str::to_owned)
+            .chain(self.options.iter().cloned())
+            .collect()
+    }
 }
 
 /// A server, as named in the registry or on the command line.

@@ -2,7 +2,7 @@
 
 use crate::file::{Measured, Records};
 use crate::load::Load;
-use crate::run::{Host, Margins, Outcome, Placement, Run, Scenario, Server, Trial};
+use crate::run::{Host, Margins, Outcome, Placement, Run, Scenario, Server, Setup, Trial};
 use crate::words::plain_line;
 
 /// The suite of such a run.
@@ -31,11 +31,14 @@ impl From<Load> for Records {
             started_at: load.started_at.clone(),
             command: Vec::new(),
             suite: SUITE.into(),
+            question: None,
             scenarios: vec![Scenario {
                 name: SCENARIO.into(),
                 title: "One load".into(),
                 plan: load.plan.clone(),
                 slice: None,
+                setup: Setup::default(),
+                objectives: Vec::new(),
             }],
             servers: vec![Server {
                 name: server.clone(),

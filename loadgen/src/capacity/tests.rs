@@ -1,7 +1,7 @@
 use super::*;
-use crate::sample;
 use record::finding::Lag;
 use record::histogram::Quantiles;
+use record::sample;
 use record::{Finding, Findings, Span};
 
 pub(crate) fn terms(objectives: &[&str]) -> Terms {

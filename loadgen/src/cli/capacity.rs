@@ -9,9 +9,9 @@ use clap::Args;
 use super::load::LoadOptions;
 use super::{Error, FAILED, Format, INVALID};
 use crate::capacity::{self, Next, Survey, Terms};
-use crate::condition::Condition;
 use crate::progress::Progress;
 use crate::{RunError, interrupt};
+use record::condition::Condition;
 use record::units::{self, Rate, Time};
 use record::{Arrivals, Capacity, Limit, Plan, words};
 

@@ -10,10 +10,10 @@ use clap::Args;
 
 use super::load::LoadOptions;
 use super::{Error, FAILED, Format, INVALID};
-use crate::condition::Condition;
 use crate::progress::Progress;
 use crate::{RunError, export, interrupt};
 use record::Load;
+use record::condition::Condition;
 use record::histogram::DecodeError;
 
 /// The heading of the options for the result.

@@ -43,8 +43,8 @@ fn is_consequence(finding: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample;
     use record::finding::{Lag, Rates};
+    use record::sample;
     use record::{Plan, Throttling};
 
     /// What is left of findings if a quota throttled the generator for that share of the time.

@@ -138,7 +138,7 @@ fn typed_rate(per_second: f64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{busy, busy_open};
+    use record::sample::{busy, busy_open};
     use record::{Finding, Plan, Throttling, units};
 
     /// The value behind an option in a hint.

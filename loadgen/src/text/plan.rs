@@ -170,7 +170,7 @@ fn engine(load: &Load) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::busy as load_of;
+    use record::sample::busy as load_of;
 
     fn words(load: &Load) -> String {
         let rows = describe(load).into_iter().map(|(_, text)| text);

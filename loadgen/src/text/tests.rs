@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::layout::block;
 use super::*;
-use crate::sample::{busy, busy_open, equal, histogram};
 use record::histogram::{Encoded, Quantiles};
+use record::sample::{busy, busy_open, equal, histogram};
 use record::{Connections, ErrorKind, PaceSetter, Plan, Reconnects, Span, Throttling};
 
 /// The text beside a name.

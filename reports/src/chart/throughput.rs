@@ -32,7 +32,7 @@ pub fn draw(data: &Data<'_>) -> Result<Option<Figure>, Error> {
     let mut panels = Vec::new();
     for group in &groups {
         let title = match (groups.len(), group.first()) {
-            (2.., Some(first)) => capitalised(&workload::messages(&first.plan)),
+            (2.., Some(first)) => capitalised(&workload::messages(&first.plan, &first.setup)),
             _ => String::new(),
         };
         for (class, width) in [("wide", 760.0), ("narrow", 340.0)] {
@@ -69,7 +69,12 @@ fn groups(scenarios: &[ScenarioSummary]) -> Vec<Group<'_>> {
     {
         let fits = |group: &&mut Group<'_>| {
             let mut others = group.iter();
-            others.all(|other| workload::differ_in_connections(&other.plan, &scenario.plan))
+            others.all(|other| {
+                workload::differ_in_connections(
+                    (&other.plan, &other.setup),
+                    (&scenario.plan, &scenario.setup),
+                )
+            })
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(scenario),
@@ -254,7 +259,7 @@ fn caption(scenarios: &[ScenarioSummary]) -> Option<Caption> {
 fn table(groups: &[Group<'_>]) -> Table {
     let head = [
         "Connections",
-        "Message",
+        "Load",
         "Server",
         "Echoes per second",
         "99% interval",
@@ -268,7 +273,7 @@ fn table(groups: &[Group<'_>]) -> Table {
             };
             rows.push(vec![
                 thousands(scenario.connections as f64),
-                format::message_size(&scenario.plan.size),
+                capitalised(&workload::messages(&scenario.plan, &scenario.setup)),
                 row.server.clone(),
                 number(estimate.value),
                 estimate

@@ -9,7 +9,7 @@ use crate::workload;
 /// The load of a scenario in words.
 #[askama::filter_fn]
 pub fn load(scenario: &ScenarioSummary, _: &dyn Values) -> Result<String> {
-    Ok(workload::describe(&scenario.plan))
+    Ok(workload::describe(&scenario.plan, &scenario.setup))
 }
 
 /// Names as a JSON array.

@@ -116,6 +116,8 @@ pub fn scenario(connections: usize) -> Scenario {
         title,
         plan: plan(connections),
         slice: None,
+        setup: Setup::default(),
+        objectives: Vec::new(),
     }
 }
 
@@ -161,6 +163,7 @@ pub fn run(models: &[Model], connections: &[usize], blocks: u32) -> Run {
             .map(str::to_owned)
             .into(),
         suite: "quick".into(),
+        question: None,
         scenarios: connections.iter().map(|&count| scenario(count)).collect(),
         servers: models.iter().map(server).collect(),
         blocks,

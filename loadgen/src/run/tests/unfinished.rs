@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::simulation::*;
-use crate::condition::Condition;
 use crate::engine::simulated::{Fate, Fault, Latency};
+use record::condition::Condition;
 use record::histogram::{Known, Quantiles, Statistic};
 use record::{Arrivals, Load, Plan, Span};
 

@@ -64,23 +64,28 @@ fn a_lower_bound_decides_only_what_no_larger_value_would_change() {
         ("max>100ms", Some(true)),
         ("max<100ms", Some(false)),
         ("mean<10ms", Some(false)),
-        ("p99.9>1s", None),
+        // Nor is p99.9, and it is not less than p99.
+        ("p99.9>1s", Some(true)),
+        ("p99.9>1h", None),
     ];
     for (text, expected) in table {
         assert_eq!(condition(text).holds(&censored()), expected, "{text}");
     }
     let described = |text| condition(text).describe_value(&censored());
     assert_eq!(described("p99<5ms"), "p99 is at least 4.00s");
-    assert_eq!(described("p99.9<5ms"), "p99.9 is not known from 1000 samples");
+    assert_eq!(
+        described("p99.9<5ms"),
+        "p99.9 is not known from 1000 samples, but p99 is at least 4.00s"
+    );
 }
 
 #[test]
 fn connections_that_were_opened_again_are_counted() {
     let mut load = load(None);
-    load.summary.reconnects = Some(record::Reconnects {
+    load.summary.reconnects = Some(crate::Reconnects {
         lost: 9,
         reopened: 8,
-        ..record::Reconnects::default()
+        ..crate::Reconnects::default()
     });
     assert_eq!(condition("reconnects>7").holds(&load), Some(true));
     assert_eq!(condition("reconnects>8").holds(&load), Some(false));
@@ -93,7 +98,29 @@ fn a_time_without_a_span_is_the_response_time_if_there_is_one() {
     assert_eq!(condition("p50<5ms").holds(&open), Some(false));
     assert_eq!(condition("response.p50<5ms").holds(&open), Some(false));
     assert_eq!(condition("service.p50<5ms").holds(&open), Some(true));
-    assert_eq!(condition("p99<5ms").holds(&open), None, "a hundred are too few");
+    assert_eq!(condition("p99<1s").holds(&open), None, "a hundred are too few");
+}
+
+#[test]
+fn a_quantile_without_enough_samples_is_at_least_a_lower_one() {
+    let mut load = load(None);
+    let service = Quantiles::of(&histogram((1..=500).map(|micros| micros * 1000)));
+    load.summary.latencies[Span::Service] = Some(service);
+    let holds = |text: &str| condition(text).holds(&load);
+    assert_eq!(condition("p99<1s").value(&load), None);
+    // Half of them took 250 us, and a tenth 450 us.
+    assert_eq!(holds("p99<400us"), Some(false));
+    assert_eq!(holds("p99>400us"), Some(true));
+    assert_eq!(holds("p99.9<=449us"), Some(false));
+    // From here on only those would tell that are too few.
+    assert_eq!(holds("p99<1s"), None);
+    assert_eq!(holds("p99>500us"), None);
+    let described = |text: &str| condition(text).describe_value(&load);
+    assert_eq!(
+        described("p99<400us"),
+        "p99 is not known from 500 samples, but p90 is 450us"
+    );
+    assert_eq!(described("p99<1s"), "p99 is not known from 500 samples");
 }
 
 #[test]
@@ -134,7 +161,8 @@ fn values_are_shown_in_units() {
     let table = [
         ("p50 < 1ms", "p50 is 10.0ms"),
         ("service.max<1ms", "service.max is 1.00ms"),
-        ("p99<1ms", "p99 is not known from 100 samples"),
+        ("p99<1ms", "p99 is not known from 100 samples, but p90 is 10.0ms"),
+        ("p99<1s", "p99 is not known from 100 samples"),
         ("close.p99<1ms", "close.p99 was not measured"),
         ("errors<1", "errors is 5"),
         ("rate>1/s", "rate is 1.50k/s"),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use record::histogram::{self, Encoded, Histogram, Quantiles};
-use record::units::Rate;
-use record::{
+use crate::histogram::{self, Encoded, Histogram, Quantiles};
+use crate::units::Rate;
+use crate::{
     Connections, Engine, ErrorKind, Findings, Generator, Load, Plan, SCHEMA_VERSION, Span, Summary, Wait,
 };
 

@@ -9,10 +9,11 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use record::histogram::{Known, Quantiles, Statistic};
-use record::units::{self, UnitError};
-use record::words::show_micros;
-use record::{ErrorKind, Load, Scope, Span};
+use crate::histogram::{Known, Quantiles, Statistic};
+use crate::text_form::text_form;
+use crate::units::{self, UnitError};
+use crate::words::show_micros;
+use crate::{ErrorKind, Load, Scope, Span};
 
 /// A metric, a comparison and a bound: `METRIC OP VALUE`.
 ///
@@ -90,9 +91,11 @@ impl Condition {
     }
 
     /// Whether the load meets the condition, whatever the exact value is where only its lower bound
-    /// is known; `None` if that leaves it open, or [`Condition::value`] is `None`.
+    /// is known; `None` if that leaves it open. A quantile that has too few samples is at least a lower one
+    /// that has enough.
     pub fn holds(&self, load: &Load) -> Option<bool> {
-        let value = self.value(load)?;
+        let value =
+            { self.value(load) }.or_else(|| Some(Known::AtLeast(self.lower_quantile(load)?.1.value())))?;
         let holds = self.comparison.holds(value.value(), self.bound);
         (value.is_exact() || holds == self.comparison.is_lower_bound()).then_some(holds)
     }
@@ -104,14 +107,22 @@ impl Condition {
             return self.describe_lack(load);
         };
         let shown = match self.metric {
-            Metric::Time(..) => show_micros(value.value()),
+            Metric::Time(..) => show_known(value),
             Metric::Rate => units::show_rate(value.value()),
             _ => value.value().to_string(),
         };
-        match value {
-            Known::Exactly(_) => format!("{name} is {shown}"),
-            Known::AtLeast(_) => format!("{name} is at least {shown}"),
-        }
+        format!("{name} is {shown}")
+    }
+
+    /// The highest quantile that is known of those below the one that is asked for.
+    fn lower_quantile(&self, load: &Load) -> Option<(Statistic, Known)> {
+        let Metric::Time(span, statistic) = self.metric else {
+            return None;
+        };
+        let (share, quantiles) = (statistic.share()?, quantiles(span, load)?);
+        let lower = Statistic::ALL.into_iter().rev();
+        let mut lower = lower.filter(|lower| lower.share().is_some_and(|lower| lower < share));
+        lower.find_map(|lower| Some((lower, quantiles.known(lower)?)))
     }
 
     fn describe_lack(&self, load: &Load) -> String {
@@ -121,7 +132,13 @@ impl Condition {
             _ => None,
         };
         match measured {
-            Some(quantiles) => format!("{name} is not known from {} samples", quantiles.count),
+            Some(quantiles) => {
+                let lack = format!("{name} is not known from {} samples", quantiles.count);
+                match self.lower_quantile(load).filter(|_| self.holds(load).is_some()) {
+                    Some((lower, value)) => format!("{lack}, but {} is {}", lower.name(), show_known(value)),
+                    None => lack,
+                }
+            }
             None => format!("{name} was not measured"),
         }
     }
@@ -129,12 +146,16 @@ impl Condition {
     /// Whether a lighter load meets it more easily: an upper bound of a metric that grows with
     /// the load, and that is measured while connections stay open.
     pub fn is_objective(&self) -> bool {
-        let upper = matches!(self.comparison, Comparison::Less | Comparison::LessOrEqual);
         let of_short_connections = match self.metric {
             Metric::Time(Some(span), _) => span.scope() == Scope::ShortConnections,
             _ => false,
         };
-        upper && !of_short_connections && self.metric != Metric::Rate
+        self.is_upper() && !of_short_connections && self.metric != Metric::Rate
+    }
+
+    /// Whether it is an upper bound: `<` or `<=`.
+    pub fn is_upper(&self) -> bool {
+        !self.comparison.is_lower_bound()
     }
 
     /// How many messages a load must have for the metric to have a value.
@@ -156,6 +177,8 @@ impl fmt::Display for Condition {
         f.write_str(&self.text)
     }
 }
+
+text_form!(Condition, "a condition such as p99<1ms, errors<=0 or rate>=50k/s");
 
 impl FromStr for Condition {
     type Err = ConditionError;
@@ -242,6 +265,15 @@ impl Comparison {
     /// Whether it holds for all larger values if it holds for one.
     fn is_lower_bound(self) -> bool {
         matches!(self, Comparison::Greater | Comparison::GreaterOrEqual)
+    }
+}
+
+/// A time for a person, as far as it is known.
+fn show_known(micros: Known) -> String {
+    let shown = show_micros(micros.value());
+    match micros {
+        Known::Exactly(_) => shown,
+        Known::AtLeast(_) => format!("at least {shown}"),
     }
 }
 
