@@ -12,6 +12,7 @@ pub mod diagnostics;
 mod exclusion;
 pub mod format;
 pub mod html;
+mod markdown;
 pub mod metrics;
 pub mod row;
 pub mod scenario;

@@ -1,8 +1,7 @@
 //! The matrix for a Markdown document.
-//!
-//! Written by hand: comfy-table's Markdown style pads the cells and cannot centre a column.
 
 use super::matrix::{Behaviour, Cell, Mark};
+use crate::markdown::{escaped, line};
 
 /// The matrix as a table, and below it everything that did not pass.
 pub fn markdown(behaviour: &Behaviour) -> String {
@@ -27,10 +26,6 @@ pub fn markdown(behaviour: &Behaviour) -> String {
         true => text,
         false => text + "\n" + &remarks,
     }
-}
-
-fn line(head: &str, cells: &[String]) -> String {
-    format!("| {head} | {} |\n", cells.join(" | "))
 }
 
 /// A sign for the usual outcomes, a word for the others.
@@ -70,16 +65,4 @@ fn sentence(text: &str) -> String {
     let mut characters = words.trim_end_matches('.').chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string());
     escaped(&(first.unwrap_or_default() + characters.as_str()))
-}
-
-/// Escapes the characters that have a meaning in Markdown.
-fn escaped(text: &str) -> String {
-    let mut result = String::new();
-    for c in text.chars() {
-        if "\\`*_[]<>|&~".contains(c) {
-            result.push('\\');
-        }
-        result.push(c);
-    }
-    result
 }
