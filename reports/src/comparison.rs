@@ -228,17 +228,41 @@ impl Pairs {
     }
 }
 
-/// The score of each server in a block. `None` if a value has no logarithm, or two servers have no
-/// turn in common.
-fn scores_of_block(servers: &[&Turns]) -> Option<Vec<f64>> {
+/// The value of a server in each of its blocks, as a logarithm: the median over turns. `None` if a value
+/// has no logarithm.
+pub fn levels(server: &Blocks) -> Option<Vec<f64>> {
+    let level = |turns: &Turns| Some(median(&mut logarithms(turns)?.into_values().collect::<Vec<_>>()));
+    server.values().map(level).collect()
+}
+
+/// By how much a server differs from others on average, as a logarithm, in each block that all of them
+/// have. `None` if a value has no logarithm, or the server has no turn in common with one of the others.
+pub fn differences(server: &Blocks, others: &[&Blocks]) -> Option<Vec<f64>> {
+    let is_common = |block: &&u32| others.iter().all(|blocks| blocks.contains_key(block));
+    let of_block = |block: &u32| {
+        let from = |other: &&Blocks| {
+            let scores = scores_of_block(&[&server[block], &other[block]])?;
+            Some(scores[0] - scores[1])
+        };
+        let sum: Option<f64> = others.iter().map(from).sum();
+        Some(sum? / others.len() as f64)
+    };
+    server.keys().filter(is_common).map(of_block).collect()
+}
+
+/// `None` if a value has none.
+fn logarithms(turns: &Turns) -> Option<Turns> {
     let log = |(&turn, &value): (&u32, &f64)| {
         let has_log = value.is_finite() && value > 0.0;
         has_log.then(|| (turn, value.ln()))
     };
-    let logs: Option<Vec<Turns>> = servers
-        .iter()
-        .map(|turns| turns.iter().map(log).collect())
-        .collect();
+    turns.iter().map(log).collect()
+}
+
+/// The score of each server in a block. `None` if a value has no logarithm, or two servers have no
+/// turn in common.
+fn scores_of_block(servers: &[&Turns]) -> Option<Vec<f64>> {
+    let logs: Option<Vec<Turns>> = servers.iter().map(|turns| logarithms(turns)).collect();
     let logs = logs?;
     let score = |own: &Turns| {
         let from = |other: &Turns| {
@@ -440,6 +464,29 @@ mod tests {
         let disturbed = blocks([&[1, 5], &[], &[9, 2]]);
         let comparison = Comparison::of(&[&quiet, &disturbed], ERROR_RATE).unwrap();
         assert_eq!(comparison.ratios_to(0)[1].value, 1.0);
+    }
+
+    #[test]
+    fn levels_and_differences_are_medians_over_turns() {
+        let block = |values: [f64; 3]| -> Turns { (0..).zip(values.map(f64::exp)).collect() };
+        let server: Blocks = [(0, block([1.0, 2.0, 9.0])), (1, block([4.0, 4.0, 4.0]))].into();
+        let one: Blocks = [(0, block([1.0, 1.0, 1.0])), (1, block([3.0, 9.0, 3.0]))].into();
+        let other: Blocks = [(0, block([0.0, 0.0, 0.0])), (2, block([0.0, 0.0, 0.0]))].into();
+        let near = |found: Option<Vec<f64>>, expected: &[f64]| {
+            let found = found.unwrap();
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            assert!(
+                found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12),
+                "{found:?}"
+            );
+        };
+        near(levels(&server), &[2.0, 4.0]);
+        near(differences(&server, &[&one]), &[1.0, 1.0]);
+        // The mean of 1 and 2, in the one block that all three have.
+        near(differences(&server, &[&one, &other]), &[1.5]);
+        let zero: Blocks = [(0, [(0, 0.0)].into())].into();
+        assert_eq!(levels(&zero), None);
+        assert_eq!(differences(&zero, &[&one]), None);
     }
 
     #[test]
