@@ -1,4 +1,4 @@
-//! Puts the compiler's version and the commit into the executable, for the records.
+//! Puts the compiler's version, the profile and the commit into the executable, for the records.
 
 use std::env;
 use std::process::Command;
@@ -13,6 +13,8 @@ fn main() {
         "cargo::rustc-env=BUILT_BY={}",
         compiler.unwrap_or_else(|| "unknown".into())
     );
+    let profile = env::var("PROFILE").unwrap_or_else(|_| "unknown".into());
+    println!("cargo::rustc-env=BUILT_AS={profile}");
     println!("cargo::rustc-env=BUILT_FROM={}", commit().unwrap_or_default());
     for source in [
         "src",

@@ -42,6 +42,7 @@ pub fn read() -> Host {
         sysctls: sysctls(),
         descriptor_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard),
         compiler: env!("BUILT_BY").into(),
+        profile: Some(env!("BUILT_AS").into()),
         commit: Some(env!("BUILT_FROM"))
             .filter(|commit| !commit.is_empty())
             .map(Into::into),
@@ -102,6 +103,10 @@ mod tests {
     #[test]
     fn this_machine_has_a_fingerprint() {
         let host = read();
+        assert!(
+            host.profile
+                .is_some_and(|profile| ["debug", "release"].contains(&profile.as_str()))
+        );
         assert!(!host.kernel.is_empty() && host.cpus_online > 0 && host.descriptor_limit > 0);
         assert!(host.sysctls.contains_key("net.core.somaxconn"));
         assert!(host.memory_bytes.is_some_and(|bytes| bytes > 1 << 20));

@@ -192,6 +192,9 @@ pub struct Host {
     pub descriptor_limit: u64,
     /// Compiler of this program.
     pub compiler: String,
+    /// Cargo's profile that it was built with, `release` or `debug`; absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Commit of the source, with `-dirty` appended if it had uncommitted changes.
     pub commit: Option<String>,
 }
