@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use reports::compare::command::{CompareOptions, EXIT_CODES};
 
 /// Draw the report of a run from its records.
 #[derive(Debug, Parser)]
@@ -18,7 +19,8 @@ pub const EXAMPLES: &str = "Examples:
   report html target/echobench/latest/results.jsonl
   report text target/echobench/latest/results.jsonl
   report html load.json --output load.html
-  report check target/echobench/latest/report.html target/echobench/latest/results.jsonl";
+  report check target/echobench/latest/report.html target/echobench/latest/results.jsonl
+  report compare before/results.jsonl target/echobench/latest/results.jsonl --reference epoll";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -43,6 +45,17 @@ pub enum Action {
         /// Records of the run
         #[command(flatten)]
         records: Records,
+    },
+    /// Compare two runs: what differs, and what became of each number
+    #[command(after_help = EXIT_CODES)]
+    Compare {
+        /// The earlier run: its folder or its results.jsonl
+        base: PathBuf,
+        /// The later run
+        new: PathBuf,
+        /// How to compare them
+        #[command(flatten)]
+        options: CompareOptions,
     },
 }
 

@@ -56,7 +56,8 @@ pub fn latency_bounded(row: &Row) -> Option<Caveat> {
     })
 }
 
-fn unfit(row: &Row) -> Option<Cause> {
+/// Why the trials of a server show no work that can be compared, if they do not.
+pub fn unfit(row: &Row) -> Option<Cause> {
     let trials = &row.trials;
     if let Some(first) = trials.failed.first() {
         return Some(Cause::Failed {

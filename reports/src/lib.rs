@@ -7,6 +7,7 @@ pub mod achievement;
 pub mod behaviour;
 pub mod chart;
 pub mod check;
+pub mod compare;
 pub mod comparison;
 pub mod diagnostics;
 mod exclusion;

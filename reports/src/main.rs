@@ -16,7 +16,7 @@ use cli::{Action, Cli};
 
 fn main() -> ExitCode {
     match run(arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             record::complain!("report: {error:#}");
             ExitCode::FAILURE
@@ -24,8 +24,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     match cli.action {
+        Action::Compare { base, new, options } => return Ok(options.carry_out(&base, &new)?.into()),
         Action::Html { records, output } => {
             let output = output.unwrap_or_else(|| records.path.with_file_name("report.html"));
             let written = html::write(&output, &html::render(&reports::read(&records.path)?)?);
@@ -36,15 +37,15 @@ fn run(cli: Cli) -> Result<()> {
                 )
             })?;
             record::complain!("report: wrote {}", output.display());
-            Ok(())
         }
-        Action::Text(records) => Ok(print(&text::describe(&reports::read(&records.path)?))?),
+        Action::Text(records) => print(&text::describe(&reports::read(&records.path)?))?,
         Action::Json(records) => {
             let json = serde_json::to_string_pretty(&Shown::of(&reports::read(&records.path)?))?;
-            Ok(print(&format!("{json}\n"))?)
+            print(&format!("{json}\n"))?;
         }
-        Action::Check { html, records } => check(&html, &records.path),
+        Action::Check { html, records } => check(&html, &records.path)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The numbers of the report and the outcomes of the conformance cases.

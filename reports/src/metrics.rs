@@ -45,6 +45,8 @@ pub enum Better {
 
 /// Throughput, one of the [`COMPARED`].
 pub const ECHOES: &str = "echoes_per_s";
+/// The median latency.
+pub const P50: &str = "p50_us";
 /// The latency quantile among the [`COMPARED`].
 pub const P99: &str = "p99_us";
 /// CPU time of the server per echo, one of the [`COMPARED`].
@@ -67,7 +69,7 @@ pub static METRICS: [Metric; 11] = [
         of_slice: OfSlice::Value(|_, interval| Some((interval.echoes as f64).max(0.5) / interval.duration_s)),
     },
     Metric {
-        key: "p50_us",
+        key: P50,
         title: "p50",
         unit: "µs",
         scale: 1.0,

@@ -55,10 +55,10 @@ pub struct ScenarioSummary {
 impl ScenarioSummary {
     /// Summarises the trials of one scenario.
     pub fn of(run: &Run, scenario: &Scenario, trials: &[&Trial]) -> Self {
-        let measured: Vec<Measured<'_>> = run
+        let measured: Vec<MeasuredServer<'_>> = run
             .servers
             .iter()
-            .map(|server| Measured::of(trials, &server.name))
+            .map(|server| MeasuredServer::of(trials, &server.name))
             .collect();
         let mut rows: Vec<Row> = run
             .servers
@@ -132,13 +132,14 @@ impl ScenarioSummary {
 }
 
 /// The trials of one server in one scenario that its numbers rest on.
-struct Measured<'a> {
-    trials: Vec<MeasuredTrial<'a>>,
+pub(crate) struct MeasuredServer<'a> {
+    /// The valid ones, or all if none is valid.
+    pub(crate) trials: Vec<MeasuredTrial<'a>>,
     basis: Basis,
 }
 
-impl<'a> Measured<'a> {
-    fn of(trials: &[&'a Trial], server: &str) -> Self {
+impl<'a> MeasuredServer<'a> {
+    pub(crate) fn of(trials: &[&'a Trial], server: &str) -> Self {
         let all: Vec<MeasuredTrial> = trials
             .iter()
             .filter(|trial| trial.server == server)
@@ -160,7 +161,7 @@ impl<'a> Measured<'a> {
             (true, true) => Basis::Nothing,
         };
         let trials = if basis == Basis::Valid { valid } else { all };
-        Measured { trials, basis }
+        MeasuredServer { trials, basis }
     }
 
     /// One metric of each trial; nothing unless every trial has it.
@@ -216,7 +217,7 @@ impl<'a> Measured<'a> {
     }
 }
 
-fn row(server: &Server, measured: &Measured<'_>, trials: &[&Trial]) -> Row {
+fn row(server: &Server, measured: &MeasuredServer<'_>, trials: &[&Trial]) -> Row {
     let numbers = METRICS
         .iter()
         .filter_map(|metric| Some((metric.key, Estimate::of_known(&measured.of_trials(metric))?)));
@@ -281,7 +282,12 @@ fn errors(trials: &[&Trial]) -> BTreeMap<&'static str, u64> {
 }
 
 /// The verdicts; fills in each row's ratio to the best.
-fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_rate: f64) -> Vec<Verdict> {
+fn judge(
+    rows: &mut [Row],
+    measured: &[MeasuredServer<'_>],
+    margins: &Margins,
+    error_rate: f64,
+) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let block_s = block_s(measured);
     for compared in &COMPARED {
@@ -329,7 +335,7 @@ fn judge(rows: &mut [Row], measured: &[Measured<'_>], margins: &Margins, error_r
 }
 
 /// The approximate time of a further block in seconds: it has the servers of the last one.
-fn block_s(measured: &[Measured<'_>]) -> Option<f64> {
+fn block_s(measured: &[MeasuredServer<'_>]) -> Option<f64> {
     let trials = || measured.iter().flat_map(|server| &server.trials);
     let last = trials().map(|trial| trial.block).max()?;
     let time = |trial: &MeasuredTrial| {

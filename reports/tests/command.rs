@@ -139,6 +139,15 @@ fn the_examples_of_the_help_run() {
     let latest = folder.path().join("target/echobench/latest");
     fs::create_dir_all(&latest).unwrap();
     fs::rename(records, latest.join("results.jsonl")).unwrap();
+    let before = folder.path().join("before");
+    fs::create_dir_all(&before).unwrap();
+    let mut earlier = run(&models(), &[10], 2);
+    earlier.seed += 1;
+    fs::write(
+        before.join("results.jsonl"),
+        lines(&earlier, &trials(&models(), &[10], 2)),
+    )
+    .unwrap();
     let Outcome::Measured { load, .. } = trials(&models(), &[10], 1).remove(0).outcome else {
         panic!("it was measured")
     };
