@@ -1,5 +1,6 @@
 //! The command line of `echobench`.
 
+mod compare;
 mod conformance;
 mod doctor;
 
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use loadgen::interrupt;
 use record::units::{self, Percent};
@@ -28,6 +29,7 @@ use crate::slicing::Slicing;
 use crate::suite::Suite;
 use crate::target::Target;
 
+use compare::CompareRuns;
 use conformance::ConformanceOptions;
 use doctor::DoctorOptions;
 
@@ -43,7 +45,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 1 error; 2 usage; 3 a trial failed or is not valid, and the report \
-says why, or `doctor` found something in the way; 130 interrupted, and the report has the trials until then.";
+says why, `doctor` found something in the way, or a condition of `compare` cannot be told; 99 a condition of \
+`compare` holds; 130 interrupted, and the report has the trials until then.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -53,6 +56,8 @@ enum Command {
     Run(RunOptions),
     /// Write the report of a run again.
     Report(ReportOptions),
+    /// Compare two runs, or a run with a baseline.
+    Compare(CompareRuns),
     /// Run the conformance cases against the models or your own server.
     Conformance(ConformanceOptions),
     /// Check what on this host spoils a measurement or stops a model, and how to mend it.
@@ -151,6 +156,10 @@ pub struct RunOptions {
     /// target/echobench/RUN].
     #[arg(short, long, value_name = "FOLDER", env = "ECHOBENCH_OUTPUT")]
     output: Option<PathBuf>,
+
+    /// Keep the results under this name, too, for `compare`; they replace an earlier baseline of that name.
+    #[arg(long, value_name = "NAME", env = "ECHOBENCH_SAVE_BASELINE", value_parser = baseline_name)]
+    save_baseline: Option<String>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -160,7 +169,7 @@ const EXAMPLES: &str = "Examples:
   echobench run --models epoll --server 'mine=./my-server --port {port}'
   echobench run --models none --target old=127.0.0.1:7007 --target new=127.0.0.1:7008
   echobench run --models none --target tcp=127.0.0.1:7007 --target unix=unix:/tmp/echo.sock
-  echobench run my-suite.toml
+  echobench run my-suite.toml --save-baseline main
   echobench run --connections 5000 --active 10% --work cpu:50us --rate 20k/s --slo 'p99<5ms'
   echobench run --connections 1000 --work sleep:1ms --slo 'p99<10ms' --models all --dry-run";
 
@@ -178,6 +187,7 @@ pub fn main() -> ExitCode {
         Command::List => servers::cli::list(Format::Text).map(|()| ExitCode::SUCCESS),
         Command::Run(options) => options.run(),
         Command::Report(options) => options.write(),
+        Command::Compare(options) => options.run(),
         Command::Conformance(options) => options.run(),
         Command::Doctor(options) => options.run(),
     };
@@ -245,7 +255,9 @@ impl RunOptions {
         self.adapt(&mut suite)?;
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
         let participants = self.participants(&suite)?;
-        run::prepare(suite, participants, seed, self.output)
+        let mut prepared = run::prepare(suite, participants, seed, self.output)?;
+        prepared.baseline = self.save_baseline.filter(|name| !name.is_empty());
+        Ok(prepared)
     }
 
     /// Replaces the values of a suite by those of the options.
@@ -274,11 +286,15 @@ impl RunOptions {
 /// Carries out a run and prints its results.
 pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
     let stop = interrupt::flag()?;
+    let baseline = prepared.baseline.clone();
     let finished = run::carry_out(prepared, &stop)?;
     if let Err(error) = print(&describe(&finished)) {
         // The results are complete, and in the report.
         let report = finished.report.display();
         record::complain!("echobench: the results cannot be printed ({error}); the report is {report}");
+    }
+    if let Some(name) = baseline {
+        keep(&name, &finished)?;
     }
     Ok(match finished {
         Finished {
@@ -287,6 +303,18 @@ pub fn carry_out(prepared: Prepared) -> anyhow::Result<ExitCode> {
         Finished { bad: 1.., .. } => INVALID.into(),
         Finished { .. } => ExitCode::SUCCESS,
     })
+}
+
+/// Keeps a run as a baseline. A part of a run replaces none.
+fn keep(name: &str, finished: &Finished) -> anyhow::Result<()> {
+    if finished.interrupted {
+        record::complain!("echobench: the run was interrupted, so it is not kept as the baseline `{name}`");
+        return Ok(());
+    }
+    let folder = finished.report.parent().context("the report has a folder")?;
+    let kept = results::baselines::save(name, folder)?;
+    record::complain!("echobench: kept as the baseline `{name}`: {}", kept.display());
+    Ok(())
 }
 
 fn describe(finished: &Finished) -> String {
@@ -329,6 +357,15 @@ fn models_by_name(name: &str) -> anyhow::Result<String> {
     match name.trim() {
         "" | "all" | "none" => {}
         name => drop(names::model(name)?),
+    }
+    Ok(name.trim().to_owned())
+}
+
+/// Checks the name of a baseline. An empty one is removed later.
+fn baseline_name(name: &str) -> anyhow::Result<String> {
+    match name.trim() {
+        "" => {}
+        name => results::baselines::check(name)?,
     }
     Ok(name.trim().to_owned())
 }

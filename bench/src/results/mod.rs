@@ -1,5 +1,6 @@
 //! Results on disk: each record is written as soon as it exists.
 
+pub mod baselines;
 mod folders;
 
 use std::fs::{self, File};

@@ -49,6 +49,8 @@ pub struct Finished {
 /// A run that can start: its suite is valid on this host, and its folder exists.
 #[derive(Debug)]
 pub struct Prepared {
+    /// The name of the baseline that its results are kept as, too.
+    pub baseline: Option<String>,
     suite: Suite,
     participants: Vec<Participant>,
     description: Run,
@@ -76,6 +78,7 @@ pub fn prepare(
         results.add_conformance(newest)?;
     }
     Ok(Prepared {
+        baseline: None,
         suite,
         participants,
         description,
@@ -98,6 +101,7 @@ pub fn carry_out(prepared: Prepared, stop: &AtomicBool) -> anyhow::Result<Finish
         description,
         conformance,
         mut results,
+        ..
     } = prepared;
     let suite = &suite;
     record::complain!(
