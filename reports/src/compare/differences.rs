@@ -95,7 +95,7 @@ const GENERATOR: [&str; 10] = [
 ];
 
 /// The keys of a scenario that are not its load.
-const NOT_THE_LOAD: [&str; 4] = ["name", "title", "plan", "slice"];
+const NOT_THE_LOAD: [&str; 5] = ["name", "title", "plan", "slice", "objectives"];
 
 /// What differs, in the order of the groups.
 pub fn differences(base: &Run, new: &Run) -> Vec<Difference> {

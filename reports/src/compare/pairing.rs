@@ -109,7 +109,7 @@ pub(super) fn compare_scenario(
     let mut found = ScenarioComparison {
         name: plain_line(&scenario.name),
         title: plain_line(&scenario.title),
-        load: workload::describe(&scenario.plan),
+        load: workload::describe(&scenario.plan, &scenario.setup),
         refused: different_load(scenario, other).map(|reason| plain_line(&reason)),
         servers: Vec::new(),
     };
