@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_container_is_started_anew_for_more() {
         let host = host(Version::Second, &[], &limit("10", "9"));
-        host.write("/.dockerenv", "");
+        host.enclose();
         let found = host.check(&PIDS, &needs(&["thread"], 100));
         assert!(elsewhere(&found).contains("--pids-limit"), "{found:?}");
     }

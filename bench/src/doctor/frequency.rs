@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_container_is_told_what_to_run_on_its_host() {
         let container = governors("powersave", "powersave");
-        container.write("/.dockerenv", "");
+        container.enclose();
         let found = container.check(&GOVERNOR, &needs(&["epoll"], 1));
         assert!(elsewhere(&found).contains("on its host"), "{found:?}");
     }

@@ -111,7 +111,7 @@ mod tests {
             "uring and uring-multi cannot run: io_uring is disabled"
         );
         assert_eq!(command(&found), "sysctl -w kernel.io_uring_disabled=0");
-        host.write("/run/.containerenv", "");
+        host.enclose();
         assert!(elsewhere(&host.check(&IO_URING, &needs)).contains("on its host"));
         assert_eq!(host.state(&OTHERS, &needs), Good, "the reason is given once");
     }

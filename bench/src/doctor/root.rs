@@ -125,10 +125,20 @@ impl Root {
         processors.as_ref().is_some_and(fingerprint::is_virtual)
     }
 
-    /// Whether this is a container, as far as docker, podman and systemd mark theirs.
+    /// Whether this is a container that may not change its kernel: it has the mark of docker, podman or
+    /// systemd, and sees kernel settings read-only. The mark alone is also in the image of a virtual
+    /// machine that was made from a container.
     pub fn is_container(&self) -> bool {
         let marks = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
-        marks.iter().any(|mark| self.has(mark))
+        let mounts = self.text("/proc/self/mountinfo").unwrap_or_default();
+        let is_protected = |mount: &str| {
+            let fields: Vec<&str> = mount.split(' ').collect();
+            let [_, _, _, _, place, options, ..] = fields[..] else {
+                return false;
+            };
+            ["/sys", "/proc/sys"].contains(&place) && options.split(',').any(|option| option == "ro")
+        };
+        marks.iter().any(|mark| self.has(mark)) && mounts.lines().any(is_protected)
     }
 
     /// Whether a program is in one of the usual folders of programs.
@@ -140,8 +150,32 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::Host;
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_container_has_a_mark_and_may_not_change_its_kernel() {
+        let protected = "30 25 0:22 / /sys ro,nosuid - sysfs sysfs ro\n";
+        let open = "30 25 0:22 / /sys rw,nosuid - sysfs sysfs rw\n31 25 0:9 / /ro ro - tmpfs tmpfs ro\n";
+        let with = |mark: Option<&str>, mounts: &str| {
+            let files = [("/proc/self/mountinfo", mounts)];
+            let host = Host::with(&files);
+            if let Some(mark) = mark {
+                host.write(mark, "");
+            }
+            host.root().is_container()
+        };
+        for mark in ["/.dockerenv", "/run/.containerenv"] {
+            assert!(with(Some(mark), protected));
+            assert!(
+                !with(Some(mark), open),
+                "a virtual machine from an image, or a container with privileges"
+            );
+            assert!(!with(Some(mark), "garbled"));
+        }
+        assert!(!with(None, protected));
+    }
 
     #[test]
     fn a_process_may_have_any_name() {
