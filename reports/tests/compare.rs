@@ -373,7 +373,12 @@ fn a_server_that_fails_in_one_run_is_not_compared_and_does_not_pass() {
         assert_eq!(told.outcome, Judged::CannotBeTold, "{told:?}");
         assert!(told.evidence[0].contains("exit status 101"), "{told:?}");
     }
-    assert!(text(&comparison, &[]).contains("poll is not compared: in NEW poll failed"));
+    let shown = text(&comparison, &[]);
+    assert!(
+        shown.contains("poll is not compared: in NEW poll failed"),
+        "{shown}"
+    );
+    assert!(shown.contains("\n  NEW: trials: "), "{shown}");
     // As a reference it takes the others with it.
     let comparison = to_reference(&base, &new, &["poll"]);
     let epoll = comparison.scenarios[0].servers[0].refused.clone().unwrap();

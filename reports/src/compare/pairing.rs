@@ -57,7 +57,9 @@ impl<'a> SideData<'a> {
             started_at: self.summary.started_at.clone(),
             version: plain_line(&self.run.version),
             commit: self.run.host.commit.as_deref().map(plain_line),
-            warnings: warnings.map(ToString::to_string).collect(),
+            warnings: warnings
+                .map(|warning| format!("{}: {warning}", warning.subject().to_lowercase()))
+                .collect(),
         }
     }
 
