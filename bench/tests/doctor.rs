@@ -156,7 +156,10 @@ fn a_run_says_and_records_what_of_its_host_concerns_it() {
         );
     }
     for name in ["performance counters", "other load"] {
-        assert!(!checks.iter().any(|check| check.name == name), "{name} is not of a run");
+        assert!(
+            !checks.iter().any(|check| check.name == name),
+            "{name} is not of a run"
+        );
     }
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(

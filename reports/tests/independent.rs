@@ -58,19 +58,38 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
         .0
 }
 
+/// A number of a trial, or its lower bound; and whether it is one.
+fn value(trial: &Value, place: &str) -> Option<(f64, bool)> {
+    if let Some(number) = trial.pointer(place)?.as_f64() {
+        return Some((number, false));
+    }
+    let (numbers, name) = place.rsplit_once('/')?;
+    let bound = trial.pointer(&format!("{numbers}/at_least/{name}"))?;
+    Some((bound.as_f64()?, true))
+}
+
+/// Whether a cell of the table says that its number is a lower bound.
+fn says_bound(page: &str, scenario: &str, server: &str, metric: &str) -> bool {
+    start_of_cell(page, scenario, server, metric).contains("data-bound=\"lower\"")
+}
+
 /// The numbers in a cell of the table: value, lower end and upper end, if present.
 fn cell(page: &str, scenario: &str, server: &str, metric: &str) -> [Option<f64>; 3] {
+    let cell = start_of_cell(page, scenario, server, metric);
+    ["data-value=\"", "data-low=\"", "data-high=\""].map(|name| {
+        cell.contains(name)
+            .then(|| between(cell, name, "\"").parse().unwrap())
+    })
+}
+
+fn start_of_cell<'a>(page: &'a str, scenario: &str, server: &str, metric: &str) -> &'a str {
     let table = between(
         page,
         &format!("<table class=\"numbers\" data-scenario=\"{scenario}\">"),
         "</table>",
     );
     let row = between(table, &format!("<tr data-server=\"{server}\""), "</tr>");
-    let cell = between(row, &format!("data-measure=\"{metric}\""), ">");
-    ["data-value=\"", "data-low=\"", "data-high=\""].map(|name| {
-        cell.contains(name)
-            .then(|| between(cell, name, "\"").parse().unwrap())
-    })
+    between(row, &format!("data-measure=\"{metric}\""), ">")
 }
 
 fn assert_near(seen: Option<f64>, expected: f64, what: &str) {
@@ -96,20 +115,23 @@ fn table_agrees(folder: &Path) {
     assert!(!trials.is_empty(), "no trial was measured");
     for ((scenario, server), blocks) in &trials {
         for (metric, place) in METRICS {
-            let logs: Option<Vec<f64>> = blocks
-                .iter()
-                .map(|(_, trial)| Some(trial.pointer(place)?.as_f64()?.ln()))
-                .collect();
-            let [value, low, high] = cell(&page, scenario, server, metric);
+            let values: Option<Vec<(f64, bool)>> =
+                blocks.iter().map(|(_, trial)| value(trial, place)).collect();
+            let [shown, low, high] = cell(&page, scenario, server, metric);
             let what = format!("{metric} of {server} in {scenario}");
-            let Some(logs) = logs else {
-                assert_eq!(value, None, "{what}: not every trial has it");
+            let Some(values) = values else {
+                assert_eq!(shown, None, "{what}: not every trial has it");
                 continue;
             };
+            let logs: Vec<f64> = values.iter().map(|(value, _)| value.ln()).collect();
             let n = logs.len() as f64;
             let mean = logs.iter().sum::<f64>() / n;
-            assert_near(value, mean.exp(), &what);
-            if logs.len() > 1 && logs.len() <= STUDENT.len() + 1 {
+            assert_near(shown, mean.exp(), &what);
+            let is_bound = values.iter().any(|(_, is_bound)| *is_bound);
+            assert_eq!(says_bound(&page, scenario, server, metric), is_bound, "{what}");
+            if is_bound {
+                assert_eq!((low, high), (None, None), "{what} is a bound");
+            } else if logs.len() > 1 && logs.len() <= STUDENT.len() + 1 {
                 let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
                 let half = STUDENT[logs.len() - 2] * (variance / n).sqrt();
                 // The exponential magnifies the rounding of the printed table: compare logarithms.
