@@ -63,11 +63,16 @@ enum Metric {
     Rate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Comparison {
+/// The comparison of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
     Less,
+    /// `<=`
     LessOrEqual,
+    /// `>`
     Greater,
+    /// `>=`
     GreaterOrEqual,
 }
 
@@ -185,20 +190,8 @@ impl FromStr for Condition {
 
     fn from_str(text: &str) -> Result<Self, ConditionError> {
         let text = text.trim();
-        let at = text
-            .find(['<', '>'])
-            .ok_or_else(|| ConditionError::Form(text.into()))?;
-        let (name, rest) = (text[..at].trim(), &text[at..]);
-        let comparisons = [
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ];
-        let (comparison, bound) = comparisons
-            .into_iter()
-            .find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?.trim())))
-            .ok_or_else(|| ConditionError::Form(text.into()))?;
+        let (name, comparison, bound) =
+            Comparison::split(text).ok_or_else(|| ConditionError::Form(text.into()))?;
         let metric = Metric::from_name(name)?;
         Ok(Condition {
             metric,
@@ -253,7 +246,23 @@ fn error_kind(name: &str) -> Result<ErrorKind, ConditionError> {
 }
 
 impl Comparison {
-    fn holds(self, value: f64, bound: f64) -> bool {
+    /// The first comparison in a text, with what is before and after it; `None` if there is none.
+    pub fn split(text: &str) -> Option<(&str, Self, &str)> {
+        let (before, rest) = text.split_at(text.find(['<', '>'])?);
+        let comparisons = [
+            ("<=", Comparison::LessOrEqual),
+            (">=", Comparison::GreaterOrEqual),
+            ("<", Comparison::Less),
+            (">", Comparison::Greater),
+        ];
+        let mut comparisons = comparisons.into_iter();
+        let (comparison, after) =
+            comparisons.find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)))?;
+        Some((before.trim(), comparison, after.trim()))
+    }
+
+    /// Whether it holds between a value and a bound.
+    pub fn holds(self, value: f64, bound: f64) -> bool {
         match self {
             Comparison::Less => value < bound,
             Comparison::LessOrEqual => value <= bound,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use record::condition::Comparison;
+
 use crate::compare::cell::{COMPARED, Compared};
 use crate::stats::ConfidenceInterval;
 
@@ -18,18 +20,10 @@ pub struct Condition {
     pub scenario: Option<String>,
     /// The metric that it is about.
     pub compared: &'static Compared,
-    sign: Sign,
+    comparison: Comparison,
     /// The ratio that the change stands for.
     bound: f64,
     text: String,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Sign {
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 /// Why a text is not a condition, and what to write instead.
@@ -59,12 +53,7 @@ pub enum ConditionError {
 impl Condition {
     /// Whether all ratios of the interval meet the condition, or none; `None` if some do.
     pub fn holds(&self, interval: &ConfidenceInterval) -> Option<bool> {
-        let meets = |ratio: f64| match self.sign {
-            Sign::Less => ratio < self.bound,
-            Sign::LessOrEqual => ratio <= self.bound,
-            Sign::Greater => ratio > self.bound,
-            Sign::GreaterOrEqual => ratio >= self.bound,
-        };
+        let meets = |ratio: f64| self.comparison.holds(ratio, self.bound);
         // The ratios that meet it are a half-line, so the ends decide.
         let (low, high) = (meets(interval.low), meets(interval.high));
         (low == high).then_some(low)
@@ -92,19 +81,8 @@ impl FromStr for Condition {
 
     fn from_str(text: &str) -> Result<Self, ConditionError> {
         let text = text.trim();
-        let wrong = || ConditionError::Form(text.into());
-        let at = text.find(['<', '>']).ok_or_else(wrong)?;
-        let (subject, rest) = (text[..at].trim(), &text[at..]);
-        let signs = [
-            ("<=", Sign::LessOrEqual),
-            (">=", Sign::GreaterOrEqual),
-            ("<", Sign::Less),
-            (">", Sign::Greater),
-        ];
-        let (sign, change) = signs
-            .into_iter()
-            .find_map(|(name, sign)| Some((sign, rest.strip_prefix(name)?.trim())))
-            .ok_or_else(wrong)?;
+        let (subject, comparison, change) =
+            Comparison::split(text).ok_or_else(|| ConditionError::Form(text.into()))?;
         // Names of servers and scenarios may have dots.
         let (place, metric) = subject.rsplit_once('.').unwrap_or(("", subject));
         let compared = COMPARED.iter().find(|compared| compared.name == metric);
@@ -119,7 +97,7 @@ impl FromStr for Condition {
             server: named(server),
             scenario: named(scenario),
             compared,
-            sign,
+            comparison,
             bound: ratio(change)?,
             text: text.into(),
         })
