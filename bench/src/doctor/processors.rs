@@ -1,11 +1,11 @@
 //! What server and generator have of the processors, and what time they read.
 
+use record::processors::parse_list;
 use record::words::list;
 
 use super::check::{Check, Finding};
 use super::needs::Needs;
 use super::root::Root;
-use crate::host::cpu_list;
 
 /// Whether server and generator have processors of their own.
 pub const SHARED: Check = Check {
@@ -53,7 +53,7 @@ fn siblings(root: &Root, needs: &Needs) -> Finding {
     let placement = &needs.placement;
     let siblings = |cpu: &usize| {
         let file = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
-        cpu_list::parse(&root.text(&file)?)
+        parse_list(&root.text(&file)?).ok()
     };
     let cores: Option<Vec<Vec<usize>>> = placement.server_cpus.iter().map(siblings).collect();
     let Some(cores) = cores else {

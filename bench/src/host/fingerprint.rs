@@ -7,9 +7,9 @@ use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit};
 use procfs::{CpuInfo, Current, Meminfo};
-use record::Host;
+use record::{Host, processors};
 
-use super::{affinity, cpu_list};
+use super::affinity;
 use crate::proc;
 
 /// The kernel settings that affect the measurements.
@@ -56,7 +56,7 @@ fn setting(path: impl AsRef<Path>) -> Option<String> {
 }
 
 fn processors_online() -> usize {
-    let cpus = setting("/sys/devices/system/cpu/online").and_then(|list| cpu_list::parse(&list));
+    let cpus = setting("/sys/devices/system/cpu/online").and_then(|list| processors::parse_list(&list).ok());
     cpus.map_or_else(
         || thread::available_parallelism().map_or(1, Into::into),
         |cpus| cpus.len(),

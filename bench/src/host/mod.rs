@@ -2,6 +2,5 @@
 
 pub mod affinity;
 mod busy;
-pub mod cpu_list;
 pub mod fingerprint;
 pub mod meter;
