@@ -225,12 +225,7 @@ impl RunOptions {
 
     /// Replaces the servers of the suite by those of the command line.
     pub fn choose_servers(&self, suite: &mut Suite) -> anyhow::Result<()> {
-        let names: Vec<String> = self
-            .models
-            .iter()
-            .filter(|name| !name.is_empty())
-            .cloned()
-            .collect();
+        let names = given(&self.models);
         if !names.is_empty() {
             suite.select(&names)?;
         }
@@ -350,6 +345,11 @@ impl ReportOptions {
         print(&format!("report: {}\n", report.display()))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The names without the empty ones.
+fn given(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| !name.is_empty()).cloned().collect()
 }
 
 /// Checks a name. An empty one is removed later: an empty variable counts as unset.

@@ -115,7 +115,7 @@ impl Suite {
     }
 
     /// Reads a suite from a file.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    fn read(path: &Path) -> anyhow::Result<Self> {
         let text = record::bounded::read(path, LONGEST_FILE).with_context(|| {
             let names = BUILT_IN.map(|(name, _)| format!("`{name}`")).join(", ");
             format!("cannot read the suite {}; built in are {names}", path.display())

@@ -95,6 +95,9 @@ fn a_suite_decides_what_is_needed() {
         HostState::Good
     );
     assert!(state(&[suite], "models").1.starts_with("1 model can run here"));
+    // One that is built in has a name.
+    let built_in = &["standard", "--connections", "1"];
+    assert_eq!(state(built_in, "ephemeral ports").0, HostState::Good);
 }
 
 #[test]

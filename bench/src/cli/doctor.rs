@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use record::words::print;
 use record::{HostChecks, SCHEMA_VERSION};
 
-use super::models_by_name;
+use super::{given, models_by_name};
 use crate::doctor::{self, Needs, Root};
 use crate::host::affinity;
 use crate::results;
@@ -24,10 +24,10 @@ const IN_THE_WAY: u8 = 3;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorOptions {
-    /// A suite file that is to be measured [default: the built-in suite `quick`].
+    /// A suite that is to be measured: a file, or one that is built in [default: quick].
     suite: Option<PathBuf>,
 
-    /// Models to measure, or `all`, or `none` [default: those of the suite file, or all].
+    /// Models to measure, or `all`, or `none` [default: those of the suite, or all].
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = models_by_name)]
     models: Vec<String>,
 
@@ -82,13 +82,10 @@ impl DoctorOptions {
 
     fn needs(&self) -> anyhow::Result<Needs> {
         let mut suite = match &self.suite {
-            Some(path) => Suite::read(path)?,
+            Some(name) => Suite::named(name)?,
             None => Suite::quick()?,
         };
-        let mut models: Vec<String> = { self.models.iter() }
-            .filter(|name| !name.is_empty())
-            .cloned()
-            .collect();
+        let mut models = given(&self.models);
         if models.is_empty() && self.suite.is_none() {
             models.push("all".into());
         }
