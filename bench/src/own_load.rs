@@ -7,11 +7,13 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use record::Plan;
 use toml::{Table, Value};
 
+use crate::scenario::DECIDED;
+
 /// The heading of these options in the help.
 const HEADING: &str = "Your own load, instead of a suite";
 
-/// Options that the run has for all loads, and those that it decides.
-const NOT_HERE: [&str; 6] = ["duration", "warmup", "seed", "cpus", "threads", "udp"];
+/// Options that the run has for all loads.
+const OF_THE_RUN: [&str; 3] = ["duration", "warmup", "seed"];
 
 /// The keys of a scenario that are given as options.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +32,9 @@ impl OwnLoad {
 fn options_of_plan() -> Vec<Arg> {
     let plan = Plan::augment_args(Command::new("plan"));
     let all = plan.get_arguments();
-    all.filter(|option| !NOT_HERE.contains(&option.get_id().as_str()))
+    let decided = DECIDED.map(|(key, _)| key);
+    let is_elsewhere = |id: &str| OF_THE_RUN.contains(&id) || decided.contains(&id);
+    all.filter(|option| !is_elsewhere(option.get_id().as_str()))
         .map(|option| option.clone().help_heading(HEADING))
         .collect()
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, Command};
 use record::units::{Percent, Time};
 use record::{Condition, Plan, Setup};
-use servers::models::MODELS;
+use servers::models::{MODELS, Model};
 use servers::work::Work;
 use toml::{Table, Value};
 
@@ -40,7 +40,7 @@ const KEYS: [&str; 7] = [
 ];
 
 /// Keys of a plan that the run decides, and how.
-const DECIDED: [(&str, &str); 3] = [
+pub const DECIDED: [(&str, &str); 3] = [
     (
         "cpus",
         "the run divides the processors between server and generator",
@@ -72,11 +72,13 @@ impl Scenario {
         if let Some((key, reason)) = DECIDED.into_iter().find(|(key, _)| table.contains_key(*key)) {
             bail!("`{key}` cannot be set in a suite: {reason}");
         }
+        let known = keys();
         for key in table.keys() {
             ensure!(
-                is_key(key),
+                // What `source` was called before.
+                known.contains(key) || key == "sources",
                 "unknown field `{key}`{}",
-                suggestion(key, keys().iter().map(String::as_str))
+                suggestion(key, known.iter().map(String::as_str))
             );
         }
         let slicing = match optional(&mut table, "slice")? {
@@ -166,11 +168,6 @@ fn keys() -> Vec<String> {
     fields.chain(KEYS.map(str::to_owned)).collect()
 }
 
-fn is_key(key: &str) -> bool {
-    // What `source` was called before.
-    key == "sources" || keys().iter().any(|known| known == key)
-}
-
 fn work(text: String) -> anyhow::Result<String> {
     text.parse::<Work>()
         .map_err(|error| anyhow!(error))
@@ -188,11 +185,9 @@ fn server_options(text: &str) -> anyhow::Result<Vec<String>> {
     if let Some(word) = words.iter().find(decided) {
         bail!("`server_options` cannot have `{word}`: the run or a key of its own decides it");
     }
-    let mut refused = MODELS.iter().map(|model| servers::cli::check(*model, &words));
-    if refused.all(|result| result.is_err())
-        && let Err(error) = servers::cli::check(MODELS[0], &words)
-    {
-        return Err(error.context("no model takes these `server_options`"));
+    let check = |model: &dyn Model| servers::cli::check(model, &words);
+    if !MODELS.iter().any(|model| check(*model).is_ok()) {
+        check(MODELS[0]).context("no model takes these `server_options`")?;
     }
     Ok(words)
 }
