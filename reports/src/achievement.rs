@@ -8,8 +8,9 @@ use record::numbers::number;
 use record::words::{counted, list};
 use serde::Serialize;
 
+use crate::exclusion::unfit;
 use crate::metrics::{CPU, METRICS};
-use crate::row::{Cause, Row};
+use crate::row::{Caveat, Row};
 use crate::values::MeasuredTrial;
 
 /// The metric of memory.
@@ -151,25 +152,20 @@ fn standing(objectives: &[Condition], row: &Row, trials: &[MeasuredTrial<'_>]) -
         result,
         why,
     };
-    if let Some(caveat) = &row.left_out
-        // It is not compared with the others, but it may serve.
-        && caveat.cause != Cause::OtherTransport
-    {
-        let text = caveat.to_string();
+    // One that is only not compared with the others, by its transport, may serve.
+    if let Some(cause) = unfit(row) {
+        let server = row.server.clone();
+        let text = Caveat { server, cause }.to_string();
         let text = text.strip_prefix(&row.server).unwrap_or(&text).trim();
         return of(Achieves::Unable, text.trim_end_matches('.').to_owned());
     }
-    let holds = |trial: &MeasuredTrial<'_>| {
-        let mut each = objectives.iter().map(|objective| objective.holds(trial.load));
-        each.try_fold(true, |all, holds| Some(all && holds?))
-    };
+    let is =
+        |objective: &Condition, trial: &&MeasuredTrial<'_>, holds| objective.holds(trial.load) == Some(holds);
+    let achieves = |trial: &&MeasuredTrial<'_>| objectives.iter().all(|objective| is(objective, trial, true));
     // A block that one objective fails, fails, even if another is not known there.
-    let fails = |trial: &MeasuredTrial<'_>| {
-        let mut each = objectives.iter();
-        each.any(|objective| objective.holds(trial.load) == Some(false))
-    };
-    let achieved = trials.iter().filter(|trial| holds(trial) == Some(true)).count();
-    let failed = trials.iter().filter(|trial| fails(trial)).count();
+    let fails = |trial: &&MeasuredTrial<'_>| objectives.iter().any(|objective| is(objective, trial, false));
+    let achieved = trials.iter().filter(achieves).count();
+    let failed = trials.iter().filter(fails).count();
     let why = worst(objectives, trials);
     let blocks = counted(trials.len() + row.trials.invalid.len(), "block");
     match row.trials.invalid.len() {
