@@ -2,9 +2,11 @@
 //!
 //! What became of the numbers depends on how busy the host is, so no test depends on it.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use bench::results::home;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use support::echobench;
 
 /// Turns a hang into a failure; far longer than anything takes on a busy host.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,16 +37,6 @@ impl Drop for Baseline {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.folder());
     }
-}
-
-fn echobench(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_echobench"));
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
 }
 
 fn suite(blocks: u32) -> TempDir {

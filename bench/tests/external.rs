@@ -5,12 +5,13 @@
 
 #[path = "external/play.rs"]
 mod play;
+mod support;
 
 use std::env;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Output};
 use std::time::Duration;
 
 use bench::conformance::kit::wait::wait_until;
@@ -21,6 +22,8 @@ use nix::unistd::Pid;
 use record::histogram::{Known, Statistic};
 use record::{Finding, Measured, Outcome, Run};
 use tempfile::TempDir;
+
+use support::echobench;
 
 /// Most of these tests wait for a time limit.
 const AT_ONCE: usize = 8;
@@ -121,16 +124,6 @@ fn command(kind: &str, folder: &TempDir) -> String {
         play::BE,
         folder.path().display()
     )
-}
-
-fn echobench(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_echobench"));
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
 }
 
 /// A run of the suite in `folder`, with its results in the same folder.

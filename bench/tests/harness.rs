@@ -2,6 +2,8 @@
 //!
 //! Whether a load is valid depends on how busy the host is, so no test depends on it.
 
+mod support;
+
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,21 +21,13 @@ use record::{Outcome, Records, Transport, Trial};
 use servers::models::{MODELS, NOT_BUILT};
 use tempfile::TempDir;
 
+use support::echobench;
+
 /// Turns a hang into a failure; far longer than anything takes on a busy host.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longer than a trial that a test ends itself.
 const UNTIL_KILLED: &str = "60s";
-
-fn echobench(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_echobench"));
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -1,18 +1,19 @@
 //! A load of the user by options: what it says before it measures, and what it measures.
 
+mod support;
+
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use record::{Outcome, Run, Trial};
 
-fn echobench(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_echobench"))
-        .arg("run")
-        .args(arguments)
+use support::echobench;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    echobench(&[&["run"], arguments].concat())
         .current_dir(folder)
-        .stdin(Stdio::null())
         .output()
         .unwrap()
 }
@@ -43,7 +44,7 @@ fn recorded(arguments: &[&str]) -> (Run, Vec<Trial>, String) {
         "--output",
         "out",
     ];
-    let output = echobench(folder.path(), &[arguments, &usual].concat());
+    let output = run(folder.path(), &[arguments, &usual].concat());
     let file = File::open(folder.path().join("out/results.jsonl"))
         .unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let measured = record::read(BufReader::new(file)).unwrap().measured.unwrap();
@@ -63,7 +64,7 @@ fn a_dry_run_says_what_it_would_do_and_leaves_nothing() {
         "mine=sh -c {port}",
         "--dry-run",
     ];
-    let text = stdout(&echobench(folder.path(), &[&options[..], &servers].concat()));
+    let text = stdout(&run(folder.path(), &[&options[..], &servers].concat()));
     for part in [
         "3 servers, 1 load",
         "50 connections, messages of 64 B, a handler that waits for 1ms",
@@ -99,14 +100,10 @@ fn the_suite_that_is_printed_means_the_same_load() {
         "--duration",
         "2s",
     ];
-    let dumped = stdout(&echobench(
-        folder.path(),
-        &[&options[..], &["--dump-suite"]].concat(),
-    ));
+    let dumped = stdout(&run(folder.path(), &[&options[..], &["--dump-suite"]].concat()));
     assert_eq!(names(folder.path()), [""; 0]);
     fs::write(folder.path().join("mine.toml"), dumped).unwrap();
-    let preview =
-        |arguments: &[&str]| stdout(&echobench(folder.path(), &[arguments, &["--dry-run"]].concat()));
+    let preview = |arguments: &[&str]| stdout(&run(folder.path(), &[arguments, &["--dry-run"]].concat()));
     assert_eq!(preview(&["mine.toml"]), preview(&options));
 }
 
@@ -193,7 +190,7 @@ fn contradictions_are_refused_before_anything_is_measured() {
         (&["--depth", "4", "--rate", "1k/s"], "cannot be run"),
         (&["no-such-suite"], "built in are `quick`, `standard`"),
     ] {
-        let output = echobench(folder.path(), arguments);
+        let output = run(folder.path(), arguments);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
             !output.status.success() && text.contains(part),
