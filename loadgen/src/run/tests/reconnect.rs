@@ -39,6 +39,24 @@ fn simulation(plan: &Plan, script: Script) -> Simulation {
     Simulation::of(plan.clone(), |simulation| simulation.script = script)
 }
 
+/// A run whose server goes away between these times, from the start.
+fn gone(plan: &Plan, outages: Vec<(u64, u64)>) -> Simulation {
+    let script = Script {
+        outages,
+        ..Script::default()
+    };
+    simulation(plan, script)
+}
+
+/// The load of a run whose connections have these faults.
+fn faulty(plan: &Plan, faults: Vec<Fault>) -> Load {
+    let script = Script {
+        faults,
+        ..Script::default()
+    };
+    simulation(plan, script).load()
+}
+
 /// When the window of a plan opens, with a server that is there until then.
 fn opens_at(plan: &Plan) -> u64 {
     let short = Plan {
@@ -54,13 +72,7 @@ fn with_outages(plan: &Plan, outages: &[(u64, u64)]) -> Simulation {
     let start_ns = opens_at(plan);
     let later = |(begin, end): &(u64, u64)| (start_ns + begin, start_ns.saturating_add(*end));
     let outages = outages.iter().map(later).collect();
-    simulation(
-        plan,
-        Script {
-            outages,
-            ..Script::default()
-        },
-    )
+    gone(plan, outages)
 }
 
 fn reconnects(load: &Load) -> Reconnects {
@@ -267,14 +279,7 @@ fn an_outage_before_the_window_leaves_no_trace_in_it() {
         // While the first messages are on their way, and in the warm-up.
         for outage in [(60 * US, 20 * MS), (10 * MS, 30 * MS)] {
             let outages = vec![outage];
-            let load = simulation(
-                &plan,
-                Script {
-                    outages,
-                    ..Script::default()
-                },
-            )
-            .load();
+            let load = gone(&plan, outages).load();
             assert_eq!(findings(&load), [], "{name} {outage:?}");
             assert_eq!(reconnects(&load).reopened, 4, "{name} {outage:?}");
             let seen = main_latency(&load);
@@ -291,13 +296,7 @@ fn an_outage_before_the_window_leaves_no_trace_in_it() {
 fn no_server_at_the_start_is_an_error_at_once() {
     for plan in every_loop() {
         let outages = vec![(0, u64::MAX)];
-        let run = simulation(
-            &plan,
-            Script {
-                outages,
-                ..Script::default()
-            },
-        );
+        let run = gone(&plan, outages);
         let RunError::NoConnection { kind, .. } = run.run().unwrap_err() else {
             panic!("{plan:?}");
         };
@@ -310,14 +309,7 @@ fn no_server_at_the_start_is_an_error_at_once() {
 fn a_connection_that_is_refused_at_the_start_is_opened_once_the_load_begins() {
     for plan in every_loop() {
         let faults = [vec![Fault::None; 3], vec![Fault::Refused], vec![Fault::None; 100]].concat();
-        let load = simulation(
-            &plan,
-            Script {
-                faults,
-                ..Script::default()
-            },
-        )
-        .load();
+        let load = faulty(&plan, faults);
         assert_eq!(findings(&load), [], "{plan:?}");
         assert_eq!(load.summary.errors, [(ErrorKind::Refused, 1)].into());
         assert_eq!(
@@ -332,19 +324,15 @@ fn a_connection_that_is_refused_at_the_start_is_opened_once_the_load_begins() {
 fn connections_that_are_ended_one_by_one_are_replaced_and_the_others_go_on() {
     for plan in every_loop() {
         let name = format!("{plan:?}");
-        let load = simulation(
+        let load = faulty(
             &plan,
-            Script {
-                faults: vec![
-                    Fault::None,
-                    Fault::Ends(64 * 200),
-                    Fault::None,
-                    Fault::Resets(64 * 300),
-                ],
-                ..Script::default()
-            },
-        )
-        .load();
+            vec![
+                Fault::None,
+                Fault::Ends(64 * 200),
+                Fault::None,
+                Fault::Resets(64 * 300),
+            ],
+        );
         assert_eq!(findings(&load), [], "{name}");
         let seen = reconnects(&load);
         assert!(seen.lost > 1 && seen.lost == seen.reopened, "{name}: {seen:?}");
@@ -367,14 +355,7 @@ fn an_attempt_has_a_second() {
         vec![Fault::None; 10],
     ]
     .concat();
-    let load = simulation(
-        &plan,
-        Script {
-            faults,
-            ..Script::default()
-        },
-    )
-    .load();
+    let load = faulty(&plan, faults);
     assert_eq!(findings(&load), []);
     assert_eq!(reconnects(&load).failed_attempts, 1);
     let max = service(&load).max();
@@ -399,14 +380,7 @@ fn idle_connections_are_opened_again() {
 fn a_server_that_does_not_echo_is_not_asked_again() {
     for plan in every_loop() {
         let faults = vec![Fault::Wrong(64 * 300)];
-        let load = simulation(
-            &plan,
-            Script {
-                faults,
-                ..Script::default()
-            },
-        )
-        .load();
+        let load = faulty(&plan, faults);
         assert_eq!(
             load.summary.errors,
             [(ErrorKind::WrongBytes, 4)].into(),
@@ -421,14 +395,7 @@ fn a_server_that_does_not_echo_is_not_asked_again() {
 fn silence_is_noticed_as_without_reconnects() {
     let plan = reopening(closed(1, Duration::ZERO));
     let faults = vec![Fault::Silent(64 * 2000)];
-    let load = simulation(
-        &plan,
-        Script {
-            faults,
-            ..Script::default()
-        },
-    )
-    .load();
+    let load = faulty(&plan, faults);
     let silent = |finding: &Finding| matches!(finding, Finding::WentSilent { .. });
     assert!(findings(&load).iter().any(silent), "{:?}", findings(&load));
 }
